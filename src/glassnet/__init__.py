@@ -1,0 +1,79 @@
+"""Neural networks you can see through: small dense networks for tables, every number accountable.
+
+Everything a user meets is here, `import glassnet as gn`; a module is loaded when a name of its is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from glassnet import datasets as datasets
+    from glassnet import metrics as metrics
+    from glassnet import training as training
+    from glassnet.activations import ACTIVATIONS
+    from glassnet.checks import check_gradients
+    from glassnet.derivations.worked import derive, explain
+    from glassnet.errors import GlassnetError
+    from glassnet.initializers import INITIALIZERS
+    from glassnet.losses import LOSSES
+    from glassnet.model import Model, fit, load, save
+    from glassnet.network import Network, Parameters, initialize
+    from glassnet.optimizers import (
+        LBFGS,
+        SGD,
+        Adam,
+        AdamW,
+        Constant,
+        Cosine,
+        Exponential,
+        InverseScaling,
+        OneCycle,
+        RMSprop,
+        WarmUp,
+    )
+    from glassnet.populations import train_population
+    from glassnet.reference import Trace, backward, forward
+    from glassnet.tables import Encoder, read_table, split
+    from glassnet.training import Run, Step, steps, train
+
+_HOME = {
+    "activations": ("ACTIVATIONS",),
+    "checks": ("check_gradients",),
+    "derivations.worked": ("derive", "explain"),
+    "errors": ("GlassnetError",),
+    "initializers": ("INITIALIZERS",),
+    "losses": ("LOSSES",),
+    "model": ("Model", "fit", "load", "save"),
+    "network": ("Network", "Parameters", "initialize"),
+    "optimizers": (
+        "SGD", "Adam", "AdamW", "RMSprop", "LBFGS",
+        "Constant", "Exponential", "InverseScaling", "Cosine", "WarmUp", "OneCycle",
+    ),
+    "populations": ("train_population",),
+    "reference": ("Trace", "backward", "forward"),
+    "tables": ("Encoder", "read_table", "split"),
+    "training": ("Run", "Step", "steps", "train"),
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+_MODULES = ("datasets", "metrics", "training")
+
+__all__ = [*_MODULE_OF, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        value = getattr(import_module(f"glassnet.{_MODULE_OF[name]}"), name)
+    elif name in _MODULES:
+        value = import_module(f"glassnet.{name}")
+    else:
+        raise AttributeError(f"module 'glassnet' has no attribute {name!r}")
+    globals()[name] = value  # found at once from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

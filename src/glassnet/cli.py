@@ -1,0 +1,440 @@
+"""The command line: parse, call, print. Data go to stdout, messages to stderr; a user's mistake is one message."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from glassnet import __version__
+from glassnet.errors import CannotWriteError, GlassnetError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from glassnet.model import Fitted, Model
+    from glassnet.optimizers import LBFGS, Optimizer
+    from glassnet.tables import Table
+
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its status: 0 done, 2 usage, 65 bad data, 66 no input, 73 cannot write."""
+    try:
+        status = commands.main(arguments, prog_name="glassnet", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as shown:
+        click.echo(shown.format_message())
+        status = 2
+    except click.ClickException as problem:
+        _say(problem.format_message())
+        status = 2
+    except GlassnetError as problem:
+        _say(str(problem))
+        status = problem.exit_status
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted; nothing was written")
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python's own flush at exit must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status or 0)
+
+
+def _say(message: str) -> None:
+    click.echo(f"glassnet: {message}", err=True)
+
+
+class _Commands(click.Group):
+    """A group that names the nearest command where one is mistyped."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            known = self.list_commands(ctx)
+            raise UsageError(f"A command is one of {', '.join(known)}; got {args[0]!r}.{did_you_mean(args[0], known)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="glassnet")
+def commands() -> None:
+    """Neural networks you can see through: small dense networks for tables.
+
+    \b
+    glassnet demo                                   is this tumor malignant? the whole story, in seconds
+    glassnet train DATA.csv --target COLUMN -o MODEL.safetensors
+    glassnet predict MODEL.safetensors NEW.csv
+    glassnet explain MODEL.safetensors DATA.csv --row 17
+
+    Every command has --help with examples. Exit status: 0 done, 2 usage, 65 bad data, 66 no such input,
+    73 cannot write, 130 interrupted.
+    """
+
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_THREADS = click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads; all cores where left out.")
+
+
+@commands.command()
+@click.option("-o", "--output", default="glassnet-demo", metavar="FOLDER", show_default=True, help="Where files go.")
+@click.option("--starts", type=click.IntRange(1), default=1000, show_default=True, help="Random starts.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
+@_THREADS
+@_JSON
+def demo(output: str, starts: int, seed: int, threads: int | None, as_json: bool) -> None:
+    """Is this tumor malignant? The notebook's story on real data, better at each step.
+
+    \b
+    glassnet demo
+    glassnet demo --starts 100 -o /tmp/demo
+
+    Trains the notebook's 2-2-1 network by hand, shows every number of one row, trains the same network from many
+    random starts, and races it against Keras (where installed) and logistic regression. Pictures, equations and the
+    model lie in FOLDER/index.html. Offline; takes a few seconds.
+    """
+    from glassnet import demo as story
+
+    with _progress(starts, "random starts") as advance:
+        told = story.tell(output, starts=starts, seed=seed, threads=threads, progress=advance)
+    click.echo(_json(told.result) if as_json else told.text)
+
+
+@commands.command()
+@click.argument("data")
+@click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
+@click.option("--features", metavar="A,B,...", help="Columns to predict it from; all others where left out.")
+@click.option(
+    "--task", type=click.Choice(["classification", "regression"]), help="Told from the target where left out."
+)
+@click.option("--positive", metavar="CLASS", help="Of two classes the one whose probability counts.")
+@click.option(
+    "--hidden", default="2", show_default=True, metavar="UNITS", help="Hidden units; 6x3 is two layers; 0 none."
+)
+@click.option("--activation", default="relu", show_default=True, metavar="NAME", help="Of the hidden layers.")
+@click.option("--loss", metavar="NAME", help="Follows from the task where left out.")
+@click.option(
+    "--optimizer", default="adam", show_default=True, metavar="NAME", help="sgd, adam, adamw, rmsprop, lbfgs."
+)
+@click.option("--learning-rate", type=float, metavar="RATE", help="0.01 where left out; lbfgs finds its own.")
+@click.option("--epochs", type=click.IntRange(0), default=100, show_default=True, help="Passes over the training rows.")
+@click.option("--batch-size", metavar="N|full", help="Rows per update; 32 where left out.")
+@click.option("--l2", type=click.FloatRange(0), default=0.0, show_default=True, help="Penalty l2 / 2 x sum of w^2.")
+@click.option("--starts", type=click.IntRange(1), default=100, show_default=True, help="Random starts; one is kept.")
+@click.option("--test-size", type=float, default=0.2, show_default=True, help="Share of rows held back; 0 for none.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split, starts, shuffles.")
+@_THREADS
+@click.option("-o", "--output", metavar="MODEL", help="The file to keep the model in.")
+@_JSON
+def train(
+    data: str,
+    target: str,
+    features: str | None,
+    task: str | None,
+    positive: str | None,
+    hidden: str,
+    activation: str,
+    loss: str | None,
+    optimizer: str,
+    learning_rate: float | None,
+    epochs: int,
+    batch_size: str | None,
+    l2: float,
+    starts: int,
+    test_size: float,
+    seed: int,
+    threads: int | None,
+    output: str | None,
+    as_json: bool,
+) -> None:
+    """Train a network on a table, from many random starts, and keep the best.
+
+    \b
+    glassnet train tumors.csv --target diagnosis --positive M -o tumor.safetensors
+    glassnet train houses.csv --target price --features rooms,age --hidden 6x3 --activation tanh
+    glassnet train tumors.csv --target diagnosis --optimizer lbfgs --l2 0.001 --json | jq .test.auc
+
+    DATA is a CSV file with a header, or - for a pipe. Rows are split into training and test rows, columns are scaled
+    on training rows alone, and the start with the lowest training objective is kept; test rows have no say in it.
+    """
+    from glassnet.model import fit, save
+
+    if output is not None:
+        _check_writable(output)
+    table = _read(data)
+    chosen, batch = _optimizer(optimizer, learning_rate, batch_size)
+    with _progress(starts, "random starts") as advance:
+        fitted = fit(
+            table,
+            target,
+            features=None if features is None else _names(features),
+            task=task,
+            positive=positive,
+            hidden=_layers(hidden),
+            activation=activation,
+            loss=loss,
+            optimizer=chosen,
+            epochs=epochs,
+            batch_size=batch,
+            l2=l2,
+            starts=starts,
+            test_size=test_size or None,
+            random_state=seed,
+            threads=threads,
+            progress=advance,
+        )
+    for notice in fitted.notices:
+        _say(notice)
+    _say_divergence(fitted)
+    if output is not None:
+        save(fitted.model, output)
+    if as_json:
+        click.echo(_json(_trained(fitted, output)))
+    else:
+        _print_trained(fitted, output, data)
+
+
+@commands.command()
+@click.argument("model")
+@click.argument("data")
+@_JSON
+def evaluate(model: str, data: str, as_json: bool) -> None:
+    """How good a model is on a table that has the target.
+
+    \b
+    glassnet evaluate tumor.safetensors new-tumors.csv
+    glassnet evaluate tumor.safetensors - --json < new-tumors.csv
+    """
+    loaded = _load(model)
+    table = _read(data)
+    found = loaded.evaluate(table)
+    if as_json:
+        click.echo(_json({"model": model, "task": loaded.task, "rows": table.n_rows, **found}))
+        return
+    click.echo(f"{table.n_rows} rows, {loaded.task} of {loaded.encoder.target.source}")
+    for name, value in found.items():
+        click.echo(f"  {name:<9} {_figure(value)}")
+
+
+@commands.command()
+@click.argument("model")
+@click.argument("data")
+@_JSON
+def predict(model: str, data: str, as_json: bool) -> None:
+    """Predict every row of a table: CSV on stdout, in row order.
+
+    \b
+    glassnet predict tumor.safetensors new-tumors.csv > predictions.csv
+    cat new-tumors.csv | glassnet predict tumor.safetensors -
+
+    The first column is the prediction; for classes, one probability column per class follows.
+    """
+    import csv
+
+    loaded = _load(model)
+    table = _read(data)
+    names = [loaded.encoder.target.source]
+    columns: list[list[Any]] = [list(loaded.predict(table))]
+    if loaded.task == "classification":
+        names += [f"probability_{label}" for label in loaded.classes]
+        columns += loaded.predict_proba(table).T.tolist()
+    rows = zip(*columns, strict=True)
+    if as_json:
+        click.echo(_json([dict(zip(names, row, strict=True)) for row in rows]))
+        return
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    for label, *chances in rows:
+        writer.writerow([label if isinstance(label, str) else repr(float(label)), *map(repr, chances)])
+
+
+@commands.command()
+@click.argument("model")
+@click.argument("data")
+@click.option("--row", type=click.IntRange(0), default=0, show_default=True, help="Which row, counted from 0.")
+@click.option("--digits", type=click.IntRange(1, 17), default=4, show_default=True, help="Significant digits shown.")
+@_JSON
+def explain(model: str, data: str, row: int, digits: int, as_json: bool) -> None:
+    """The worked calculation of one row: every number, with its equation.
+
+    \b
+    glassnet explain tumor.safetensors tumors.csv --row 17
+    glassnet explain tumor.safetensors tumors.csv --row 17 --digits 17
+
+    Forward from the columns' own values to the answer; where the table has the target, also the loss and every
+    gradient, each beside its difference quotient. Rows are counted from 0, as pandas shows them.
+    """
+    loaded = _load(model)
+    worked = loaded.explain(_read(data), row, digits=digits)
+    click.echo(_json(worked.to_json()) if as_json else worked.text(_width()))
+
+
+# --- what the commands share --------------------------------------------------------------------------------------
+
+
+def _width() -> int:
+    import shutil
+
+    return max(40, shutil.get_terminal_size((100, 24)).columns)
+
+
+def _json(value: Any) -> str:
+    """JSON that every reader takes: an undefined metric is null."""
+    from glassnet.model import plain
+
+    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4g}" if value == value else "undefined"
+
+
+def _read(path: str) -> Table:
+    from glassnet.tables import read_table
+
+    table = read_table(path)
+    for notice in table.notices:
+        _say(notice)
+    return table
+
+
+def _load(path: str) -> Model:
+    from glassnet.model import load
+
+    return load(path)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    """`6x3` is (6, 3); `0` is no hidden layer."""
+    parts = text.lower().split("x")
+    if not all(part.isascii() and part.isdigit() for part in parts) or (parts != ["0"] and "0" in parts):
+        raise UsageError(f"--hidden is units per hidden layer, 2 or 6x3, or 0 for none; got {text!r}.")
+    return () if parts == ["0"] else tuple(map(int, parts))
+
+
+def _optimizer(name: str, rate: float | None, batch: str | None) -> tuple[Optimizer | LBFGS, int | None]:
+    """The optimiser and the batch size that the options mean."""
+    from glassnet.optimizers import LBFGS, SGD, Adam, AdamW, RMSprop
+
+    known: dict[str, Callable[..., Any]] = {
+        "sgd": SGD,
+        "adam": Adam,
+        "adamw": AdamW,
+        "rmsprop": RMSprop,
+        "lbfgs": LBFGS,
+    }
+    if name not in known:
+        raise UsageError(f"--optimizer is one of {', '.join(known)}; got {name!r}.{did_you_mean(name, known)}")
+    if batch is not None and batch != "full" and not (batch.isascii() and batch.isdigit() and int(batch) > 0):
+        raise UsageError(f"--batch-size is a number of rows, 1 or more, or full; got {batch!r}.")
+    if name == "lbfgs":
+        if rate is not None:
+            raise UsageError("lbfgs finds its own step lengths; leave --learning-rate out.")
+        if batch not in (None, "full"):
+            raise UsageError("lbfgs looks at all rows at once; leave --batch-size out.")
+        return LBFGS(), None
+    return known[name](0.01 if rate is None else rate), None if batch == "full" else int(batch or 32)
+
+
+def _check_writable(path: str) -> None:
+    """Refuse an output that cannot be written before the work is done, not after it."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise CannotWriteError(f"{path} cannot be written: there is no folder {folder}. Make it first.")
+    if os.path.isdir(path) or not os.access(folder, os.W_OK):
+        raise CannotWriteError(f"{path} cannot be written: it is a folder, or its folder is read-only. Name another.")
+
+
+@contextlib.contextmanager
+def _progress(total: int, what: str) -> Iterator[Callable[[int], None] | None]:
+    """A bar on stderr, on a terminal only, for what takes more than a second."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    import time
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    begun = time.monotonic()
+    with Progress(console=Console(stderr=True), transient=True, disable=False, auto_refresh=False) as bar:
+        task = bar.add_task(what, total=total, visible=False)
+
+        def advance(done: int) -> None:
+            bar.update(task, completed=done, visible=time.monotonic() - begun > 1, refresh=True)
+
+        yield advance
+
+
+def _say_divergence(fitted: Fitted) -> None:
+    population = fitted.population
+    diverged = population.diverged_at[population.diverged_at >= 0]
+    if len(diverged):
+        _say(
+            f"{len(diverged)} of {len(population)} starts diverged, the first at step {int(diverged.min())}: each was "
+            "stopped there and keeps its last finite parameters. A smaller --learning-rate helps."
+        )
+
+
+def _ails(fitted: Fitted) -> dict[str, int]:
+    """How many starts are stuck, have a dead unit, diverged."""
+    population = fitted.population
+    counts = {"stuck": population.stuck_since, "dead": population.dead_since, "diverged": population.diverged_at}
+    return {name: int((since >= 0).sum()) for name, since in counts.items()}
+
+
+def _trained(fitted: Fitted, output: str | None) -> dict[str, Any]:
+    kept = {"size": len(fitted.population), "kept": fitted.population.kept}
+    return {
+        "model": output,
+        "task": fitted.model.task,
+        "rows": {"train": len(fitted.train_rows), "test": len(fitted.test_rows)},
+        "train": fitted.train,
+        "test": fitted.test,
+        "starts": {**kept, **_ails(fitted), **fitted.starts},
+    }
+
+
+def _print_trained(fitted: Fitted, output: str | None, data: str) -> None:
+    model, target = fitted.model, fitted.model.encoder.target
+    network = model.network
+    said = f"{target.source}, {model.task}"
+    if target.kind == "binary":
+        said += f": P({target.classes[1]}), against {target.classes[0]}"
+    elif target.kind == "classes":
+        said += f": {len(target.classes)} classes"
+    click.echo(f"Target   {said}")
+    names = [column.source for column in model.encoder.columns]
+    click.echo(f"Features {len(names)}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}")
+    click.echo(f"Rows     {len(fitted.train_rows)} train, {len(fitted.test_rows)} test; scaled on training rows alone")
+    click.echo(
+        f"Network  {'-'.join(map(str, network.sizes))}, {network.activations[0]}, {network.loss}, "
+        f"{network.n_parameters} parameters"
+    )
+    ails = _ails(fitted)
+    click.echo(
+        f"Starts   {len(fitted.population)}: {ails['stuck']} stuck on one class, {ails['dead']} with a dead unit, "
+        f"{ails['diverged']} diverged"
+    )
+    click.echo(f"Kept     start {fitted.population.kept}, the lowest training objective")
+    over = "test" if fitted.test else "train"
+    click.echo(f"\n{'':10}{'train':>9}{'test':>9}     over all starts, {over}: 5 %   median     95 %")
+    for name, value in fitted.train.items():
+        spread = fitted.starts[name]
+        test = _figure(fitted.test[name]) if fitted.test else "-"
+        every = "".join(f"{_figure(spread[key]):>9}" for key in ("p5", "median", "p95"))
+        click.echo(f"{name:<10}{_figure(value):>9}{test:>9}{'':20}{every}")
+    if output is None:
+        click.echo("\nNothing was kept; -o MODEL.safetensors keeps the model.")
+    else:
+        click.echo(f"\nModel    {output}")
+        click.echo(f"Next     glassnet explain {output} {data} --row 0")

@@ -1,0 +1,1 @@
+"""What a network computes, written out for people."""

@@ -1,0 +1,225 @@
+"""The worked calculation: every number of one row as symbol = formula = formula with the numbers = result."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from glassnet import reference
+from glassnet.checks import difference_quotients
+from glassnet.equations import STAGES, Equation, Equations, Map, Symbol, equations
+from glassnet.expressions import const, evaluate, significant, substitute, symbols, to_text
+from glassnet.network import FloatArray, Network, Parameters
+from glassnet.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from glassnet.model import Model
+
+
+@dataclass(frozen=True)
+class Line:
+    """One quantity: its name, formula, the formula with the numbers put in, and its value.
+
+    `difference_quotient` stands beside a gradient: the same derivative from two evaluations of the loss.
+    """
+
+    stage: str
+    symbol: str
+    formula: str
+    numbers: str
+    value: float
+    note: str = ""
+    difference_quotient: float | None = None
+
+
+@dataclass(frozen=True)
+class WorkedCalculation:
+    """All lines of one row, in order of computation; `title` says which row it is, `answer` what comes out."""
+
+    title: str
+    answer: str
+    lines: tuple[Line, ...]
+    digits: int = 4
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self, width: int = 100) -> str:
+        """The lines under their stages' names, broken before `=` where they are longer than `width`."""
+        written = [self.title]
+        for stage in STAGES:
+            found = [line for line in self.lines if line.stage == stage]
+            written += ["", stage] if found else []
+            for line in found:
+                written += self._written(line, width)
+        return "\n".join([*written, "", self.answer])
+
+    def _written(self, line: Line, width: int) -> Iterator[str]:
+        value = significant(line.value, self.digits)
+        parts = [part for part in (line.formula, line.numbers) if part != value]
+        if len(parts) == 2 and parts[0] == parts[1]:
+            parts.pop()
+        parts.append(value)
+        after = f"   [{line.note}]" if line.note else ""
+        if line.difference_quotient is not None:
+            after = f"   difference quotient {significant(line.difference_quotient, self.digits)}"
+        whole = f"  {line.symbol} = " + " = ".join(parts) + after
+        if len(whole) <= width:
+            yield whole
+            return
+        for number, part in enumerate([*parts[:-1], parts[-1] + after]):
+            lead = f"  {line.symbol} = " if number == 0 else " " * (len(line.symbol) + 3) + "= "
+            yield from textwrap.wrap(part, width, initial_indent=lead, subsequent_indent=" " * (len(lead) + 2))
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain data: `title`, `answer`, and `lines` with every value in full."""
+        return {"title": self.title, "answer": self.answer, "lines": [asdict(line) for line in self.lines]}
+
+
+def explain(model: Model, data: Any, row: int = 0, *, digits: int = 4) -> WorkedCalculation:
+    """The worked calculation of one row of a table for a trained model.
+
+    `data`: a table, a mapping of columns or a data frame that has the model's columns; `row` counts from 0.
+    Where the target is among the columns, the loss and every gradient are worked out too, each gradient beside its
+    difference quotient.
+
+    >>> import glassnet as gn
+    >>> table = {"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}
+    >>> model = gn.fit(table, "ill", hidden=(), epochs=20, starts=1, test_size=None).model
+    >>> print(gn.explain(model, table, row=2).lines[0].formula)
+    (dose - 1.5) / 1.118033988749895
+    """
+    return model.explain(data, row, digits=digits)
+
+
+def worked_lines(
+    network: Network,
+    parameters: Parameters,
+    x: FloatArray,
+    y: FloatArray | None,
+    encode: Equations,
+    decode: Equations,
+    raw: dict[str, float],
+    digits: int,
+) -> tuple[Line, ...]:
+    """Every line for one row: x (n_features,) as encoded, y (n_outputs,) or None, `raw` the columns' own values."""
+    X = x[np.newaxis, :].astype(np.float64)
+    parameters = Parameters(network, parameters.vector.astype(np.float64))
+    if y is None:
+        trace = reference.forward(network, parameters, X)
+    else:
+        trace = reference.backward(network, parameters, X, y[np.newaxis, :])
+    values = {Symbol("raw", None, ("row",), of=name): value for name, value in raw.items()} | _values(trace)
+    quotients = _quotients(trace)
+    every = [*encode, *equations(network), *decode]
+    wanted = ("encode", "forward", "decode") if y is None else STAGES
+    lines = []
+    for equation in every:
+        if equation.stage not in wanted or equation.target.kind == "L" or equation.target.kind == "dL":
+            continue  # of one row, the batch's loss and gradients are the row's own
+        for scalar in equation.scalars():
+            lines.append(_line(scalar, values, quotients, digits))
+            values[scalar.target] = lines[-1].value
+    return tuple(lines)
+
+
+def _line(scalar: Equation, values: dict[Symbol, float], quotients: dict[Symbol, float], digits: int) -> Line:
+    def number(value: float) -> str:
+        return significant(value, digits)
+
+    if not isinstance(scalar.body, Map):  # the class with the largest probability
+        candidates = {key: value for key, value in values.items() if key.kind == "p"}
+        largest = max(candidates, key=lambda key: candidates[key])
+        where = ", ".join(f"{key} {number(value)}" for key, value in candidates.items())
+        formula = str(scalar).partition(" = ")[2]
+        return Line(scalar.stage, str(scalar.target), formula, where, float(largest.axes[-1]), scalar.note)
+    expression = scalar.body.expression
+    keys = [key for key in symbols(expression) if isinstance(key, Symbol)]
+    put_in = substitute(expression, {key: const(values[key]) for key in keys})
+    known = values.get(scalar.target)
+    return Line(
+        stage=scalar.stage,
+        symbol=str(scalar.target),
+        formula=to_text(expression),
+        numbers=to_text(put_in, number=number),
+        value=evaluate(expression, values) if known is None else known,
+        note=scalar.note,
+        difference_quotient=quotients.get(scalar.target),
+    )
+
+
+def _values(trace: reference.Trace) -> dict[Symbol, float]:
+    """What a trace of one row holds, by symbol."""
+    network = trace.network
+    values: dict[Symbol, float] = {}
+
+    def put(kind: str, layer: int | None, numbers: FloatArray, of: str = "", *, rows: bool = True) -> None:
+        for index, value in np.ndenumerate(numbers):
+            axes = tuple(n + 1 for n in index)
+            values[Symbol(kind, layer, ("row", *axes) if rows else axes, of)] = float(value)
+
+    def put_output(kind: str, numbers: FloatArray) -> None:
+        if network.n_outputs == 1:
+            values[Symbol(kind, None, ("row",))] = float(numbers[0])
+        else:
+            put(kind, None, numbers)
+
+    put("x", None, trace.X[0])
+    put_output("o", trace.logits[0])
+    put_output("p", trace.probabilities[0])
+    for layer in range(1, network.n_layers + 1):
+        put("w", layer, trace.parameters.weights[layer - 1], rows=False)
+        put("b", layer, trace.parameters.biases[layer - 1], rows=False)
+        put("z", layer, trace.pre_activations[layer - 1][0])
+        if layer < network.n_layers:
+            put("a", layer, trace.activations[layer][0])
+        if trace.deltas is not None:
+            assert trace.weight_gradients is not None
+            assert trace.bias_gradients is not None
+            put("delta", layer, trace.deltas[layer - 1][0])
+            put("dloss", layer, trace.weight_gradients[layer - 1], of="w", rows=False)
+            put("dloss", layer, trace.bias_gradients[layer - 1], of="b", rows=False)
+    if trace.y is not None and trace.row_losses is not None:
+        put_output("y", trace.y[0])
+        values[Symbol("loss", None, ("row",))] = float(trace.row_losses[0])
+    return values
+
+
+def _quotients(trace: reference.Trace) -> dict[Symbol, float]:
+    """The difference quotient of the row's loss by every parameter; none without a target."""
+    if trace.y is None:
+        return {}
+    network, X, y = trace.network, trace.X, trace.y
+
+    def loss(vector: FloatArray) -> float:
+        value = reference.forward(network, Parameters(network, vector), X, y).loss
+        assert value is not None
+        return value
+
+    quotients = Parameters(network, difference_quotients(loss, trace.parameters.vector))
+    found: dict[Symbol, float] = {}
+    for layer in range(network.n_layers):
+        for of, numbers in (("w", quotients.weights[layer]), ("b", quotients.biases[layer])):
+            for index, value in np.ndenumerate(numbers):
+                found[Symbol("dloss", layer + 1, tuple(n + 1 for n in index), of)] = float(value)
+    return found
+
+
+def derive(what: Network | Model, optimizer: Optimizer | None = None, *, l1: float = 0.0, l2: float = 0.0) -> Equations:
+    """Every equation of a network or a model; with an optimiser also the update's.
+
+    >>> from glassnet import Network
+    >>> print(derive(Network((1, 1), loss="mean_squared_error")).stage("forward").text())
+    forward
+      z1_1 = b1_1 + w1_1_1 * x1
+      o = z1_1                               identity
+      p = o                                  identity
+    """
+    if isinstance(what, Network):
+        return equations(what, optimizer, l1=l1, l2=l2)
+    middle = equations(what.network, optimizer, l1=l1, l2=l2)
+    return Equations((*what.encode_equations, *middle, *what.decode_equations))

@@ -1,0 +1,598 @@
+"""A network as its equations: encode, forward, loss, backward, penalty, update, decode.
+
+An `Equation` is indexed: `z1_j = b1_j + sum over i of w1_i_j x_i`. From it follow the scalar lines that a person can
+recompute (`scalar`), the matrix form (`matrix`), and LaTeX for either. Nothing here computes; `reference` does, from
+the same table rows but without walking these equations, so that one can be held against the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+from glassnet.errors import UsageError
+from glassnet.expressions import Expression, call, const, parse, substitute, symbol, symbols, to_latex, to_text
+from glassnet.losses import LINKS
+from glassnet.network import Network
+from glassnet.optimizers import Optimizer
+
+STAGES = ("encode", "forward", "loss", "backward", "penalty", "update", "decode")
+
+_GREEK = {
+    "delta": r"\delta", "share": r"\rho", "loss": r"\ell", "L": r"\mathcal{L}", "J": "J",
+    "penalty": r"\mathcal{P}", "learning_rate": r"\eta", "m_hat": r"\hat{m}", "v_hat": r"\hat{v}",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """One quantity of a network.
+
+    `kind`: x, w, b, z, a, o (logit), p (probability), y, delta (d loss / d z), m and s (of softmax), loss (of a row),
+    u (row weight), share (u over the sum of u), L (batch loss), penalty, J (objective), raw (a column as the user
+    has it), dloss, dL or dJ (a derivative by `of`), a state of the optimiser (of `of`), or a plain setting.
+    `axes`: its indices, a letter where open and a number, from 1, where bound; the axis `row` is never printed.
+
+    >>> str(Symbol("w", 1, ("i", "j")).bound({"i": 2, "j": 1}))
+    'w1_2_1'
+    """
+
+    kind: str
+    layer: int | None = None
+    axes: tuple[str | int, ...] = ()
+    of: str = ""
+
+    def bound(self, index: Mapping[str, int]) -> Symbol:
+        """The same symbol with numbers for the axes that `index` names."""
+        return replace(self, axes=tuple(index.get(a, a) if isinstance(a, str) else a for a in self.axes))
+
+    @property
+    def _printed_axes(self) -> list[str]:
+        return [str(axis) for axis in self.axes if axis != "row"]
+
+    def _indexed(self, letter: str) -> str:
+        if self.layer is None:
+            # x2, but x_i: an open index would read as part of the name.
+            glue = "_" if any(isinstance(axis, str) and axis != "row" for axis in self.axes) else ""
+            return letter + glue + "_".join(self._printed_axes)
+        return "_".join([f"{letter}{self.layer}", *self._printed_axes])
+
+    def __str__(self) -> str:
+        if self.kind == "raw":
+            return self.of
+        if self.kind in ("dloss", "dL", "dJ"):
+            return f"{self.kind}/d{self._indexed(self.of)}"
+        if self.of:
+            return f"{self.kind}[{self._indexed(self.of)}]"
+        return self._indexed(self.kind)
+
+    def latex(self) -> str:
+        r"""LaTeX with the layer in brackets above, as the notebook writes it.
+
+        >>> print(Symbol("w", 1, (2, 1)).latex())
+        w^{[1]}_{2,1}
+        """
+        if self.kind == "raw":
+            return r"\text{" + latex_escaped(self.of) + "}"
+
+        def indexed(kind: str) -> str:
+            letter = _GREEK.get(kind, kind if len(kind) == 1 else r"\mathrm{" + latex_escaped(kind) + "}")
+            upper = f"^{{[{self.layer}]}}" if self.layer is not None else ""
+            lower = f"_{{{','.join(self._printed_axes)}}}" if self._printed_axes else ""
+            return letter + upper + lower
+
+        if self.kind in ("dloss", "dL", "dJ"):
+            return rf"\frac{{\partial {_GREEK[self.kind[1:]]}}}{{\partial {indexed(self.of)}}}"
+        if self.of:
+            return rf"{_GREEK.get(self.kind, self.kind)}\left[{indexed(self.of)}\right]"
+        return indexed(self.kind)
+
+    @property
+    def _capital(self) -> bool:
+        """Whether all its numbers together are a matrix: rows by units, or units by units."""
+        return len(self.axes) == 2 or self.kind in ("x", "o", "p", "y")
+
+    def matrix(self) -> str:
+        """The name of all its numbers together: a matrix in capitals, a vector small.
+
+        >>> Symbol("delta", 1, ("row", "j")).matrix(), Symbol("b", 1, ("j",)).matrix()
+        ('Delta1', 'b1')
+        """
+        whole = replace(self, axes=())
+        if not self._capital or self.kind == "raw":
+            return str(whole)
+        return str(replace(whole, of=self.of.upper()) if self.of else replace(whole, kind=self.kind.capitalize()))
+
+    def matrix_latex(self) -> str:
+        """LaTeX of `matrix`."""
+        whole = replace(self, axes=())
+        if self._capital and self.of and self.kind != "raw":
+            whole = replace(whole, of=self.of.upper())
+        elif self._capital and self.kind == "delta":
+            return rf"\Delta^{{[{self.layer}]}}"
+        elif self._capital:
+            whole = replace(whole, kind=self.kind.upper())
+        return whole.latex()
+
+
+_LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+}  # fmt: skip
+
+
+def latex_escaped(text: str) -> str:
+    r"""Text, a column's name say, that LaTeX prints and never obeys.
+
+    >>> print(latex_escaped("50%_of $x"))
+    50\%\_of \$x
+    """
+    return "".join(_LATEX_SPECIAL.get(letter, letter) for letter in text)
+
+
+@dataclass(frozen=True)
+class Map:
+    """The same expression for every value of the target's indices."""
+
+    expression: Expression
+
+
+@dataclass(frozen=True)
+class Contract:
+    """`bias` + the sum over the index `over` of the product of `terms`, in ascending order."""
+
+    terms: tuple[Symbol, ...]
+    over: str
+    bias: Symbol | None = None
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """The sum, mean or max of an expression over indices, or argmax, the index where it is largest."""
+
+    operation: str
+    over: tuple[str, ...]
+    expression: Expression
+
+
+@dataclass(frozen=True)
+class Equation:
+    """`target` = `body`, for every value of the target's open indices; `ranges` says how far each index runs.
+
+    `note` names what the expression is (relu, its derivative, ...).
+
+    >>> z1 = equations(Network((2, 2, 1)))["z1"]
+    >>> print(z1)
+    z1_j = b1_j + sum over i of w1_i_j * x_i
+    >>> print(z1.scalar(j=2))
+    z1_2 = b1_2 + w1_1_2 * x1 + w1_2_2 * x2
+    >>> print(z1.matrix())
+    Z1 = X @ W1 + b1
+    """
+
+    target: Symbol
+    body: Map | Contract | Reduce
+    stage: str
+    ranges: tuple[tuple[str, int], ...] = ()
+    note: str = ""
+
+    def scalars(self) -> Iterator[Equation]:
+        """The equation once for every value of the target's indices, sums written out."""
+        axes = [axis for axis in self.target.axes if isinstance(axis, str) and axis != "row"]
+        sizes = dict(self.ranges)
+        for values in product(*(range(1, sizes[axis] + 1) for axis in axes)):
+            yield self.scalar(**dict(zip(axes, values, strict=True)))
+
+    def scalar(self, **index: int) -> Equation:
+        """The equation for one value of its indices (from 1), sums over units written out; rows stay open."""
+        sizes = dict(self.ranges)
+        for axis, value in index.items():
+            if not 1 <= value <= sizes.get(axis, 0):
+                raise UsageError(f"{axis} of {self.target} runs from 1 to {sizes.get(axis, 0)}; got {value}.")
+        return replace(self, target=self.target.bound(index), body=self._expanded(index, sizes))
+
+    def _expanded(self, index: dict[str, int], sizes: dict[str, int]) -> Map | Reduce:
+        match self.body:
+            case Map(expression):
+                return Map(_bind(expression, index))
+            case Contract(terms, over, bias):
+                if over == "row":
+                    return Reduce("sum", ("row",), _bind(_product(terms), index))
+                operands = [_bind(_product(terms), {**index, over: n}) for n in range(1, sizes[over] + 1)]
+                return Map(call("add", *([symbol(bias.bound(index))] if bias else []), *operands))
+            case Reduce(operation, over, expression):
+                if over == ("row",) or operation == "argmax":
+                    return Reduce(operation, over, _bind(expression, index))
+                values = product(*(range(1, sizes[axis] + 1) for axis in over))
+                operands = [_bind(expression, {**index, **dict(zip(over, v, strict=True))}) for v in values]
+                if operation == "max":
+                    largest = operands[0]
+                    for operand in operands[1:]:
+                        largest = call("max", largest, operand)
+                    return Map(largest)
+                total = call("add", *operands)
+                return Map(call("div", total, const(len(operands))) if operation == "mean" else total)
+
+    def __str__(self) -> str:
+        match self.body:
+            case Map(expression):
+                right = to_text(expression)
+            case Contract(terms, over, bias):
+                right = (f"{bias} + " if bias else "") + _over("sum", (over,)) + to_text(_product(terms))
+            case Reduce(operation, over, expression):
+                right = _over(operation, over) + to_text(expression)
+        arrow = "<-" if self.stage == "update" else "="
+        return f"{self.target} {arrow} {right}"
+
+    def latex(self) -> str:
+        r"""LaTeX of the indexed (or scalar) form.
+
+        >>> print(equations(Network((2, 2, 1)))["z1"].latex())
+        z^{[1]}_{j} = b^{[1]}_{j} + \sum_{i=1}^{2} w^{[1]}_{i,j} \, x_{i}
+        """
+        sizes = dict(self.ranges)
+
+        def over_latex(operation: str, over: tuple[str, ...]) -> str:
+            if over == ("row",):
+                return r"\sum_{\text{rows}} "
+            if operation in ("max", "argmax"):
+                return rf"\operatorname*{{{operation}}}_{{{','.join(over)}}} "
+            mean = rf"\frac{{1}}{{{sizes[over[0]]}}} " if operation == "mean" else ""
+            return mean + "".join(rf"\sum_{{{axis}=1}}^{{{sizes[axis]}}} " for axis in over)
+
+        match self.body:
+            case Map(expression):
+                right = to_latex(expression, Symbol.latex)
+            case Contract(terms, over, bias):
+                start = f"{bias.latex()} + " if bias else ""
+                right = start + over_latex("sum", (over,)) + to_latex(_product(terms), Symbol.latex)
+            case Reduce(operation, over, expression):
+                inner = to_latex(expression, Symbol.latex)
+                right = over_latex(operation, over) + (rf"\left({inner}\right)" if expression.op == "add" else inner)
+        arrow = r"\leftarrow" if self.stage == "update" else "="
+        return f"{self.target.latex()} {arrow} {right}"
+
+    def matrix(self) -> str:
+        """The equation for all indices and rows at once: `@` is the matrix product, `*` goes element by element."""
+        left = f"{self.target.matrix()} {'<-' if self.stage == 'update' else '='} "
+        match self.body:
+            case Map(expression):
+                return left + to_text(expression, Symbol.matrix)
+            case Contract(bias=bias):
+                written = {"": "{}", "turned": "{}.T", "diagonal": "diag({})"}
+                factors = [written[how].format(term.matrix()) for term, how in self._factors()]
+                return left + " @ ".join(factors) + (f" + {bias.matrix()}" if bias else "")
+            case Reduce(operation, over, expression):
+                return left + _over(operation, over) + to_text(expression, Symbol.matrix)
+
+    def matrix_latex(self) -> str:
+        r"""LaTeX of the matrix form; the circled dot goes element by element.
+
+        >>> print(equations(Network((2, 2, 1)))["z1"].matrix_latex())
+        Z^{[1]} = X \, W^{[1]} + b^{[1]}
+        """
+        left = self.target.matrix_latex() + (r" \leftarrow " if self.stage == "update" else " = ")
+        match self.body:
+            case Map(expression):
+                return left + to_latex(expression, Symbol.matrix_latex, times=r" \odot ")
+            case Contract(bias=bias):
+                written = {"": "{}", "turned": r"{{{}}}^{{\top}}", "diagonal": r"\operatorname{{diag}}({})"}
+                factors = [written[how].format(term.matrix_latex()) for term, how in self._factors()]
+                return left + r" \, ".join(factors) + (f" + {bias.matrix_latex()}" if bias else "")
+            case Reduce():
+                return self.latex()
+
+    def _factors(self) -> list[tuple[Symbol, str]]:
+        """The factors of a `Contract` in the order of their matrix product, and how each enters it."""
+        assert isinstance(self.body, Contract)
+        terms, over, target = self.body.terms, self.body.over, self.target.axes
+        vectors = [term for term in terms if term.axes == (over,)]
+        matrices = [term for term in terms if term.axes != (over,)]
+        if len(target) < 2:  # a row of numbers: the vector comes first
+            return [(vector, "") for vector in vectors] + [(matrix, "") for matrix in matrices]
+        # The first factor brings the target's first index, the last its last; what has `over` alone scales between.
+        first, last = sorted(matrices, key=lambda term: target[0] not in term.axes)
+        return [
+            (first, "" if first.axes[-1] == over else "turned"),
+            *((vector, "diagonal") for vector in vectors),
+            (last, "" if last.axes[0] == over else "turned"),
+        ]
+
+
+def _over(operation: str, over: tuple[str, ...]) -> str:
+    return f"{operation} over {' and '.join('rows' if axis == 'row' else axis for axis in over)} of "
+
+
+def _bind(expression: Expression, index: Mapping[str, int]) -> Expression:
+    found = [key for key in symbols(expression) if isinstance(key, Symbol)]
+    return substitute(expression, {key: symbol(key.bound(index)) for key in found})
+
+
+def _product(terms: tuple[Symbol, ...]) -> Expression:
+    return call("mul", *map(symbol, terms))
+
+
+@dataclass(frozen=True)
+class Equations:
+    """All equations of a network, in order of computation.
+
+    >>> print(equations(Network((1, 1, 1), "tanh", "mean_squared_error")).text())
+    forward
+      z1_1 = b1_1 + w1_1_1 * x1
+      a1_1 = tanh(z1_1)                      tanh
+      z2_1 = b2_1 + w2_1_1 * a1_1
+      o = z2_1                               identity
+      p = o                                  identity
+    loss
+      loss = (o - y)**2                      mean_squared_error
+      L = sum over rows of share * loss      batch loss
+    backward
+      delta2_1 = 2 * (o - y)                 derivative of mean_squared_error
+      dloss/dw2_1_1 = a1_1 * delta2_1
+      dL/dw2_1_1 = sum over rows of share * a1_1 * delta2_1
+      dloss/db2_1 = delta2_1
+      dL/db2_1 = sum over rows of share * delta2_1
+      dloss/da1_1 = w2_1_1 * delta2_1
+      delta1_1 = dloss/da1_1 * (1 - a1_1 * a1_1)  derivative of tanh
+      dloss/dw1_1_1 = x1 * delta1_1
+      dL/dw1_1_1 = sum over rows of share * x1 * delta1_1
+      dloss/db1_1 = delta1_1
+      dL/db1_1 = sum over rows of share * delta1_1
+    """
+
+    items: tuple[Equation, ...]
+
+    def __iter__(self) -> Iterator[Equation]:
+        return iter(self.items)
+
+    def __getitem__(self, name: str) -> Equation:
+        """The equation of `z1`, `delta2`, `dL/dw1`, `loss`: a target's name without its indices."""
+        for equation in self.items:
+            if str(replace(equation.target, axes=())) == name:
+                return equation
+        raise UsageError(f"There is no equation for {name!r}; there are {', '.join(self.names())}.")
+
+    def names(self) -> list[str]:
+        """What `[]` takes."""
+        return [str(replace(equation.target, axes=())) for equation in self.items]
+
+    def stage(self, name: str) -> Equations:
+        """The equations of one of `STAGES`."""
+        if name not in STAGES:
+            raise UsageError(f"A stage is one of {', '.join(STAGES)}; got {name!r}.")
+        return Equations(tuple(equation for equation in self.items if equation.stage == name))
+
+    def _shown(self, form: str) -> Iterator[tuple[Equation, Equation]]:
+        """Each equation with the lines it becomes. A row's own derivatives are no matrices: they are left out there."""
+        for equation in self.items:
+            if form == "scalar":
+                yield from ((equation, scalar) for scalar in equation.scalars())
+            elif form == "indexed" or (equation.target.kind, equation.target.of) not in (
+                ("dloss", "w"),
+                ("dloss", "b"),
+            ):
+                yield equation, equation
+
+    def text(self, form: str = "scalar") -> str:
+        """Every equation as text under its stage's name; `form` is scalar, indexed or matrix."""
+        lines = []
+        for stage in STAGES:
+            shown = [
+                f"  {line.matrix() if form == 'matrix' else line!s:<37}  {equation.note}".rstrip()
+                for equation, line in self.stage(stage)._shown(form)
+            ]
+            lines += [stage, *shown] if shown else []
+        return "\n".join(lines)
+
+    def latex(self, form: str = "scalar") -> str:
+        """An `aligned` block for mathematics mode; `form` is scalar, indexed or matrix."""
+        lines = [line.matrix_latex() if form == "matrix" else line.latex() for _, line in self._shown(form)]
+        aligned = [line.replace(" = ", " &= ", 1).replace(r" \leftarrow ", r" &\leftarrow ", 1) for line in lines]
+        return "\\begin{aligned}\n" + " \\\\\n".join(aligned) + "\n\\end{aligned}"
+
+
+def equations(network: Network, optimizer: Optimizer | None = None, *, l1: float = 0.0, l2: float = 0.0) -> Equations:
+    """The equations of `network`: forward, loss and backward; penalty where l1 or l2 is not 0; update of `optimizer`.
+
+    `encode` and `decode` belong to a table and come from its `Encoder`.
+
+    >>> print(equations(Network((2, 1)))["p"].latex())
+    p = \\sigma(o)
+    """
+    return Equations(
+        (
+            *_forward(network),
+            *_loss(network),
+            *_backward(network),
+            *(_penalty(network, l1, l2) if l1 or l2 else ()),
+            *(_update(network, optimizer, penalised=bool(l1 or l2)) if optimizer is not None else ()),
+        )
+    )
+
+
+def encoding(columns: Sequence[tuple[str, float, float]]) -> Equations:
+    """How a table's columns become inputs, from (column, center, scale) of each.
+
+    >>> print(encoding([("radius_mean", 14.0, 3.5)]).text())
+    encode
+      x1 = (radius_mean - 14) / 3.5
+    """
+    return Equations(
+        tuple(
+            Equation(
+                Symbol("x", None, ("row", j)),
+                Map(substitute(parse("(raw - center) / scale"), _numbers(name, center, scale))),
+                "encode",
+            )
+            for j, (name, center, scale) in enumerate(columns, start=1)
+        )
+    )
+
+
+def decoding(network: Network, target: str, center: float = 0.0, scale: float = 1.0) -> Equations:
+    """How the network's answer is read: the class, or the number in the target's own units.
+
+    >>> print(decoding(Network((2, 1)), "diagnosis").text())
+    decode
+      diagnosis = select(p > 0.5, 1, 0)
+    """
+    raw, p = Symbol("raw", None, ("row",), of=target), _output(network, "p")
+    link = network.loss_row.link
+    if link == "softmax":
+        body: Map | Reduce = Reduce("argmax", ("k",), symbol(p))
+    elif link == "sigmoid":
+        body = Map(substitute(parse("select(p > 0.5, 1, 0)"), {"p": symbol(p)}))
+    else:
+        body = Map(substitute(parse("center + scale * p"), {**_numbers(target, center, scale), "p": symbol(p)}))
+    return Equations((Equation(raw, body, "decode", (("k", network.n_outputs),)),))
+
+
+def _numbers(name: str, center: float, scale: float) -> dict[str, Expression]:
+    raw = Symbol("raw", None, ("row",), of=name)
+    return {"raw": symbol(raw), "center": const(center), "scale": const(scale)}
+
+
+def _input(network: Network, layer: int, axis: str) -> Symbol:
+    """What layer `layer` reads: a of the layer before, x for the first."""
+    return Symbol("x", None, ("row", axis)) if layer == 1 else Symbol("a", layer - 1, ("row", axis))
+
+
+def _output(network: Network, kind: str) -> Symbol:
+    """o, p or y, with an index only where there are several outputs."""
+    return Symbol(kind, None, ("row",) if network.n_outputs == 1 else ("row", "k"))
+
+
+def _forward(network: Network) -> Iterator[Equation]:
+    for layer in range(1, network.n_layers + 1):
+        n_in, n_out = network.sizes[layer - 1 : layer + 1]
+        last = layer == network.n_layers
+        unit = "k" if last and n_out > 1 else "j"
+        z = Symbol("z", layer, ("row", unit))
+        yield Equation(
+            z,
+            Contract((Symbol("w", layer, ("i", unit)), _input(network, layer, "i")), "i", Symbol("b", layer, (unit,))),
+            "forward",
+            (("i", n_in), (unit, n_out)),
+        )
+        row = network.activation_row(layer)
+        if last and n_out == 1:
+            z = z.bound({"j": 1})
+        a = _output(network, "o") if last else Symbol("a", layer, ("row", unit))
+        ranges = (("k", n_out),) if last else (("j", n_out),)
+        yield Equation(a, Map(substitute(row.value, {"z": symbol(z)})), "forward", ranges, row.name)
+    o, ranges = _output(network, "o"), (("k", network.n_outputs),)
+    link = LINKS[network.loss_row.link]
+    if link.over_classes:
+        m, s = Symbol("m", None, ("row",)), Symbol("s", None, ("row",))
+        yield Equation(m, Reduce("max", ("k",), symbol(o)), "forward", ranges, "largest logit")
+        terms = call("exp", call("sub", symbol(o), symbol(m)))
+        yield Equation(s, Reduce("sum", ("k",), terms), "forward", ranges, "")
+    yield Equation(_output(network, "p"), Map(_in_symbols(network, link.value)), "forward", ranges, link.name)
+
+
+def _in_symbols(network: Network, expression: Expression) -> Expression:
+    """A loss's expression with the network's symbols for o, y, p, m, s."""
+    named = {kind: symbol(_output(network, kind)) for kind in ("o", "y", "p")}
+    named |= {kind: symbol(Symbol(kind, None, ("row",))) for kind in ("m", "s")}
+    return substitute(expression, named)
+
+
+def _loss(network: Network) -> Iterator[Equation]:
+    row, n = network.loss_row, network.n_outputs
+    value = _in_symbols(network, row.value)
+    loss = Symbol("loss", None, ("row",))
+    body = Map(value) if n == 1 else Reduce("sum" if row.sums_over_outputs else "mean", ("k",), value)
+    yield Equation(loss, body, "loss", (("k", n),), network.loss)
+    share = Symbol("share", None, ("row",))
+    yield Equation(Symbol("L"), Contract((share, loss), "row"), "loss", (), "batch loss")
+
+
+def _backward(network: Network) -> Iterator[Equation]:
+    share = Symbol("share", None, ("row",))
+    for layer in range(network.n_layers, 0, -1):
+        n_in, n_out = network.sizes[layer - 1 : layer + 1]
+        last = layer == network.n_layers
+        unit = "k" if last and n_out > 1 else "j"
+        row = network.activation_row(layer)
+        slope = substitute(
+            row.derivative,
+            {
+                "z": symbol(Symbol("z", layer, ("row", 1 if last and n_out == 1 else unit))),
+                "a": symbol(_output(network, "o") if last else Symbol("a", layer, ("row", unit))),
+            },
+        )
+        ranges: tuple[tuple[str, int], ...] = ((unit, n_out),)
+        note = f"derivative of {row.name}"
+        if last:
+            upstream = _in_symbols(network, network.loss_row.derivative)
+            if n_out > 1 and not network.loss_row.sums_over_outputs:
+                upstream = call("div", upstream, const(n_out))
+            note = f"derivative of {network.loss}" + ("" if row.name == "identity" else f", of {row.name}")
+        else:
+            arriving = Symbol("dloss", layer, ("row", unit), of="a")
+            yield Equation(
+                arriving,
+                Contract((Symbol("w", layer + 1, (unit, "k")), Symbol("delta", layer + 1, ("row", "k"))), "k"),
+                "backward",
+                (*ranges, ("k", network.sizes[layer + 1])),
+            )
+            upstream = symbol(arriving)
+        delta = Symbol("delta", layer, ("row", 1 if last and n_out == 1 else unit))
+        identity = slope == const(1)
+        yield Equation(delta, Map(upstream if identity else call("mul", upstream, slope)), "backward", ranges, note)
+        delta = replace(delta, axes=("row", unit))
+        a = _input(network, layer, "i")
+        ranges = (("i", n_in), (unit, n_out))
+        yield Equation(Symbol("dloss", layer, ("i", unit), of="w"), Map(_product((a, delta))), "backward", ranges)
+        yield Equation(Symbol("dL", layer, ("i", unit), of="w"), Contract((share, a, delta), "row"), "backward", ranges)
+        yield Equation(Symbol("dloss", layer, (unit,), of="b"), Map(symbol(delta)), "backward", ranges[1:])
+        yield Equation(Symbol("dL", layer, (unit,), of="b"), Contract((share, delta), "row"), "backward", ranges[1:])
+
+
+def _penalty(network: Network, l1: float, l2: float) -> Iterator[Equation]:
+    """Written with the numbers l1 and l2; a part whose factor is 0 is left out."""
+
+    def parts(first: str, second: str) -> Expression:
+        kept = [parse(f"{factor!r} * {text}") for factor, text in ((l1, first), (l2, second)) if factor]
+        return call("add", *kept)
+
+    for layer in range(1, network.n_layers + 1):
+        n_in, n_out = network.sizes[layer - 1 : layer + 1]
+        ranges = (("i", n_in), ("j", n_out))
+        w = symbol(Symbol("w", layer, ("i", "j")))
+        yield Equation(
+            Symbol("penalty", layer),
+            Reduce("sum", ("i", "j"), substitute(parts("abs(w)", "w**2 / 2"), {"w": w})),
+            "penalty",
+            ranges,
+            "of the weights; biases carry none",
+        )
+        slope = substitute(parts("sign(w)", "w"), {"w": w})
+        of_loss = symbol(Symbol("dL", layer, ("i", "j"), of="w"))
+        yield Equation(Symbol("dJ", layer, ("i", "j"), of="w"), Map(call("add", of_loss, slope)), "penalty", ranges)
+    total = call("add", *(symbol(Symbol("penalty", layer)) for layer in range(1, network.n_layers + 1)))
+    yield Equation(Symbol("penalty"), Map(total), "penalty")
+    yield Equation(
+        Symbol("J"), Map(call("add", symbol(Symbol("L")), symbol(Symbol("penalty")))), "penalty", (), "objective"
+    )
+
+
+def _update(network: Network, optimizer: Optimizer, *, penalised: bool) -> Iterator[Equation]:
+    for layer in range(1, network.n_layers + 1):
+        n_in, n_out = network.sizes[layer - 1 : layer + 1]
+        for of, axes in (("w", ("i", "j")), ("b", ("j",))):
+            ranges = tuple((axis, {"i": n_in, "j": n_out}[axis]) for axis in axes)
+            gradient = Symbol("dJ" if penalised and of == "w" else "dL", layer, axes, of=of)
+            named = {
+                "w": symbol(Symbol(of, layer, axes)),
+                "g": symbol(gradient),
+                "is_weight": const(int(of == "w")),
+            }
+            targets = [target for target, _ in optimizer.equations]
+            named |= {name: symbol(Symbol(name, layer, axes, of=of)) for name in targets if name != "w"}
+            settings = {name: const(value) for name, value in optimizer.settings.items()}
+            settings |= {name: symbol(Symbol(name)) for name in ("learning_rate", "t")}
+            for target, text in optimizer.equations:
+                key = named[target].args[0]
+                yield Equation(key, Map(substitute(parse(text), {**settings, **named})), "update", ranges)

@@ -1,0 +1,1 @@
+"""The fast ways to compute what `reference` defines."""

@@ -1,0 +1,315 @@
+"""`Model`: a trained network together with what its columns mean. `fit` makes one from a table; `save`, `load`."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import glassnet
+from glassnet import reference
+from glassnet.equations import Equations, decoding, encoding
+from glassnet.errors import DataError, UsageError
+from glassnet.network import FloatArray, Network, Parameters
+from glassnet.persistence import read_model_file, write_model_file
+from glassnet.populations import Population, score, spread, train_population
+from glassnet.tables import Encoder, as_table, split, task_of
+from glassnet.training import AnyOptimizer
+
+if TYPE_CHECKING:
+    from glassnet.derivations.worked import WorkedCalculation
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network, its parameters, and the encoder between a table's columns and its inputs and outputs.
+
+    `members`: the parameters of one network, or of several whose probabilities are averaged.
+    `provenance`: where it came from, as plain data: data hash, seed, settings, versions, metrics.
+
+    Tables may be anything with the model's columns: `gn.read_table(path)`, a mapping of columns, a data frame.
+
+    >>> table = {"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}
+    >>> model = fit(table, "ill", hidden=(), epochs=50, starts=1, test_size=None).model
+    >>> model.predict({"dose": [-4.0, 9.0]})
+    ['no', 'yes']
+    """
+
+    network: Network
+    members: tuple[Parameters, ...]
+    encoder: Encoder
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        """`classification` or `regression`."""
+        return "regression" if self.encoder.target.kind == "number" else "classification"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes in the order of `predict_proba`'s columns; the last of two is the positive one."""
+        return self.encoder.target.classes
+
+    def outputs(self, X: FloatArray) -> FloatArray:
+        """Probabilities, or scaled predictions, (n, n_outputs) of encoded rows (n, n_features)."""
+        total = np.zeros((len(X), self.network.n_outputs))
+        for member in self.members:
+            total = total + reference.forward(self.network, member, X).probabilities
+        return total / len(self.members)
+
+    def predict(self, data: Any) -> list[str] | NDArray[np.float64]:
+        """The class of every row, or its number in the target's own unit (n,)."""
+        return self.encoder.decode(self.outputs(self.encoder.encode(as_table(data))))
+
+    def predict_proba(self, data: Any) -> FloatArray:
+        """The probability of every class (n, n_classes), in the order of `classes`."""
+        if self.task == "regression":
+            raise UsageError("A regression predicts numbers, not probabilities. Use predict.")
+        return self._class_probabilities(self.outputs(self.encoder.encode(as_table(data))))
+
+    def _class_probabilities(self, outputs: FloatArray) -> FloatArray:
+        return np.hstack([1 - outputs, outputs]) if self.encoder.target.kind == "binary" else outputs
+
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """Metrics on rows with the target: accuracy, f1, auc, log_loss; or rmse (in the target's unit) and r2."""
+        table = as_table(data)
+        return self._metrics(self.encoder.encode(table), self.encoder.encode_target(table))
+
+    def _metrics(self, X: FloatArray, y: FloatArray) -> dict[str, float]:
+        found = score(self.network, y, self.outputs(X))
+        if self.task == "regression":
+            found["rmse"] *= self.encoder.target.scale
+        return found
+
+    def explain(self, data: Any, row: int = 0, *, digits: int = 4) -> WorkedCalculation:
+        """The worked calculation of one row; see `gn.explain`."""
+        from glassnet.derivations.worked import WorkedCalculation, worked_lines
+
+        table = as_table(data)
+        if not -1 < row < table.n_rows:
+            raise UsageError(f"A row is a number from 0 to {table.n_rows - 1}; got {row}.")
+        one, target = table.select([row]), self.encoder.target
+        X = self.encoder.encode(one)
+        known = target.source in table.names
+        y = self.encoder.encode_target(one)[0] if known else None
+        raw = {column.source: float(one.numbers(column.source)[0]) for column in self.encoder.columns}
+        lines = worked_lines(
+            self.network, self.members[0], X[0], y, self.encode_equations, self.decode_equations, raw, digits
+        )
+        said = f", {target.source} {one.texts(target.source)[0]}" if known else ""
+        outputs = self.outputs(X)
+        answer = self.encoder.decode(outputs)[0]
+        if target.kind == "number":
+            answer = f"prediction: {target.source} = {float(answer):.{digits}g}"
+        else:
+            chances = zip(self.classes, self._class_probabilities(outputs)[0], strict=True)
+            answer = f"prediction: {target.source} = {answer}; " + ", ".join(
+                f"P({c}) {p:.{digits}g}" for c, p in chances
+            )
+        return WorkedCalculation(f"Row {row}{said}", answer, lines, digits)
+
+    @property
+    def encode_equations(self) -> Equations:
+        """How the columns become x1, x2, ..."""
+        return encoding([(column.source, column.center, column.scale) for column in self.encoder.columns])
+
+    @property
+    def decode_equations(self) -> Equations:
+        """How the outputs become the target."""
+        target = self.encoder.target
+        return decoding(self.network, target.source, target.center, target.scale)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `fit` did: the model that was kept, all starts, which rows were whose, and how good it is on them.
+
+    `train` and `test` are the kept start's metrics; `starts` the spread of every metric over all starts, on test rows
+    where there are any, else on training rows. `notices` are sentences about what was decided for the user.
+    """
+
+    model: Model
+    population: Population
+    train_rows: NDArray[np.intp]
+    test_rows: NDArray[np.intp]
+    train: dict[str, float]
+    test: dict[str, float]
+    start_scores: dict[str, FloatArray]
+    notices: tuple[str, ...]
+
+    @property
+    def starts(self) -> dict[str, dict[str, float]]:
+        """Median, p5 and p95 of every metric over the starts."""
+        return {name: spread(values) for name, values in self.start_scores.items()}
+
+
+def fit(
+    data: Any,
+    target: str,
+    *,
+    features: Sequence[str] | None = None,
+    task: str | None = None,
+    positive: str | None = None,
+    hidden: Sequence[int] = (2,),
+    activation: str = "relu",
+    loss: str | None = None,
+    optimizer: AnyOptimizer | None = None,
+    epochs: int = 100,
+    batch_size: int | None = 32,
+    initializer: str | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    starts: int = 100,
+    test_size: float | None = 0.2,
+    random_state: int = 0,
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Fitted:
+    """From a table to a model: split, encode on the training rows alone, train many starts, keep one.
+
+    `target` is the column to predict; `features` the columns to predict it from, all others where left out.
+    `task`: classification or regression, told from the target where left out. `loss` follows from it:
+    binary_cross_entropy, cross_entropy or mean_squared_error. `hidden`: units per hidden layer, () for none.
+    `test_size`: the share of rows held back, stratified by class; None holds back none.
+    The start with the lowest training objective is kept; test rows have no say in it.
+
+    >>> table = {"dose": [0.0, 1.0, 2.0, 3.0, 4.0], "cost": [1.0, 3.0, 5.0, 7.5, 9.0]}
+    >>> fitted = fit(table, "cost", hidden=(), epochs=300, batch_size=None, starts=3, test_size=None)
+    >>> fitted.model.task, fitted.train["r2"] > 0.9
+    ('regression', True)
+    """
+    table = as_table(data)
+    table.require([target])
+    if features is not None and target in features:
+        raise UsageError(f"The target is what is predicted, never a feature; {target!r} is both. Leave it out of them.")
+    told = task_of(table, target, task)
+    labels = table.labels(target) if told == "classification" else None
+    if test_size is None:
+        train_rows, test_rows = np.arange(table.n_rows), np.arange(0)
+    else:
+        train_rows, test_rows = split(table.n_rows, test_size=test_size, seed=random_state, stratify=labels)
+    training = table.select(train_rows)
+    encoder, notices = Encoder.fit(training, features, target, task=told, positive=positive)
+    X, y = encoder.encode(training), encoder.encode_target(training)
+    network = Network((X.shape[1], *hidden, y.shape[1]), activation, loss or _LOSS_OF[encoder.target.kind])
+    _refuse_unfit_loss(network, encoder)
+    population = train_population(
+        network, X, y, size=starts, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
+        random_state=random_state, initializer=initializer, l1=l1, l2=l2, threads=threads, progress=progress,
+    )  # fmt: skip
+    unsaved = Model(network, (population.start(population.kept),), encoder)
+    in_training = unsaved._metrics(X, y)
+    in_test: dict[str, float] = {}
+    if len(test_rows):
+        testing = table.select(test_rows)
+        X, y = encoder.encode(testing), encoder.encode_target(testing)
+        in_test = unsaved._metrics(X, y)
+    scores = population.scores(X, y)
+    if encoder.target.kind == "number":
+        scores["rmse"] = scores["rmse"] * encoder.target.scale
+    provenance = {
+        "data_sha256": population.data.hash,
+        "rows": {"train": len(train_rows), "test": len(test_rows)},
+        "random_state": random_state,
+        "kept_start": population.kept,
+        "starts": starts,
+        "optimizer": repr(population.spec.optimizer),
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "initializer": initializer,
+        "l1": l1,
+        "l2": l2,
+        "engine": population.engine_used,
+        "metrics": {"train": in_training, "test": in_test},
+        "versions": {
+            "glassnet": glassnet.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    model = Model(network, unsaved.members, encoder, plain(provenance))
+    return Fitted(model, population, train_rows, test_rows, in_training, in_test, scores, notices)
+
+
+_LOSS_OF = {"binary": "binary_cross_entropy", "classes": "cross_entropy", "number": "mean_squared_error"}
+_LINKS_OF = {"binary": ("sigmoid",), "classes": ("softmax",), "number": ("identity", "exp")}
+
+
+def _refuse_unfit_loss(network: Network, encoder: Encoder) -> None:
+    kind = encoder.target.kind
+    if network.loss_row.link not in _LINKS_OF[kind]:
+        what = {"binary": "two classes", "classes": f"{network.n_outputs} classes", "number": "a number"}[kind]
+        raise UsageError(f"{encoder.target.source!r} is {what}, which {_LOSS_OF[kind]} suits; {network.loss} does not.")
+    if network.loss_row.targets == "nonnegative":
+        raise UsageError(
+            "A table's numbers are scaled to mean 0, and poisson takes counts of 0 or more. "
+            "Use mean_squared_error here, or gn.train with counts of your own."
+        )
+
+
+def plain(value: Any) -> Any:
+    """Plain data for JSON, which knows no NaN: an undefined metric becomes None."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def save(model: Model, path: str | os.PathLike[str]) -> None:
+    """Write a model to a file, atomically: safetensors with JSON metadata and a checksum, no code in it.
+
+    Raises `CannotWriteError`; what stood there before is then untouched.
+    """
+    metadata = {
+        "network": {
+            "sizes": list(model.network.sizes),
+            "activations": list(model.network.activations),
+            "loss": model.network.loss,
+        },
+        "encoder": model.encoder.to_json(),
+        "members": len(model.members),
+        "provenance": model.provenance,
+    }
+    tensors = {f"member_{number}": member.vector for number, member in enumerate(model.members)}
+    write_model_file(path, metadata, tensors)
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a model that `save` wrote; nothing in the file is executed.
+
+    Raises `NoInputError` where there is no such file, `DataError` where it is no model, or damaged, or of a newer
+    format.
+
+    >>> import tempfile
+    >>> table = {"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}
+    >>> model = fit(table, "ill", hidden=(), epochs=5, starts=1, test_size=None).model
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(model, Path(folder, "ill.safetensors"))
+    ...     bool((load(Path(folder, "ill.safetensors")).predict_proba(table) == model.predict_proba(table)).all())
+    True
+    """
+    metadata, tensors = read_model_file(path)
+    try:
+        described = metadata["network"]
+        network = Network(tuple(described["sizes"]), tuple(described["activations"]), described["loss"])
+        members = tuple(Parameters(network, tensors[f"member_{n}"]) for n in range(metadata["members"]))
+        encoder = Encoder.from_json(metadata["encoder"])
+        provenance = dict(metadata["provenance"])
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise DataError(f"{path} is no glassnet model: {problem}. Train it again with glassnet train.") from problem
+    n_outputs = len(encoder.target.classes) if encoder.target.kind == "classes" else 1
+    if (
+        not members
+        or len(tensors) != len(members)
+        or (network.n_features, network.n_outputs) != (len(encoder.columns), n_outputs)
+        or network.loss_row.link not in _LINKS_OF[encoder.target.kind]
+    ):
+        raise DataError(f"{path} is no glassnet model: its network, encoder and parameters do not fit together.")
+    return Model(network, members, encoder, provenance)

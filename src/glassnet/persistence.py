@@ -1,0 +1,337 @@
+"""The model file and the atomic write.
+
+A model file is a safetensors file (https://github.com/huggingface/safetensors#format): eight bytes with the
+length of a JSON header, the header, then the raw numbers. Nothing in it can be executed. Its metadata holds
+four strings:
+
+- `format`: always `glassnet`;
+- `format_version`: `1`; a reader refuses what it does not know;
+- `model`: everything that is not an array, as JSON;
+- `sha256`: the checksum of the whole file, taken with these 64 digits as zeros, so that no bit of the file
+  can change unseen. It guards against damage, not against someone who recomputes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.errors import CannotWriteError, DataError, NoInputError
+
+FORMAT = "glassnet"
+FORMAT_VERSION = "1"
+
+_MAX_HEADER_BYTES = 16 * 2**20
+_MAX_FILE_BYTES = 2 * 2**30
+_MAX_DIMENSIONS = 8
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+_CHECKSUM_LABEL = b'"sha256":"'
+_NO_CHECKSUM = "0" * 64
+
+# What people keep under a model's name, by its first bytes.
+_OTHER_FILES = {
+    b"PK\x03\x04": "a zip archive (a .keras file, or a pickle inside a .pt file)",
+    b"\x89HDF": "an HDF5 file",
+    b"\x93NUM": "a NumPy array file",
+    b"\x1f\x8b": "a gzip file",
+    b"PAR1": "a Parquet file",
+}
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write `data` to `path` so that, whatever happens, either the old or the new file stands there whole.
+
+    The bytes go to a temporary file in the same folder, are flushed to the disk, and take the name by one
+    rename, the only step that POSIX and Windows make indivisible. A symbolic link is followed. The file gets
+    the rights that the umask gives any new file.
+
+    Raises CannotWriteError: the folder does not exist or is read-only, the disk is full, `path` is a folder
+    or a device. What stood there before is untouched, and no temporary file stays behind.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_atomically(pathlib.Path(folder) / "a.txt", b"whole")
+    ...     (pathlib.Path(folder) / "a.txt").read_bytes()
+    b'whole'
+    """
+    try:
+        target = os.path.realpath(path)
+        # Renaming onto a device or a pipe (`-o /dev/null`) would replace it by a file.
+        if os.path.lexists(target) and not os.path.isfile(target):
+            kind = "a folder" if os.path.isdir(target) else "not a regular file"
+            raise CannotWriteError(f"{path}: cannot be written: it is {kind}. Name a file.")
+        folder = os.path.dirname(target)
+        temporary = os.path.join(folder, f".glassnet-{secrets.token_hex(8)}.tmp")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(temporary, flags, 0o666)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except CannotWriteError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CannotWriteError(
+            f"{path}: cannot be written: {reason}. What stood there before is untouched; "
+            "name a file in a folder that exists and may be written."
+        ) from error
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    # After the rename the new file is in place and whole; this only makes the rename itself survive a power
+    # failure. Windows cannot open a folder, and some file systems refuse to flush one: no reason to report
+    # a failed write, for it has not failed.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_model_file(
+    path: str | os.PathLike[str], metadata: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
+) -> None:
+    """Write a model file, atomically; the same input gives the same bytes.
+
+    `metadata` is anything JSON can say (finite numbers, text, lists, dictionaries keyed by text). `tensors`
+    are float32 or float64 arrays of any shape, every value finite.
+
+    Raises DataError: what is given could not be read back (another dtype, NaN or infinity, a header over
+    16 MiB). Raises CannotWriteError as `write_atomically`.
+
+    >>> import numpy as np, os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "model.safetensors")
+    ...     write_model_file(path, {"sizes": [2, 1]}, {"parameters": np.array([0.5, -1.0, 2.0])})
+    ...     read_model_file(path)
+    ({'sizes': [2, 1]}, {'parameters': array([ 0.5, -1. ,  2. ])})
+    """
+    write_atomically(path, _model_file_bytes(metadata, tensors))
+
+
+def _model_file_bytes(metadata: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    # Written by hand rather than by the safetensors package: its order of the metadata is not ours to fix.
+    names = {dtype: name for name, dtype in _DTYPES.items()}
+    try:
+        model = json.dumps(metadata, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"a model's metadata must be plain JSON: {error}") from error
+    strings = {"format": FORMAT, "format_version": FORMAT_VERSION, "model": model, "sha256": _NO_CHECKSUM}
+    header: dict[str, Any] = {"__metadata__": strings}
+    blocks: list[bytes] = []
+    offset = 0
+    # float64 first, as safetensors does it, so that every array starts at a multiple of its item size
+    for name, array in sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
+        dtype = array.dtype.newbyteorder("<")
+        if dtype not in names:
+            raise DataError(f"a model file holds float32 and float64 arrays; {name!r} is {array.dtype}.")
+        if not np.isfinite(array).all():
+            raise DataError(f"a model file holds finite numbers only; {name!r} has NaN or infinity.")
+        block = array.astype(dtype).tobytes()
+        end = offset + len(block)
+        header[name] = {"dtype": names[dtype], "shape": list(array.shape), "data_offsets": [offset, end]}
+        blocks.append(block)
+        offset = end
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode("ascii")
+    text += b" " * (-len(text) % 8)
+    if len(text) > _MAX_HEADER_BYTES:
+        raise DataError(
+            f"a model file's header is at most 16 MiB; this one has {len(text):,} bytes. Use fewer columns."
+        )
+    data = b"".join([len(text).to_bytes(8, "little"), text, *blocks])
+    digits = _digits_at(data, 8 + len(text))
+    assert digits is not None  # the label is in the header just written, and JSON escapes every other one
+    checksum = hashlib.sha256(data).hexdigest().encode("ascii")
+    return data[:digits] + checksum + data[digits + 64 :]
+
+
+def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read a model file: the metadata and the arrays that `write_model_file` was given.
+
+    Nothing is executed, no more than 2 GiB are read, and no more memory is taken than the file is long,
+    whatever its header claims.
+
+    Raises NoInputError: no such file, a folder, or not allowed to read it. Raises DataError: truncated or
+    altered (by its checksum), a pickle or something else, a newer format, a header that does not match the
+    bytes, NaN or infinity among the numbers.
+    """
+    data = _read_bounded(path)
+    header_end = 8 + int.from_bytes(data[:8], "little")
+    _verify_checksum(path, data, header_end)
+    header = _parse_json(path, data[8:header_end], "header")
+    strings = header.pop("__metadata__", None)
+    if not (isinstance(strings, dict) and all(isinstance(value, str) for value in strings.values())):
+        _refuse(path, "its metadata is not a set of strings")
+    if strings.get("format") != FORMAT:
+        _refuse(path, f"its metadata says format {_shown(strings.get('format'))}, not 'glassnet'")
+    version = strings.get("format_version")
+    if version != FORMAT_VERSION:
+        raise DataError(
+            f"{path}: a model file of format version {_shown(version)}; this glassnet reads version "
+            f"{FORMAT_VERSION}. Install the glassnet that wrote it, or a newer one."
+        )
+    _check_layout(path, header, len(data) - header_end)
+    model = _parse_json(path, strings.get("model", ""), "metadata")
+
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors: dict[str, NDArray[Any]] = load(data)
+    except SafetensorError as error:
+        _refuse(path, f"safetensors says: {error}")
+    for name, array in tensors.items():
+        if not np.isfinite(array).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise DataError(
+                f"{path}: a model's numbers must be finite; {_shown(name)} holds {array[place]} at {place}. "
+                "Train it again."
+            )
+    return model, tensors
+
+
+def _refuse(path: str | os.PathLike[str], why: str) -> NoReturn:
+    raise DataError(f"{path}: not a glassnet model file: {why}. Models are written by `glassnet train`.")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _read_bounded(path: str | os.PathLike[str]) -> bytes:
+    """The whole file, once its size and its first bytes promise a model file."""
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise NoInputError(f"{path}: a folder. Name the model file in it.")
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer for ever
+            raise NoInputError(f"{path}: not a regular file. Name a model file.")
+        with open(path, "rb") as file:
+            return _read_checked(path, file, os.fstat(file.fileno()).st_size)
+    except (NoInputError, DataError):
+        raise
+    except FileNotFoundError as error:
+        raise NoInputError(f"{path}: no such file. Train a model with `glassnet train`.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise NoInputError(f"{path}: cannot be read: {reason}.") from error
+
+
+def _read_checked(path: str | os.PathLike[str], file: BinaryIO, size: int) -> bytes:
+    start = file.read(8)
+    if len(start) < 8:
+        _refuse(path, f"it has {len(start)} bytes" if start else "it is empty")
+    header_length = int.from_bytes(start, "little")
+    if header_length > _MAX_HEADER_BYTES or header_length > size - 8:
+        _refuse(path, _what_it_is(start, file) or "it is truncated, or something else entirely")
+    if size > _MAX_FILE_BYTES:
+        _refuse(path, f"it has {size:,} bytes, and a model file at most {_MAX_FILE_BYTES:,}")
+    data = start + file.read(header_length)
+    # A file that grows while it is read must not get past the limit.
+    return data + file.read(size - len(data))
+
+
+def _what_it_is(start: bytes, file: BinaryIO) -> str | None:
+    """What a file that cannot be a model file is, where its first bytes tell."""
+    for magic, kind in _OTHER_FILES.items():
+        if start.startswith(magic):
+            return f"it is {kind}"
+    # Protocols 2 and up begin with 0x80 and their number; 0 and 1 with one of a few opcodes, and all end with
+    # a full stop. Naming it is all that is ever done with it.
+    file.seek(-1, os.SEEK_END)
+    if (start[0] == 0x80 and 2 <= start[1] <= 5) or (start[:1] in b"(c]})lINFVSKMJUXGL" and file.read(1) == b"."):
+        return "it is a pickle, which can run code when it is loaded; it was not loaded"
+    return None
+
+
+def _digits_at(data: bytes, header_end: int) -> int | None:
+    """Where the checksum's 64 digits begin, or None where not exactly one place can hold them."""
+    at = data.find(_CHECKSUM_LABEL, 8, header_end)
+    if at < 0 or data.find(_CHECKSUM_LABEL, at + 1, header_end) >= 0:
+        return None
+    digits = at + len(_CHECKSUM_LABEL)
+    return digits if digits + 64 < header_end else None
+
+
+def _verify_checksum(path: str | os.PathLike[str], data: bytes, header_end: int) -> None:
+    digits = _digits_at(data, header_end)
+    if digits is None:
+        _refuse(path, "its header holds no checksum")
+    hashed = hashlib.sha256(data[:digits])
+    hashed.update(_NO_CHECKSUM.encode("ascii"))
+    hashed.update(memoryview(data)[digits + 64 :])
+    if data[digits : digits + 64] != hashed.hexdigest().encode("ascii"):
+        raise DataError(
+            f"{path}: a model file must match its checksum; this one does not: it is truncated or altered. "
+            "Copy it again from where it is whole, or train it again."
+        )
+
+
+def _parse_json(path: str | os.PathLike[str], text: str | bytes, part: str) -> dict[str, Any]:
+    def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) < len(pairs):
+            raise ValueError("a key occurs twice")
+        return result
+
+    def no_constant(name: str) -> NoReturn:
+        raise ValueError(f"{name} is not JSON")
+
+    try:
+        value = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
+    except RecursionError:
+        _refuse(path, f"its {part} is nested too deep")
+    except ValueError as error:
+        _refuse(path, f"its {part} is not JSON ({error})")
+    if not isinstance(value, dict):
+        _refuse(path, f"its {part} is not a JSON object")
+    return value
+
+
+def _check_layout(path: str | os.PathLike[str], header: Mapping[str, Any], n_bytes: int) -> None:
+    """Refuse a header unless its arrays fill the bytes that are there exactly, without gap or overlap."""
+
+    def counts(value: object) -> bool:
+        return isinstance(value, list) and all(type(item) is int and 0 <= item < 2**53 for item in value)
+
+    spans = []
+    for name, record in header.items():
+        if not isinstance(record, dict) or record.keys() != {"dtype", "shape", "data_offsets"}:
+            _refuse(path, f"array {_shown(name)} needs dtype, shape and data_offsets")
+        dtype, shape, offsets = record["dtype"], record["shape"], record["data_offsets"]
+        if not isinstance(dtype, str) or dtype not in _DTYPES:
+            _refuse(path, f"array {_shown(name)} has dtype {_shown(dtype)}, neither F32 nor F64")
+        if not counts(shape) or len(shape) > _MAX_DIMENSIONS:
+            _refuse(path, f"array {_shown(name)} has shape {_shown(shape)}")
+        if not counts(offsets) or len(offsets) != 2:
+            _refuse(path, f"array {_shown(name)} has data_offsets {_shown(offsets)}")
+        if offsets[1] - offsets[0] != math.prod(shape) * _DTYPES[dtype].itemsize:
+            _refuse(path, f"array {_shown(name)} of shape {_shown(shape)} cannot lie at {_shown(offsets)}")
+        spans.append((offsets[0], offsets[1]))
+    end = 0
+    for start, stop in sorted(spans):
+        if start != end:
+            _refuse(path, f"its arrays leave a gap or overlap at byte {min(start, end)}")
+        end = stop
+    if end != n_bytes:
+        _refuse(path, f"its arrays claim {end:,} bytes where {n_bytes:,} are")

@@ -1,0 +1,235 @@
+"""The truth: forward and backward pass in plain NumPy that reads like the mathematics, recorded in a `Trace`.
+
+It shares the table rows of activations and losses with everything else, but does not walk the equations and knows no
+kernel; every faster or derived path is held against it. Sums over inputs are taken in the canonical order, bias
+first, inputs in order, every operation rounded: a row gives the same bits alone or in a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from glassnet.errors import DataError, UsageError
+from glassnet.expressions import function, parse
+from glassnet.losses import LINKS
+from glassnet.network import FloatArray, Network, Parameters
+
+_EXP_SHIFTED = parse("exp(o - m)")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Every number of one pass, n rows. Without targets, what needs them is None; after `forward`, the derivatives are.
+
+    pre_activations[l] (n, units), l from 0 for layer 1: z.   activations[l] (n, units): a; [0] is X.
+    logits, probabilities (n, n_outputs): o and p.            row_losses (n,): one loss a row.
+    loss: sum(row_weights * row_losses) / sum(row_weights).   penalty: l1 sum|W| + l2 / 2 sum W^2.
+    objective: loss + penalty.                                deltas[l] (n, units): d row loss / d z.
+    weight_gradients[l] (n_in, n_out), bias_gradients[l] (n_out,): of the objective.
+    """
+
+    network: Network
+    parameters: Parameters
+    X: FloatArray
+    y: FloatArray | None
+    row_weights: FloatArray
+    pre_activations: tuple[FloatArray, ...]
+    activations: tuple[FloatArray, ...]
+    logits: FloatArray
+    probabilities: FloatArray
+    row_losses: FloatArray | None = None
+    loss: float | None = None
+    penalty: float | None = None
+    objective: float | None = None
+    deltas: tuple[FloatArray, ...] | None = None
+    weight_gradients: tuple[FloatArray, ...] | None = None
+    bias_gradients: tuple[FloatArray, ...] | None = None
+
+    @property
+    def gradient(self) -> FloatArray:
+        """The gradient of the objective in the order of `Parameters.vector` (n_parameters,)."""
+        if self.weight_gradients is None or self.bias_gradients is None:
+            raise UsageError("A gradient needs targets and a backward pass; this trace is of a forward pass.")
+        pairs = zip(self.weight_gradients, self.bias_gradients, strict=True)
+        return np.concatenate([np.ravel(part) for pair in pairs for part in pair])
+
+
+def checked_table(network: Network, X: ArrayLike) -> FloatArray:
+    """X as an (n, n_features) float array: float32 stays, all else becomes float64; or an error that says why not.
+
+    >>> checked_table(Network((2, 1)), [[1, 2]]).dtype
+    dtype('float64')
+    """
+    table = np.asarray(X)
+    if table.dtype not in (np.float32, np.float64):
+        try:
+            table = table.astype(np.float64)
+        except (TypeError, ValueError) as problem:
+            raise DataError(f"X holds numbers; got an array of {table.dtype}.") from problem
+    if table.ndim != 2 or table.shape[1] != network.n_features or not len(table):
+        raise DataError(
+            f"X has one row per sample and one column per feature, (n, {network.n_features}) with n of 1 or more; "
+            f"got shape {table.shape}."
+        )
+    if not np.isfinite(table).all():
+        row, column = np.argwhere(~np.isfinite(table))[0]
+        raise DataError(f"X holds finite numbers; row {row}, column {column} is {table[row, column]}.")
+    return table
+
+
+def checked_targets(network: Network, y: ArrayLike, n: int, dtype: Any) -> FloatArray:
+    """y as an (n, n_outputs) array that the loss can mean; a flat y is one output.
+
+    >>> checked_targets(Network((2, 1)), [0, 1], 2, np.float64).shape
+    (2, 1)
+    """
+    try:
+        targets = np.asarray(y).astype(dtype)
+    except (TypeError, ValueError) as problem:
+        raise DataError(f"y holds numbers; got an array of {np.asarray(y).dtype}.") from problem
+    if targets.ndim == 1 and network.n_outputs == 1:
+        targets = targets[:, np.newaxis]
+    if targets.shape != (n, network.n_outputs):
+        hint = " Classes are given one-hot, a column each." if network.loss_row.sums_over_outputs else ""
+        raise DataError(
+            f"y has one row per row of X and one column per output, ({n}, {network.n_outputs}); "
+            f"got shape {targets.shape}.{hint}"
+        )
+    kind = network.loss_row.targets
+    rule, good = "finite numbers", np.isfinite(targets)
+    if kind in ("unit", "classes"):
+        rule, good = "numbers from 0 to 1", good & (targets >= 0) & (targets <= 1)
+    elif kind == "nonnegative":
+        rule, good = "numbers of 0 or more", good & (targets >= 0)
+    if good.all() and kind == "classes":
+        # Rounded to seven digits in float32, a share per class sums to 1 only that closely.
+        rule, good = "rows that sum to 1", np.abs(targets.sum(axis=1, keepdims=True) - 1) < 1e-5
+    if not good.all():
+        row = np.argwhere(~good)[0][0]
+        raise DataError(f"{network.loss} takes targets that are {rule}; row {row} is {targets[row].tolist()}.")
+    return targets
+
+
+def checked_row_weights(row_weights: ArrayLike | None, n: int, dtype: Any) -> FloatArray:
+    """Row weights (n,), of 0 or more and not all 0; ones where none are given.
+
+    >>> checked_row_weights(None, 2, np.float64)
+    array([1., 1.])
+    """
+    if row_weights is None:
+        return np.ones(n, dtype)
+    weights = np.asarray(row_weights).astype(dtype)
+    if weights.shape != (n,):
+        raise DataError(f"row_weights has one number per row, ({n},); got shape {weights.shape}.")
+    if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.sum() > 0:
+        raise DataError("row_weights are finite, 0 or more, and not all 0; these are not.")
+    return weights
+
+
+def forward(
+    network: Network,
+    parameters: Parameters,
+    X: ArrayLike,
+    y: ArrayLike | None = None,
+    row_weights: ArrayLike | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
+) -> Trace:
+    """One forward pass, recorded; with `y` also the losses.
+
+    X (n, n_features), y (n, n_outputs) or (n,) for one output, row_weights (n,).
+    z = b + x1 w1 + x2 w2 + ...,  a = f(z),  p = link(logits).  Raises `DataError` where X or y do not fit.
+
+    >>> net = Network((2, 1), loss="mean_squared_error")
+    >>> parameters = Parameters(net, np.array([1.0, 2.0, 0.5]))
+    >>> trace = forward(net, parameters, [[3.0, 4.0]], [10.5])
+    >>> trace.logits.tolist(), trace.loss
+    ([[11.5]], 1.0)
+    """
+    X = checked_table(network, X)
+    weights = checked_row_weights(row_weights, len(X), X.dtype)
+    pre_activations: list[FloatArray] = []
+    activations: list[FloatArray] = [X]
+    for layer in range(network.n_layers):
+        W, b, a = parameters.weights[layer], parameters.biases[layer], activations[-1]
+        z = np.broadcast_to(b, (len(X), len(b)))
+        for i in range(len(W)):
+            z = z + a[:, i, np.newaxis] * W[i]
+        pre_activations.append(z)
+        activations.append(function(network.activation_row(layer + 1).value, ("z",))(z))
+    logits = activations[-1]
+
+    loss_row, names = network.loss_row, ("o", "y", "p", "m", "s")
+    link = LINKS[loss_row.link]
+    m = logits.max(axis=1, keepdims=True)
+    s = np.zeros_like(m)
+    if link.over_classes:
+        exponential = function(_EXP_SHIFTED, ("o", "m"))
+        for k in range(network.n_outputs):
+            s = s + exponential(logits[:, k, np.newaxis], m)
+    p = function(link.value, ("o", "m", "s"))(logits, m, s)
+    trace = Trace(network, parameters, X, None, weights, tuple(pre_activations), tuple(activations), logits, p)
+    if y is None:
+        return trace
+
+    targets = checked_targets(network, y, len(X), X.dtype)
+    terms = function(loss_row.value, names)(logits, targets, p, m, s)
+    row_losses = np.zeros(len(X), X.dtype)
+    for k in range(network.n_outputs):
+        row_losses = row_losses + terms[:, k]
+    if not loss_row.sums_over_outputs:
+        row_losses = row_losses / X.dtype.type(network.n_outputs)
+    loss = float(np.sum(weights * row_losses) / np.sum(weights))
+    penalty = float(sum(l1 * np.sum(np.abs(W)) + l2 / 2 * np.sum(W**2) for W in parameters.weights))
+    return replace(trace, y=targets, row_losses=row_losses, loss=loss, penalty=penalty, objective=loss + penalty)
+
+
+def backward(
+    network: Network,
+    parameters: Parameters,
+    X: ArrayLike,
+    y: ArrayLike,
+    row_weights: ArrayLike | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
+) -> Trace:
+    """A forward and a backward pass, recorded.
+
+    delta_L = d row loss / d z_L;  delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_l);
+    dW_l = a_(l-1)^T (share * delta_l) + l1 sign(W_l) + l2 W_l;  db_l = sum of share * delta_l,
+    with share = row_weights / sum(row_weights). Shapes and errors as `forward`.
+
+    >>> net = Network((2, 1), loss="mean_squared_error")
+    >>> parameters = Parameters(net, np.array([1.0, 2.0, 0.5]))
+    >>> backward(net, parameters, [[3.0, 4.0]], [10.5]).gradient.tolist()
+    [6.0, 8.0, 2.0]
+    """
+    trace = forward(network, parameters, X, y, row_weights, l1, l2)
+    assert trace.y is not None
+    loss_row = network.loss_row
+    upstream = function(loss_row.derivative, ("o", "y", "p"))(trace.logits, trace.y, trace.probabilities)
+    if not loss_row.sums_over_outputs:
+        upstream = upstream / trace.X.dtype.type(network.n_outputs)
+    share = (trace.row_weights / np.sum(trace.row_weights))[:, np.newaxis]
+    deltas: list[FloatArray] = []
+    weight_gradients: list[FloatArray] = []
+    bias_gradients: list[FloatArray] = []
+    for layer in reversed(range(network.n_layers)):
+        derivative = function(network.activation_row(layer + 1).derivative, ("z", "a"))
+        W, z, a = parameters.weights[layer], trace.pre_activations[layer], trace.activations[layer + 1]
+        delta = upstream * derivative(z, a)
+        deltas.insert(0, delta)
+        dW = trace.activations[layer].T @ (share * delta)
+        weight_gradients.insert(0, dW + W.dtype.type(l1) * np.sign(W) + W.dtype.type(l2) * W)
+        bias_gradients.insert(0, np.sum(share * delta, axis=0))
+        upstream = delta @ W.T
+    return replace(
+        trace,
+        deltas=tuple(deltas),
+        weight_gradients=tuple(weight_gradients),
+        bias_gradients=tuple(bias_gradients),
+    )

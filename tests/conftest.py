@@ -1,0 +1,60 @@
+"""What all tests share: the data beside the checkout, and the rule about skipped tests.
+
+A skipped test proves nothing. Where `CI` is `true` a run fails for every skip that `allowed_skips.txt` does not
+name with its reason; elsewhere it only says so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+_unlisted = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of the larger data files, which the package does not ship; without it the test is skipped."""
+    folder = HERE.parents[1] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the larger data files are not beside this checkout (../shared/data)")
+    return folder
+
+
+def allowed_skips(text: str) -> list[re.Pattern[str]]:
+    """The node-id patterns of `allowed_skips.txt`; `*` stands for anything, and every line has a reason."""
+    patterns = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        pattern, separator, reason = line.partition(" # ")
+        if not separator or not reason.strip():
+            raise pytest.UsageError(f"allowed_skips.txt, line {number}: write 'node id # reason'; got {line!r}.")
+        patterns.append(re.compile(re.escape(pattern.strip()).replace(r"\*", ".*")))
+    return patterns
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Collect the skips that are not on the list, and in CI end with a failure for them.
+
+    With pytest-xdist this runs in the workers too, which report to nobody; the controller has every report.
+    """
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(session.config, "workerinput"):
+        return
+    allowed = allowed_skips((HERE / "allowed_skips.txt").read_text(encoding="utf-8"))
+    skipped = [report.nodeid for report in reporter.stats.get("skipped", ())]
+    unlisted = [nodeid for nodeid in skipped if not any(pattern.fullmatch(nodeid) for pattern in allowed)]
+    session.config.stash[_unlisted] = unlisted
+    if unlisted and os.environ.get("CI") == "true" and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name the skips that are not on the list."""
+    for nodeid in config.stash.get(_unlisted, []):
+        terminalreporter.write_line(f"not in tests/allowed_skips.txt: {nodeid} was skipped", yellow=True)
