@@ -1,5 +1,7 @@
 """How Sphinx builds the documentation: Markdown through MyST, the reference from the docstrings."""
 
+import re
+
 from glassnet import __version__
 
 project = "glassnet"
@@ -25,3 +27,17 @@ default_role = "py:obj"  # docstrings name things in single backticks; what has 
 
 html_theme = "furo"
 html_title = f"glassnet {release}"
+
+
+def keep_bars(app, what, name, obj, options, lines: list[str]) -> None:
+    """Let |v| in the prose of a docstring be a magnitude; reStructuredText takes it for a substitution."""
+    in_example = False
+    for number, line in enumerate(lines):
+        in_example = line.lstrip().startswith(">>>") or (in_example and bool(line.strip()))
+        if not in_example:
+            lines[number] = re.sub(r"`[^`]*`|\|", lambda found: r"\|" if found[0] == "|" else found[0], line)
+
+
+def setup(app) -> None:
+    """Sphinx calls this once, before it builds."""
+    app.connect("autodoc-process-docstring", keep_bars)

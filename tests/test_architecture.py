@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import glassnet
+
 SOURCE = Path(__file__).parents[1] / "src"
 VERSION = "glassnet.__version__"  # the one thing that stands in the front door itself
 
@@ -101,7 +103,7 @@ def violations(source: Path) -> list[str]:
             found.append(f"{name}: there is no room {room_of(name)!r}; the rooms are ROOMS")
             continue
         graph[name] = set()
-        for line, imported in imports_of(name, path, modules):
+        for line, imported in dict.fromkeys(imports_of(name, path, modules)):
             if imported.split(".")[0] != "glassnet" or imported == VERSION:
                 continue
             if imported == "glassnet":
@@ -156,6 +158,20 @@ def test_import_loads_nothing_heavy():
 def test_help_loads_nothing_heavy():
     code = "sys.argv = ['glassnet', '--help']\nfrom glassnet.cli import main\nsys.exit(main())"
     assert loaded_by(code) == set()
+
+
+def test_the_front_door_opens_to_every_name():
+    """What `__getattr__` hands out is what type checkers are told of."""
+    door = modules_in(SOURCE)["glassnet"]
+    told = [
+        alias.asname or alias.name
+        for node in ast.walk(ast.parse(door.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "glassnet"
+        for alias in node.names
+    ]
+    assert sorted(told) == sorted(glassnet.__all__)
+    for name in glassnet.__all__:
+        assert getattr(glassnet, name) is not None
 
 
 # The checkers themselves, on houses with one fault each.

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from glassnet import arithmetic
 
 DTYPES = (np.float64, np.float32)
-# The figures that the docstrings state, in units in the last place: the largest error of any float32 number (0.782 and
-# 0.888, found by trying all of them) and of a wide search in float64 (0.747 and 0.832), rounded up.
-STATED = {("exp", np.float64): 0.8, ("exp", np.float32): 0.8, ("log", np.float64): 0.9, ("log", np.float32): 0.9}
+# The figures that the docstrings state, in units in the last place. The largest errors seen, over 20 million float64
+# numbers of each zone and all float32 numbers: exp 0.71, subnormal 0.81; log 0.95, just below sqrt(1/2).
+STATED = {"exp": 0.85, "log": 1.0}
+STATED_FOR_NORMAL_EXP = 0.75
 
 
 def worst_error(name: str, x: np.ndarray, y: np.ndarray) -> float:
@@ -57,7 +58,10 @@ def test_the_error_is_what_the_docstring_states(name: str, dtype: type) -> None:
     x = arguments(name, dtype, np.random.default_rng(7))
     y = getattr(arithmetic, name)(x)
     assert y.dtype == dtype
-    assert worst_error(name, x, y) < STATED[name, dtype]
+    assert worst_error(name, x, y) < STATED[name]
+    if name == "exp":
+        normal = y >= np.finfo(dtype).tiny
+        assert worst_error(name, x[normal], y[normal]) < STATED_FOR_NORMAL_EXP
 
 
 def test_worst_error_sees_one_unit_in_the_last_place() -> None:

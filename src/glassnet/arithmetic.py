@@ -76,8 +76,8 @@ def exp(x: ArrayLike) -> Any:
         An array of the shape of `x`, or a NumPy scalar where `x` is a number. inf from x = 709.783 on (float32:
         88.723), subnormal below -708.4 (-87.3), 0 below -745.13 (-103.97), nan for nan. No warning is raised.
 
-    The error is under 0.8 units in the last place, and under 0.65 where the result is not subnormal: measured
-    against mpmath over the whole range of float64, and for every single number of float32.
+    The error is under 0.85 units in the last place, and under 0.75 where the result is not subnormal: measured over
+    the whole range of float64 (against mpmath and 80-bit arithmetic), and for every single number of float32.
 
     >>> float(exp(1.0)), float(exp(-1000)), float(exp(1000))
     (2.718281828459045, 0.0, inf)
@@ -103,8 +103,8 @@ def log(x: ArrayLike) -> Any:
         An array of the shape of `x`, or a NumPy scalar where `x` is a number. -inf for 0, nan below 0 and for nan,
         inf for inf. No warning is raised.
 
-    The error is under 0.9 units in the last place, subnormal `x` included: measured against mpmath over the whole
-    range of float64, and for every single number of float32.
+    The error is under 1 unit in the last place, subnormal `x` included: measured over the whole range of float64
+    (against mpmath and 80-bit arithmetic), and for every single number of float32.
 
     >>> float(log(10)), float(log(0.0)), float(log(-1.0))
     (2.302585092994046, -inf, nan)

@@ -64,7 +64,8 @@ def const(value: float) -> Expression:
     >>> to_text(const(0.5))
     '0.5'
     """
-    return Expression("const", (value if isinstance(value, int) else float(value),))
+    # -0.0 becomes 0.0: the two are equal, so a cache would take one for the other. neg makes the negative one.
+    return Expression("const", (value if isinstance(value, int) else float(value) + 0.0,))
 
 
 def symbol(key: Hashable) -> Expression:
@@ -181,8 +182,8 @@ FUNCTIONS: dict[str, FunctionRow] = _rows(
         r"\log(1 + {0})",
         lambda sp, a: sp.log(1 + a),
         library="np.log1p({0})",
-        # What rounding took from 1 + x is put back as a factor (Goldberg 1991, theorem 4).
-        lower="select(1 + x == 1, x, log(1 + x) * (x / select(1 + x == 1, 1, (1 + x) - 1)))",
+        # What rounding took from 1 + x is put back as a factor (Goldberg 1991, theorem 4), which is 1 long before 1e30.
+        lower="select(1 + x == 1, x, log(1 + x) * (min(x, 1e30) / select(1 + x == 1, 1, (1 + min(x, 1e30)) - 1)))",
     ),
     FunctionRow(
         "expm1",
@@ -190,9 +191,9 @@ FUNCTIONS: dict[str, FunctionRow] = _rows(
         r"\left(e^{{{0}}} - 1\right)",
         lambda sp, a: sp.exp(a) - 1,
         library="np.expm1({0})",
-        # Likewise (Higham, "Accuracy and Stability of Numerical Algorithms", 1.14.1); past -37 the answer is -1.
-        lower="select(exp(x) == 1, x, select(x > 37, exp(x), (exp(max(x, -37)) - 1)"
-        " * (x / select(exp(x) == 1, 1, log(exp(min(max(x, -37), 37)))))))",
+        # Likewise (Higham, "Accuracy and Stability of Numerical Algorithms", 1.14.1); past -38 the answer is -1.
+        lower="select(exp(x) == 1, x, select(x > 38, exp(x), (exp(max(x, -38)) - 1)"
+        " * (min(max(x, -38), 38) / select(exp(x) == 1, 1, log(exp(min(max(x, -38), 38)))))))",
     ),
     FunctionRow(
         "tanh",
@@ -271,7 +272,7 @@ def _from_ast(node: ast.expr, text: str) -> Expression:
             return call(_BINARY[type(op)], _from_ast(left, text), _from_ast(right, text))
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             negated = _from_ast(operand, text)
-            if isinstance(operand, ast.Constant):
+            if isinstance(operand, ast.Constant) and negated.args[0]:
                 return const(-negated.args[0])
             return call("neg", negated)
         case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE:
@@ -334,7 +335,7 @@ def numpy_source(expression: Expression, names: Sequence[str], arithmetic_used: 
 
     >>> print(numpy_source(parse("a * (1 - a)"), ("a",)))
     def computed(a):
-        dtype = np.result_type(a, np.float32)
+        dtype = np.result_type(a, 0.0)
         c0 = dtype.type(1)
         t0 = c0 - a
         t1 = a * t0
@@ -360,7 +361,8 @@ def numpy_source(expression: Expression, names: Sequence[str], arithmetic_used: 
         return done[part]
 
     result = written(_lowered(expression, arithmetic_used))
-    head = [f"dtype = np.result_type({', '.join([*names, 'np.float32'])})"]
+    # A Python number takes the arrays' dtype, and is float64 where there is no array.
+    head = [f"dtype = np.result_type({', '.join([*names, '0.0'])})"]
     head += [f"{name} = dtype.type({value!r})" for value, name in constants.items()]
     return "\n    ".join([f"def computed({', '.join(names)}):", *head, *lines, f"return {result}"])
 

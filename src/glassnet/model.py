@@ -7,12 +7,12 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import glassnet
 from glassnet import reference
 from glassnet.equations import Equations, decoding, encoding
 from glassnet.errors import DataError, UsageError
@@ -228,7 +228,7 @@ def fit(
         "engine": population.engine_used,
         "metrics": {"train": in_training, "test": in_test},
         "versions": {
-            "glassnet": glassnet.__version__,
+            "glassnet": version("glassnet"),
             "numpy": np.__version__,
             "python": platform.python_version(),
         },

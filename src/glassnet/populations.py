@@ -104,7 +104,7 @@ def score(network: Network, y: ArrayLike, probabilities: FloatArray) -> dict[str
         return {"rmse": metrics.rmse(y, probabilities), "r2": metrics.r2(y, probabilities)}
     return {
         "accuracy": metrics.accuracy(truth, predicted),
-        "f1": metrics.f1(truth, predicted),
+        "f1": metrics.f1(truth, predicted, n_classes=max(2, network.n_outputs)),
         "auc": metrics.auc(truth, p),
         "log_loss": metrics.log_loss(truth, p),
     }
