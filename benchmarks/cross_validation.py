@@ -1,9 +1,9 @@
 """Is the notebook's 2-2-1 network worth its hidden layer? 10 x 10 cross-validation against logistic regression.
 
-Scaling is learned inside the folds, and the same folds serve both models. A fold's figures are not independent of
-another's, for they share training rows: the standard error is Nadeau and Bengio's corrected one ("Inference for the
-generalization error", Machine Learning 52, 2003), sqrt((1/J + n_test / n_train) s^2) over J folds. Ends with status 1 if
-the network misses what cross_validation.toml requires.
+Scaling is learned inside the folds, and the same folds serve both models. The figures of two folds are not
+independent, for they share training rows: the standard error is Nadeau and Bengio's corrected one ("Inference for
+the generalization error", Machine Learning 52, 2003), sqrt((1/J + n_test / n_train) s^2) over J folds. Ends with
+status 1 if the network misses what cross_validation.toml requires.
 """
 
 from __future__ import annotations

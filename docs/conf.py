@@ -26,6 +26,8 @@ autodoc_member_order = "bysource"
 default_role = "py:obj"  # docstrings name things in single backticks; what has a page is linked
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
 html_title = f"glassnet {release}"
 
 

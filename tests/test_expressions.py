@@ -8,7 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 import sympy
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from glassnet.errors import UsageError
@@ -80,12 +80,15 @@ def test_printing_and_reading_give_the_same_numbers_and_the_same_text(tree: Expr
 @given(TREES)
 def test_text_means_to_python_what_it_means_here(tree: Expression) -> None:
     """Brackets are where they must be: Python's own evaluation of the text is the independent reading."""
-    own = {name: function(parse(f"{name}(x)"), ("x",)) for name, row in FUNCTIONS.items() if row.arity == 1 and name != "neg"}
+    own = {
+        name: function(parse(f"{name}(x)"), ("x",))
+        for name, row in FUNCTIONS.items()
+        if row.arity == 1 and name != "neg"
+    }
     own |= {name: function(parse(f"{name}(x, y)"), ("x", "y")) for name in ("max", "min")}
     own |= {"select": np.where}
     # Constants as arrays, for Python refuses 1 / 0 where NumPy gives infinity; powers differ in rounding only.
-    if "pow" in _operations(tree):
-        return
+    assume("pow" not in _operations(tree))
     text = to_text(_constants_as_symbols(tree, constants := {}))
     with np.errstate(all="ignore"):
         scope = own | {name: np.full(6, value) for name, value in constants.items()}
@@ -368,7 +371,9 @@ def test_sums_and_products_go_from_left_to_right() -> None:
     assert float(function(parse("x * y * z"), NAMES)(1e200, 1e200, 1e-300)) == np.inf
 
 
-@pytest.mark.parametrize("text", ["x**2", "x**3", "x**2.5", "2**x", "x**(-1)", "sqrt(x)", "cos(x)", "x / (1 + abs(x))**2"])
+@pytest.mark.parametrize(
+    "text", ["x**2", "x**3", "x**2.5", "2**x", "x**(-1)", "sqrt(x)", "cos(x)", "x / (1 + abs(x))**2"]
+)
 def test_powers_and_the_rest_agree_with_sympy(text: str) -> None:
     formula = to_sympy(parse(text), sympy.Symbol)
     for value in (0.1, 0.75, 1.0, 3.5, 12.0):

@@ -12,19 +12,20 @@ from typing import Any
 import numpy as np
 
 from glassnet import by_hand, drawing, report
-from glassnet.checks import check_gradients
-from glassnet.datasets import TUMORS_CITATION, tumors
-from glassnet.derivations.worked import derive
+from glassnet.checks import GradientCheck, check_gradients
+from glassnet.datasets import TUMORS_CITATION, Dataset, tumors
+from glassnet.derivations.worked import Line, WorkedCalculation, derive
 from glassnet.errors import CannotWriteError, MissingExtraError
 from glassnet.expressions import significant
 from glassnet.model import Fitted, fit, plain, save
 from glassnet.network import FloatArray, Parameters
 from glassnet.optimizers import SGD
-from glassnet.peers import PeerResult, scored
+from glassnet.peers import PeerResult, keras, scored
 from glassnet.persistence import write_atomically
 
 TARGET, FEATURES = "diagnosis", ("texture_mean", "radius_mean")
 LEARNING_RATE, EPOCHS = 0.1, 100
+ROW = 17
 NOTEBOOK_ACCURACY = 0.912  # of its one run by hand, on its own split
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -35,6 +36,56 @@ class Told:
 
     text: str
     result: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Story:
+    """Everything that was computed, before anything is written."""
+
+    seed: int
+    data: Dataset
+    fitted: Fitted
+    hand: by_hand.NeuralNetwork
+    hand_cost: float
+    by_hand: PeerResult
+    kept: PeerResult
+    keras: list[PeerResult]
+    keras_missing: str
+    logistic: PeerResult
+    worked: WorkedCalculation
+    check: GradientCheck
+
+    @property
+    def race(self) -> list[PeerResult]:
+        return [self.by_hand, self.kept, *self.keras, self.logistic]
+
+    @property
+    def test_accuracies(self) -> FloatArray:
+        return self.fitted.start_scores["accuracy"]
+
+    @property
+    def hand_lines(self) -> list[str]:
+        return [self.hand.training_line(1), self.hand.training_line(EPOCHS)]
+
+    @property
+    def kept_rank(self) -> int:
+        return 1 + int((self.test_accuracies > self.fitted.test["accuracy"]).sum())
+
+    @property
+    def noise(self) -> str:
+        """How far two accuracies on this many rows may lie apart by chance: 1.96 standard errors."""
+        n, p = len(self.fitted.test_rows), self.kept.accuracy
+        return f"On {n} rows, differences in accuracy under {_share(1.96 * np.sqrt(p * (1 - p) / n))} are noise."
+
+    @property
+    def peer_notes(self) -> list[str]:
+        return list(dict.fromkeys(peer.note + "." for peer in self.race if peer.note))
+
+    def ailing(self) -> dict[str, int]:
+        """How many starts are stuck on one class, have a dead unit, diverged."""
+        many = self.fitted.population
+        counted = {"stuck": many.stuck_since, "dead": many.dead_since, "diverged": many.diverged_at}
+        return {name: int((since >= 0).sum()) for name, since in counted.items()}
 
 
 def tell(
@@ -55,9 +106,13 @@ def tell(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise CannotWriteError(f"{folder} cannot be made: {problem.strerror}. Name another with --output.") from problem
+    story = _computed(starts, seed, threads, progress)
+    files = _written(story, folder)
+    return Told(_text(story, folder), plain({**_result(story), "files": files}))
 
+
+def _computed(starts: int, seed: int, threads: int | None, progress: Callable[[int], None] | None) -> _Story:
     data = tumors(FEATURES)
-    begun = time.perf_counter()
     fitted = fit(
         data.table,
         TARGET,
@@ -73,112 +128,82 @@ def tell(
         threads=threads,
         progress=progress,
     )
-    seconds = time.perf_counter() - begun
     model, population = fitted.model, fitted.population
     X, y = population.data.X, population.data.y
     testing = data.table.select(fitted.test_rows)
     X_test, y_test = model.encoder.encode(testing), model.encoder.encode_target(testing)
 
     begun = time.perf_counter()
-    hand = by_hand.NeuralNetwork().fit(
-        X, y, LEARNING_RATE, EPOCHS, parameters=Parameters(model.network, population.initial.vector[0]), verbose=False
-    )
+    start = Parameters(model.network, population.initial.vector[0])
+    hand = by_hand.NeuralNetwork().fit(X, y, LEARNING_RATE, EPOCHS, parameters=start, verbose=False)
     hand_seconds = time.perf_counter() - begun
-    hand_test_accuracy, hand_test_cost = hand.get_accuracy_cost(X_test, y_test)
-    hand_p = np.array([hand.get_prob_class(float(x1), float(x2))[0] for x1, x2 in X_test])
-    hand_result = scored("by hand", y_test, hand_p, hand_seconds)
+    hand_p = [hand.get_prob_class(float(x1), float(x2))[0] for x1, x2 in X_test]
 
-    kept = scored("glassnet, kept start", y_test, model.outputs(X_test)[:, 0], seconds / starts)
-    keras_results, keras_missing = _keras(data.X, data.y, fitted, seed)
+    # The peers scale for themselves, as the notebook has it.
+    raw = [part[rows] for rows in (fitted.train_rows, fitted.test_rows) for part in (data.X, data.y)]
+    races, missing = [], ""
+    try:
+        races = [keras.as_in_the_notebook(*raw, random_state=seed), keras.to_convergence(*raw, random_state=seed)]
+    except MissingExtraError as problem:
+        missing = str(problem)
     from glassnet.peers.sklearn import logistic_regression
 
-    logistic = logistic_regression(
-        data.X[fitted.train_rows], data.y[fitted.train_rows], data.X[fitted.test_rows], data.y[fitted.test_rows]
+    return _Story(
+        seed=seed,
+        data=data,
+        fitted=fitted,
+        hand=hand,
+        hand_cost=hand.get_accuracy_cost(X_test, y_test)[1],
+        by_hand=scored("by hand", y_test, hand_p, hand_seconds),
+        kept=scored("glassnet, kept start", y_test, model.outputs(X_test)[:, 0], population.seconds / starts),
+        keras=races,
+        keras_missing=missing,
+        logistic=logistic_regression(*raw),
+        worked=model.explain(data.table, ROW),
+        check=check_gradients(model.network, model.members[0], X, y),
     )
-    race = [hand_result, kept, *keras_results, logistic]
 
-    row = 17
-    worked = model.explain(data.table, row)
-    check = check_gradients(model.network, model.members[0], X, y)
-    rank = 1 + int((fitted.start_scores["accuracy"] > fitted.test["accuracy"]).sum())
-    noise = 1.96 * float(np.sqrt(kept.accuracy * (1 - kept.accuracy) / len(y_test)))
-    ails = {
-        "stuck": int((population.stuck_since >= 0).sum()),
-        "dead": int((population.dead_since >= 0).sum()),
-        "diverged": int((population.diverged_at >= 0).sum()),
-    }
-    lines = [hand.training_line(1), hand.training_line(EPOCHS)]
 
-    files = _write(folder, fitted, data.X, data.y, hand.costs, race, worked.text(), str(check), noise, keras_missing)
-    keras_json: dict[str, Any] = {
-        peer.name: {**_figures(peer), "own_accuracy": peer.own_accuracy, "note": peer.note} for peer in keras_results
+def _result(story: _Story) -> dict[str, Any]:
+    """The story as plain data."""
+    fitted, population = story.fitted, story.fitted.population
+    keras_part: dict[str, Any] = {
+        peer.name: {**_figures(peer), "own_accuracy": peer.own_accuracy, "note": peer.note} for peer in story.keras
     }
-    if keras_missing:
-        keras_json["missing"] = keras_missing
-    result = {
+    return {
         "data": {
-            "rows": data.table.n_rows,
-            "malignant": int(data.y.sum()),
-            "benign": int((1 - data.y).sum()),
+            "rows": story.data.table.n_rows,
+            "malignant": int(story.data.y.sum()),
+            "benign": int((1 - story.data.y).sum()),
             "features": list(FEATURES),
-            "train": len(X),
-            "test": len(X_test),
-            "scaling": {c.source: {"center": c.center, "scale": c.scale} for c in model.encoder.columns},
-            "seed": seed,
+            "train": len(fitted.train_rows),
+            "test": len(fitted.test_rows),
+            "scaling": {c.source: {"center": c.center, "scale": c.scale} for c in fitted.model.encoder.columns},
+            "seed": story.seed,
         },
-        "by_hand": {
-            "seconds": hand_seconds,
-            "lines": lines,
-            "test_cost": hand_test_cost,
-            **_figures(hand_result),
-        },
-        "keras": keras_json,
-        "logistic_regression": _figures(logistic),
+        "by_hand": {**_figures(story.by_hand), "lines": story.hand_lines, "test_cost": story.hand_cost},
+        "keras": {"missing": story.keras_missing} if story.keras_missing else keras_part,
+        "logistic_regression": _figures(story.logistic),
         "network": {
-            **_figures(kept),
-            "sizes": list(model.network.sizes),
-            "n_parameters": model.network.n_parameters,
-            "row": worked.to_json(),
-            "gradient_error": check.largest_error,
-            "seconds": kept.seconds,
+            **_figures(story.kept),
+            "sizes": list(fitted.model.network.sizes),
+            "n_parameters": fitted.model.network.n_parameters,
+            "row": story.worked.to_json(),
+            "gradient_error": story.check.largest_error,
         },
         "starts": {
-            "size": starts,
-            "seconds": seconds,
+            "size": len(population),
+            "seconds": population.seconds,
             "kept": population.kept,
-            "kept_test_rank": rank,
-            **ails,
+            "kept_test_rank": story.kept_rank,
+            **story.ailing(),
             **fitted.starts,
         },
-        "files": files,
     }
-    text = _text(result, fitted, race, worked, check, lines, noise, keras_missing, folder, hand_test_accuracy)
-    return Told(text, plain(result))
-
-
-def _keras(X: FloatArray, y: FloatArray, fitted: Fitted, seed: int) -> tuple[list[PeerResult], str]:
-    """Keras's two results, or none and the sentence that says how to have them."""
-    from glassnet.peers import keras
-
-    train, test = fitted.train_rows, fitted.test_rows
-    parts = (X[train], y[train], X[test], y[test])
-    try:
-        return [
-            keras.as_in_the_notebook(*parts, random_state=seed),
-            keras.to_convergence(*parts, random_state=seed),
-        ], ""
-    except MissingExtraError as problem:
-        return [], str(problem)
 
 
 def _figures(peer: PeerResult) -> dict[str, float]:
-    return {
-        "accuracy": peer.accuracy,
-        "f1": peer.f1,
-        "auc": peer.auc,
-        "log_loss": peer.log_loss,
-        "seconds": peer.seconds,
-    }
+    return {name: getattr(peer, name) for name in ("accuracy", "f1", "auc", "log_loss", "seconds")}
 
 
 # --- the terminal -------------------------------------------------------------------------------------------------
@@ -191,7 +216,7 @@ def _bars(values: FloatArray, low: float, high: float, bins: int = 24) -> str:
     return "".join(_BARS[0 if not n else max(1, round(8 * n / top))] for n in counts.tolist())
 
 
-def _short(value: float) -> str:
+def _share(value: float) -> str:
     """A share with three digits and no leading zero, as tables of results have it."""
     return "undef" if value != value else f"{value:.3f}".removeprefix("0")
 
@@ -202,219 +227,197 @@ def _time(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 9.95 else f"{seconds:.0f} s"
 
 
+_RACE_HEADER = ("", "accuracy", "F1", "AUC", "log-loss", "time")
+
+
 def _race_rows(race: list[PeerResult]) -> list[list[str]]:
-    return [[p.name, *map(_short, (p.accuracy, p.f1, p.auc, p.log_loss)), _time(p.seconds)] for p in race]
+    return [[p.name, *map(_share, (p.accuracy, p.f1, p.auc, p.log_loss)), _time(p.seconds)] for p in race]
 
 
-def _noise_sentence(n: int, noise: float) -> str:
-    return f"On {n} rows, differences in accuracy under {_short(noise)} are noise."
+def _shown_lines(worked: WorkedCalculation) -> list[Line]:
+    """Four lines of a worked calculation: one unit that is at work on this row, the answer, its loss, a gradient."""
+    by_name = {line.symbol: line for line in worked.lines}
+    gradients = [line for name, line in by_name.items() if name.startswith("dloss/dw1_")]
+    gradient = max(gradients, key=lambda line: abs(line.value))
+    unit = gradient.symbol.rpartition("_")[2]
+    return [by_name[f"z1_{unit}"], by_name["p"], by_name["loss"], gradient]
 
 
-def _text(
-    result: dict[str, Any],
-    fitted: Fitted,
-    race: list[PeerResult],
-    worked: Any,
-    check: Any,
-    lines: list[str],
-    noise: float,
-    keras_missing: str,
-    folder: Path,
-    hand_accuracy: float,
-) -> str:
-    data, starts = result["data"], result["starts"]
+def _text(story: _Story, folder: Path) -> str:
+    fitted, population = story.fitted, story.fitted.population
+    network, starts, n_starts = fitted.model.network, fitted.starts["accuracy"], len(population)
+    n_train, n_test = len(fitted.train_rows), len(fitted.test_rows)
+    malignant = int(story.data.y.sum())
     scaling = ", ".join(
-        f"{name} {significant(s['center'], 3)} +- {significant(s['scale'], 3)}" for name, s in data["scaling"].items()
+        f"{c.source} {significant(c.center, 3)} +- {significant(c.scale, 3)}" for c in fitted.model.encoder.columns
     )
-    shown = {line.symbol: line for line in worked.lines}
-    every = []
-    for name in ("z1_1", "p", "loss", "dloss/dw1_1_1"):
-        line = shown[name]
-        every.append(f"     {name} = {line.formula}")
-        every.append(f"       = {line.numbers} = {significant(line.value)}")
-    quotient = shown["dloss/dw1_1_1"].difference_quotient
-    scores = fitted.start_scores["accuracy"]
+    lines = _shown_lines(story.worked)
+    quotient = lines[-1].difference_quotient
+    assert quotient is not None, "row 17 of the packaged data has its diagnosis"
+    scores = story.test_accuracies
     low, high = float(np.nanmin(scores)), float(np.nanmax(scores))
-    spread = starts["accuracy"]
-    since = fitted.population.dead_since[fitted.population.dead_since >= 0]
-    first_dead = f" (the first at epoch {int(since.min())})" if len(since) else ""
-    out = [
-        "glassnet demo: is this tumor malignant?",
-        "",
-        (
-            f"Data     {data['rows']} rows: {data['malignant']} malignant (1), {data['benign']} benign (0); "
-            f"{', '.join(data['features'])}"
-        ),
-        (
-            f"         train ({data['train']}, 2) ({data['train']}, 1)   test ({data['test']}, 2) ({data['test']}, 1)   "
-            f"stratified, seed {data['seed']}"
-        ),
-        f"         scaled on train rows: {scaling}",
-        "Network  texture -+- relu -+- sigmoid -- P(malignant)        9 parameters",
-        "         radius  -+- relu -+",
-        "",
-        f"1  By hand: the notebook's class, glassnet/by_hand.py{_time(result['by_hand']['seconds']):>12}",
-        *(f"     {line}" for line in lines),
-        (
-            f"     test accuracy {_short(hand_accuracy)}, cost {significant(result['by_hand']['test_cost'])} (sum) = "
-            f"{_short(result['by_hand']['log_loss'])} per row"
-        ),
-        "",
-        f"2  One row, every number ({worked.title[0].lower() + worked.title[1:]}; the kept start of 3)",
-        *every,
-        (
-            f"     difference quotient {significant(quotient or 0.0)}; all {len(check.names)} gradients over the train rows "
-            f"agree to {check.largest_error:.0e}"
-        ),
-        "",
-        (
-            f"3  The same network from {starts['size']:,} random starts{_time(starts['seconds']):>14} "
-            f"(by hand: {result['by_hand']['seconds'] * starts['size'] / 60:.1f} min)"
-        ),
-        (
-            f"     test accuracy  {_short(low)} [{_bars(scores, low, high)}] {_short(high)}    5 % {_short(spread['p5'])}   "
-            f"median {_short(spread['median'])}   95 % {_short(spread['p95'])}"
-        ),
-        (
-            f"     {starts['stuck']} stuck on one class; {starts['dead']} have a dead unit{first_dead}; "
-            f"{starts['diverged']} diverged"
-        ),
-        (
-            f"     kept: start {starts['kept']}, the lowest training loss; its test accuracy ranks {starts['kept_test_rank']} "
-            f"of {starts['size']:,}"
-        ),
-        "",
-        f"4  {'Same rows':<28}{'accuracy':>9}{'F1':>7}{'AUC':>7}{'log-loss':>10}{'time':>9}",
-    ]
-    for name, accuracy, f1, auc, log_loss, seconds in _race_rows(race):
-        out.append(f"     {name:<26}{accuracy:>9}{f1:>7}{auc:>7}{log_loss:>10}{seconds:>9}")
-    out.append(f"     {_noise_sentence(data['test'], noise)}")
-    out += [f"     {peer.note}" for peer in race if peer.note][:1]
-    if keras_missing:
-        out.append(f"     {keras_missing}")
-    where = os.path.join(str(folder), "index.html")
-    model = os.path.join(str(folder), "model.safetensors")
-    table = os.path.join(str(folder), "tumors.csv")
-    out += [
-        "",
-        f"Open     {where}    network, boundary, {starts['size']:,} learning curves",
-        f"Next     glassnet explain {model} {table} --row 17",
-        "         glassnet train YOUR.csv --target COLUMN",
-    ]
+    ailing = story.ailing()
+    dead = population.dead_since[population.dead_since >= 0]
+    since = f" (the first from epoch {int(dead.min())} on)" if len(dead) else ""
+    hand_minutes = story.by_hand.seconds * n_starts / 60
+
+    out = ["glassnet demo: is this tumor malignant?", ""]
+    out.append(
+        f"Data     {story.data.table.n_rows} rows: {malignant} malignant (1), {story.data.table.n_rows - malignant} "
+        f"benign (0); {', '.join(FEATURES)}"
+    )
+    out.append(f"         train ({n_train}, 2) ({n_train}, 1)   test ({n_test}, 2) ({n_test}, 1)")
+    out.append(f"         stratified, seed {story.seed}; scaled on train rows: {scaling}")
+    out.append(f"Network  texture -+- relu -+- sigmoid -- P(malignant)        {network.n_parameters} parameters")
+    out.append("         radius  -+- relu -+")
+
+    out += ["", f"1  {'By hand: the notebook’s class, glassnet/by_hand.py':<60}{_time(story.by_hand.seconds):>9}"]
+    out += [f"     {line}" for line in story.hand_lines]
+    out.append(
+        f"     test accuracy {_share(story.by_hand.accuracy)}, cost {significant(story.hand_cost)} (sum) = "
+        f"{_share(story.by_hand.log_loss)} per row"
+    )
+
+    out += ["", f"2  One row, every number (row {ROW}, malignant; the start kept in 3)"]
+    for line in lines:
+        lead = f"     {line.symbol} = "
+        out.append(lead + line.formula)
+        out.append(f"{'':{len(lead) - 2}}= {line.numbers} = {significant(line.value)}")
+    out.append(
+        f"     difference quotient {significant(quotient)}; over all train rows the {len(story.check.names)} gradients "
+        f"agree to {story.check.largest_error:.0e}"
+    )
+
+    took = f"{_time(population.seconds):>9} (by hand: {hand_minutes:.0f} min)"
+    out += ["", f"3  {f'The same network from {n_starts:,} random starts':<60}{took}"]
+    out.append(f"     test accuracy  {_share(low)} [{_bars(scores, low, high)}] {_share(high)}")
+    out.append("     " + "   ".join(f"{k} {_share(starts[v])}" for k, v in _SPREAD.items()))
+    out.append(
+        f"     {ailing['stuck']} stuck on one class; {ailing['dead']} have a dead unit{since}; "
+        f"{ailing['diverged']} diverged"
+    )
+    out.append(
+        f"     kept: start {population.kept}, the lowest training loss; its test accuracy ranks {story.kept_rank} "
+        f"of {n_starts:,}"
+    )
+
+    out += ["", f"4  {'Same rows':<27}" + "".join(f"{name:>10}" for name in _RACE_HEADER[1:])]
+    out += [f"     {name:<25}" + "".join(f"{cell:>10}" for cell in cells) for name, *cells in _race_rows(story.race)]
+    out += [f"     {sentence}" for sentence in (story.noise, *story.peer_notes, story.keras_missing) if sentence]
+
+    where = {name: os.path.join(str(folder), name) for name in ("index.html", "model.safetensors", "tumors.csv")}
+    out += ["", f"Open     {where['index.html']}    network, boundary, {n_starts:,} learning curves"]
+    out.append(f"Next     glassnet explain {where['model.safetensors']} {where['tumors.csv']} --row {ROW}")
+    out.append("         glassnet train YOUR.csv --target COLUMN")
     return "\n".join(out)
+
+
+_SPREAD = {"5 %": "p5", "median": "median", "95 %": "p95"}
 
 
 # --- the folder ---------------------------------------------------------------------------------------------------
 
 
-def _write(
-    folder: Path,
-    fitted: Fitted,
-    X: FloatArray,
-    y: FloatArray,
-    hand_costs: list[float],
-    race: list[PeerResult],
-    worked: str,
-    check: str,
-    noise: float,
-    keras_missing: str,
-) -> dict[str, str]:
-    """Pictures, page, model and table; returns their paths by what they are."""
-    model, population = fitted.model, fitted.population
-    names = [c.source for c in model.encoder.columns]
-    n = len(population.data.X)
+def _pictures(story: _Story) -> dict[str, str]:
+    """The four pictures as SVG, by the name of their file."""
+    fitted, model, population = story.fitted, story.fitted.model, story.fitted.population
+    train, test = fitted.train_rows, fitted.test_rows
 
     def probability(raw: FloatArray) -> FloatArray:
-        table = dict(zip(names, raw.T, strict=True))
-        return model.predict_proba(table)[:, 1]
+        return model.predict_proba(dict(zip(FEATURES, raw.T, strict=True)))[:, 1]
 
-    train, test = fitted.train_rows, fitted.test_rows
-    network = drawing.network_svg(model.network, model.members[0], feature_names=names, output_names=["P(malignant)"])
-    boundary = drawing.figure_svg(
-        drawing.boundary_figure(
-            probability, X[train], y[train], X[test], y[test],
-            feature_names=names, class_names=("benign", "malignant"),
-        )
-    )  # fmt: skip
-    curves = drawing.figure_svg(
-        drawing.learning_curves_figure(
-            population.losses, population.kept,
-            baseline={"by hand": np.concatenate([population.losses[0, :1], np.array(hand_costs) / n])},
-        )
-    )  # fmt: skip
-    accuracy = drawing.figure_svg(
-        drawing.distribution_figure(
-            fitted.start_scores["accuracy"],
-            label="test accuracy",
-            marks={"the notebook's run": NOTEBOOK_ACCURACY, "kept start": fitted.test["accuracy"]},
-        )
-    )
-    equations = derive(model)
-    header = ("", "accuracy", "F1", "AUC", "log-loss", "time")
-    text = report.page(
-        "Is this tumor malignant?",
-        f"A 2-2-1 network on {len(X)} tumors, two measurements each, from {len(population):,} random starts. "
-        "Everything on this page was computed by glassnet demo.",
-        [
-            report.Section(
-                "The network that was kept",
-                [
-                    report.Text(
-                        f"Start {population.kept} of {len(population):,}: the one with the lowest training loss. No test "
-                        "row had a say in it."
-                    ),
-                    report.Picture(network, "Hue is a weight's sign, width its size.", own_colours=True),
-                ],
-            ),
-            report.Section(
-                "Where it draws the line",
-                [
-                    report.Picture(
-                        boundary, "Train and test rows in their own units; misclassified test rows are ringed."
-                    )
-                ],
-            ),
-            report.Section(
-                f"{len(population):,} learning curves",
-                [report.Picture(curves, "One curve per random start: the same network, the same rows.")],
-            ),
-            report.Section(
-                "A result is a distribution",
-                [
-                    report.Picture(
-                        accuracy, "Test accuracy of every start. The notebook had one start, on its own split."
-                    ),
-                    report.Grid(header, _race_rows(race)),
-                    report.Text(_noise_sentence(len(test), noise) + (f" {keras_missing}" if keras_missing else "")),
-                    *(report.Text(peer.note) for peer in [p for p in race if p.note][:1]),
-                ],
-            ),
-            report.Section("One row, every number", [report.Text(check + "."), report.Listing(worked)]),
-            report.Section(
-                "All equations",
-                [
-                    report.Listing(equations.text()),
-                    report.Text("The same as matrices:"),
-                    report.Listing(equations.text("matrix")),
-                ],
-            ),
-            report.Section("The data", [report.Text(TUMORS_CITATION)]),
-        ],
-    )
-    written = {
-        "index": ("index.html", text),
-        "network": ("network.svg", network),
-        "boundary": ("boundary.svg", boundary),
-        "learning_curves": ("learning_curves.svg", curves),
-        "test_accuracy": ("test_accuracy.svg", accuracy),
-        "equations": ("equations.tex", equations.latex() + "\n"),
+    by_hand_curve = np.append(population.losses[0, 0], np.array(story.hand.costs) / len(train))
+    return {
+        "network": drawing.network_svg(
+            model.network, model.members[0], feature_names=FEATURES, output_names=["P(malignant)"]
+        ),
+        "boundary": drawing.figure_svg(
+            drawing.boundary_figure(
+                probability,
+                story.data.X[train],
+                story.data.y[train],
+                story.data.X[test],
+                story.data.y[test],
+                feature_names=FEATURES,
+                class_names=story.data.target_names,
+            )
+        ),
+        "learning_curves": drawing.figure_svg(
+            drawing.learning_curves_figure(population.losses, population.kept, baseline={"by hand": by_hand_curve})
+        ),
+        "test_accuracy": drawing.figure_svg(
+            drawing.distribution_figure(
+                story.test_accuracies,
+                label="test accuracy",
+                marks={"the notebook's run": NOTEBOOK_ACCURACY, "kept start": fitted.test["accuracy"]},
+            )
+        ),
     }
+
+
+def _page(story: _Story, pictures: dict[str, str]) -> str:
+    n_starts, derived = len(story.fitted.population), derive(story.fitted.model)
+    sections = [
+        report.Section(
+            "The network that was kept",
+            [
+                report.Text(
+                    f"Start {story.fitted.population.kept} of {n_starts:,}: the one with the lowest training loss. "
+                    "No test row had a say in it."
+                ),
+                report.Picture(pictures["network"], "Hue is a weight's sign, width its size.", own_colours=True),
+            ],
+        ),
+        report.Section(
+            "Where it draws the line",
+            [report.Picture(pictures["boundary"], "All rows in their own units; misclassified test rows are ringed.")],
+        ),
+        report.Section(
+            f"{n_starts:,} learning curves",
+            [
+                report.Picture(
+                    pictures["learning_curves"], "One curve per random start: the same network, the same rows."
+                )
+            ],
+        ),
+        report.Section(
+            "A result is a distribution",
+            [
+                report.Picture(
+                    pictures["test_accuracy"],
+                    "Test accuracy of every start. The notebook had one start, on a split of its own.",
+                ),
+                report.Grid(_RACE_HEADER, _race_rows(story.race)),
+                *(report.Text(line) for line in (story.noise, *story.peer_notes, story.keras_missing) if line),
+            ],
+        ),
+        report.Section("One row, every number", [report.Text(f"{story.check}."), report.Listing(story.worked.text())]),
+        report.Section(
+            "All equations",
+            [
+                report.Listing(derived.text()),
+                report.Text("The same as matrices, all rows at once:"),
+                report.Listing(derived.text("matrix")),
+            ],
+        ),
+        report.Section("The data", [report.Text(TUMORS_CITATION)]),
+    ]
+    lead = (
+        f"A 2-2-1 network on {story.data.table.n_rows} tumors, two measurements each, from {n_starts:,} random starts."
+    )
+    return report.page("Is this tumor malignant?", f"{lead} Every figure was computed by glassnet demo.", sections)
+
+
+def _written(story: _Story, folder: Path) -> dict[str, str]:
+    """Write pictures, page, equations, model and table; returns their paths by what they are."""
+    pictures = _pictures(story)
+    texts = {"index": ("index.html", _page(story, pictures))}
+    texts |= {name: (f"{name}.svg", svg) for name, svg in pictures.items()}
+    texts["equations"] = ("equations.tex", derive(story.fitted.model).latex() + "\n")
     files = {}
-    for kind, (name, content) in written.items():
-        write_atomically(folder / name, content.encode())
+    for kind, (name, text) in texts.items():
+        write_atomically(folder / name, text.encode())
         files[kind] = str(folder / name)
-    save(model, folder / "model.safetensors")
-    files["model"] = str(folder / "model.safetensors")
-    write_atomically(folder / "tumors.csv", (Path(__file__).parent / "bdiag.csv").read_bytes())
-    files["table"] = str(folder / "tumors.csv")
-    return files
+    save(story.fitted.model, folder / "model.safetensors")
+    write_atomically(folder / "tumors.csv", Path(__file__).with_name("bdiag.csv").read_bytes())
+    return {**files, "model": str(folder / "model.safetensors"), "table": str(folder / "tumors.csv")}

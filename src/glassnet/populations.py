@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
@@ -32,6 +33,7 @@ class Population:
     before any update, NaN after a divergence; `objectives` (size,) loss plus penalty at the end;
     `diverged_at` the step, `dead_since` and `stuck_since` the epoch from which on, to the end, a hidden unit was 0 on
     every training row, and one class came out for every row: -1 where it did not happen; `n_dead_units` at the end.
+    `seconds`: how long the training took, by the clock.
     """
 
     network: Network
@@ -45,6 +47,7 @@ class Population:
     stuck_since: NDArray[np.intp]
     diverged_at: NDArray[np.intp]
     engine_used: str
+    seconds: float
     data: Data = field(repr=False)
 
     def __len__(self) -> int:
@@ -180,6 +183,7 @@ def train_population(
             raise UsageError(
                 f"parameters hold one start a row, ({size}, {network.n_parameters}); got shape {vectors.shape}."
             )
+    begun = time.perf_counter()
     rows = min(len(data.X), spec.batch_size or len(data.X))
     # Stacks of about as many starts, so that no thread is left with a crumb.
     n_stacks = -(-size // _stack_size(network, rows))
@@ -223,5 +227,6 @@ def train_population(
         stuck_since=joined["stuck_since"],
         diverged_at=joined["diverged_at"],
         engine_used=ENGINE,
+        seconds=time.perf_counter() - begun,
         data=data,
     )

@@ -187,13 +187,17 @@ def _precision(keras: Any, dtype: Any) -> Iterator[None]:
     """Layers, optimiser and metrics in `dtype`: jax knows no float64 unless told, and Keras's default is float32."""
     import jax
 
-    usual = keras.config.floatx()
-    keras.config.set_floatx(np.dtype(dtype).name)
+    # The policy is made of floatx when first asked for, and then no longer follows it.
+    usual, usual_policy = keras.config.floatx(), keras.config.dtype_policy()
+    name = np.dtype(dtype).name
+    keras.config.set_floatx(name)
+    keras.config.set_dtype_policy(name)
     try:
         with jax.enable_x64(True):
             yield
     finally:
         keras.config.set_floatx(usual)
+        keras.config.set_dtype_policy(usual_policy)
 
 
 def _fit_in_order(keras: Any, model: Any, X: FloatArray, y: FloatArray, orders: Orders, **settings: Any) -> Any:
