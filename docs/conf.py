@@ -22,6 +22,8 @@ templates_path = ["_templates"]
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
 
+# Names that say more than what they stand for.
+autodoc_type_aliases = {name: name for name in ("AnyOptimizer", "ArrayLike", "FloatArray", "Floats", "State")}
 autodoc_member_order = "bysource"
 default_role = "py:obj"  # docstrings name things in single backticks; what has a page is linked
 

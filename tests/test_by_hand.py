@@ -105,10 +105,10 @@ def test_forward_and_backward_are_the_references(parameters, x1, x2, y):
 
 
 def test_a_wrong_gradient_would_be_seen():
-    parameters = initialize(NETWORK, 0, "standard_normal")
-    found = gradient_by_hand(parameters, 0.3, -0.7, 1.0)
-    expected = dict(zip(NETWORK.parameter_names(), reference.backward(
-        NETWORK, parameters, [[0.3, -0.7]], [1.0]).gradient, strict=True))  # fmt: skip
+    parameters = Parameters(NETWORK, np.linspace(0.1, 0.9, 9))  # both units at work
+    found = gradient_by_hand(parameters, 0.3, 0.7, 1.0)
+    gradient = reference.backward(NETWORK, parameters, [[0.3, 0.7]], [1.0]).gradient
+    expected = dict(zip(NETWORK.parameter_names(), gradient, strict=True))
     assert found == pytest.approx(expected, rel=1e-12, abs=1e-13)
     wrong = found | {"w1_2_1": found["w1_1_2"], "w1_1_2": found["w1_2_1"]}  # the two that are easily taken for another
     assert wrong != pytest.approx(expected, rel=1e-12, abs=1e-13)

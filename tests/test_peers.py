@@ -64,8 +64,8 @@ def test_softmax_on_digits():
     digits = load_digits()
     X, y = scaled(digits.data), np.eye(10)[digits.target]
     net = Network((64, 16, 10), "tanh", "cross_entropy")
-    # 8 batches an epoch, the last of 5 rows: its weight and place in the order count.
-    assert_same_curve(net, X, y, optimizer=SGD(0.1), epochs=100, batch_size=256, random_state=7)
+    # 3 batches an epoch of 1797 rows, the last of 397: its size and the order of the rows count.
+    assert_same_curve(net, X, y, optimizer=SGD(0.1), epochs=100, batch_size=700, random_state=7)
 
 
 def test_regression_by_adam():
@@ -83,14 +83,18 @@ def test_float32_stays_float32(tumors):
     assert theirs.parameters.vector.dtype == np.float32
 
 
-@pytest.mark.parametrize("loss", ["mean_absolute_error", "huber(0.5)"])
-def test_every_activation_and_two_outputs(loss):
+@pytest.mark.parametrize(
+    ("loss", "activations"), [("huber(0.5)", tuple(ACTIVATIONS)), ("mean_absolute_error", ("tanh",))]
+)
+def test_every_activation_and_two_outputs(loss, activations):
     draw = np.random.default_rng(1)
     X = draw.normal(size=(64, 3))
     y = X @ draw.normal(size=(3, 2))
-    net = Network((3, *[6] * len(ACTIVATIONS), 2), tuple(ACTIVATIONS), loss)
+    net = Network((3, *[6] * len(activations), 2), activations, loss)
+    # Drawn biases, so that no z is 0 exactly: at its kink leaky_relu's derivative is 0.01 here and 1 in Keras.
+    start = initialize(net, 0, "standard_normal")
+    start.vector *= 0.5
     # Short, for the derivative of |o - y| jumps: one row on another side of its target and the two part.
-    start = initialize(net, 0, "orthogonal")
     theirs = keras_peer.train_like(net, start, X, y, optimizer=SGD(0.05), epochs=3)
     ours = train(net, X, y, optimizer=SGD(0.05), epochs=3, parameters=start)
     assert_allclose(theirs.losses, ours.history.loss, rtol=1e-5)
@@ -141,12 +145,13 @@ def test_keras_accuracy_puts_its_threshold_on_the_logit():
 def test_the_notebooks_model_as_written_and_to_convergence(tumors):
     random.seed(5)
     np.random.seed(5)
-    as_written = keras_peer.as_in_the_notebook(*tumors)
+    as_written, again = (keras_peer.as_in_the_notebook(*tumors) for _ in range(2))
     converged = keras_peer.to_convergence(*tumors)
     drawn = random.random(), np.random.random()
     random.seed(5)
     np.random.seed(5)
     assert drawn == (random.random(), np.random.random())  # seeding Keras took nobody else's numbers
+    assert as_written.log_loss == again.log_loss
     for result in (as_written, converged):
         assert isinstance(result, PeerResult)
         assert "p > 0.622" in result.note
@@ -158,11 +163,6 @@ def test_the_notebooks_model_as_written_and_to_convergence(tumors):
     assert converged.log_loss < as_written.log_loss
     assert converged.accuracy > 0.85
     assert converged.auc > 0.92
-
-
-def test_seeded_alike_it_comes_out_alike(tumors):
-    first, second = (keras_peer.as_in_the_notebook(*tumors, random_state=1) for _ in range(2))
-    assert first.log_loss == second.log_loss
 
 
 # --- no peer where none is asked for ------------------------------------------------------------------------------

@@ -257,7 +257,13 @@ def predict(model: str, data: str, as_json: bool) -> None:
 @click.argument("model")
 @click.argument("data")
 @click.option("--row", type=click.IntRange(0), default=0, show_default=True, help="Which row, counted from 0.")
-@click.option("--digits", type=click.IntRange(1, 17), default=4, show_default=True, help="Significant digits shown.")
+@click.option(
+    "--digits",
+    type=click.IntRange(1, 17),
+    default=4,
+    show_default=True,
+    help="Significant digits shown; --json has all.",
+)
 @_JSON
 def explain(model: str, data: str, row: int, digits: int, as_json: bool) -> None:
     """The worked calculation of one row: every number, with its equation.
@@ -269,8 +275,10 @@ def explain(model: str, data: str, row: int, digits: int, as_json: bool) -> None
     Forward from the columns' own values to the answer; where the table has the target, also the loss and every
     gradient, each beside its difference quotient. Rows are counted from 0, as pandas shows them.
     """
+    from glassnet.derivations.worked import explain as work
+
     loaded = _load(model)
-    worked = loaded.explain(_read(data), row, digits=digits)
+    worked = work(loaded, _read(data), row, digits=17 if as_json else digits)
     click.echo(_json(worked.to_json()) if as_json else worked.text(_width()))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from glassnet import by_hand, drawing, report
 from glassnet.checks import GradientCheck, check_gradients
 from glassnet.datasets import TUMORS_CITATION, Dataset, tumors
-from glassnet.derivations.worked import Line, WorkedCalculation, derive
+from glassnet.derivations.worked import Line, WorkedCalculation, derive, explain
 from glassnet.errors import CannotWriteError, MissingExtraError
 from glassnet.expressions import significant
 from glassnet.model import Fitted, fit, plain, save
@@ -159,7 +159,7 @@ def _computed(starts: int, seed: int, threads: int | None, progress: Callable[[i
         keras=races,
         keras_missing=missing,
         logistic=logistic_regression(*raw),
-        worked=model.explain(data.table, ROW),
+        worked=explain(model, data.table, ROW),
         check=check_gradients(model.network, model.members[0], X, y),
     )
 

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,11 @@ from glassnet import reference
 from glassnet.equations import Equations, decoding, encoding
 from glassnet.errors import DataError, UsageError
 from glassnet.network import FloatArray, Network, Parameters
+from glassnet.optimizers import Adam
 from glassnet.persistence import read_model_file, write_model_file
 from glassnet.populations import Population, score, spread, train_population
 from glassnet.tables import Encoder, as_table, split, task_of
 from glassnet.training import AnyOptimizer
-
-if TYPE_CHECKING:
-    from glassnet.derivations.worked import WorkedCalculation
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Model:
     Tables may be anything with the model's columns: `gn.read_table(path)`, a mapping of columns, a data frame.
 
     >>> table = {"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}
-    >>> model = fit(table, "ill", hidden=(), epochs=50, starts=1, test_size=None).model
+    >>> model = fit(table, "ill", hidden=(), epochs=300, starts=1, test_size=None).model
     >>> model.predict({"dose": [-4.0, 9.0]})
     ['no', 'yes']
     """
@@ -71,9 +69,10 @@ class Model:
         """The probability of every class (n, n_classes), in the order of `classes`."""
         if self.task == "regression":
             raise UsageError("A regression predicts numbers, not probabilities. Use predict.")
-        return self._class_probabilities(self.outputs(self.encoder.encode(as_table(data))))
+        return self.class_probabilities(self.outputs(self.encoder.encode(as_table(data))))
 
-    def _class_probabilities(self, outputs: FloatArray) -> FloatArray:
+    def class_probabilities(self, outputs: FloatArray) -> FloatArray:
+        """From `outputs` to a column per class: one output is the probability of the last of two classes."""
         return np.hstack([1 - outputs, outputs]) if self.encoder.target.kind == "binary" else outputs
 
     def evaluate(self, data: Any) -> dict[str, float]:
@@ -86,33 +85,6 @@ class Model:
         if self.task == "regression":
             found["rmse"] *= self.encoder.target.scale
         return found
-
-    def explain(self, data: Any, row: int = 0, *, digits: int = 4) -> WorkedCalculation:
-        """The worked calculation of one row; see `gn.explain`."""
-        from glassnet.derivations.worked import WorkedCalculation, worked_lines
-
-        table = as_table(data)
-        if not -1 < row < table.n_rows:
-            raise UsageError(f"A row is a number from 0 to {table.n_rows - 1}; got {row}.")
-        one, target = table.select([row]), self.encoder.target
-        X = self.encoder.encode(one)
-        known = target.source in table.names
-        y = self.encoder.encode_target(one)[0] if known else None
-        raw = {column.source: float(one.numbers(column.source)[0]) for column in self.encoder.columns}
-        lines = worked_lines(
-            self.network, self.members[0], X[0], y, self.encode_equations, self.decode_equations, raw, digits
-        )
-        said = f", {target.source} {one.texts(target.source)[0]}" if known else ""
-        outputs = self.outputs(X)
-        answer = self.encoder.decode(outputs)[0]
-        if target.kind == "number":
-            answer = f"prediction: {target.source} = {float(answer):.{digits}g}"
-        else:
-            chances = zip(self.classes, self._class_probabilities(outputs)[0], strict=True)
-            answer = f"prediction: {target.source} = {answer}; " + ", ".join(
-                f"P({c}) {p:.{digits}g}" for c, p in chances
-            )
-        return WorkedCalculation(f"Row {row}{said}", answer, lines, digits)
 
     @property
     def encode_equations(self) -> Equations:
@@ -176,7 +148,7 @@ def fit(
     `target` is the column to predict; `features` the columns to predict it from, all others where left out.
     `task`: classification or regression, told from the target where left out. `loss` follows from it:
     binary_cross_entropy, cross_entropy or mean_squared_error. `hidden`: units per hidden layer, () for none.
-    `test_size`: the share of rows held back, stratified by class; None holds back none.
+    `optimizer`: Adam(0.01) where left out. `test_size`: the share of rows held back, stratified by class; None holds back none.
     The start with the lowest training objective is kept; test rows have no say in it.
 
     >>> table = {"dose": [0.0, 1.0, 2.0, 3.0, 4.0], "cost": [1.0, 3.0, 5.0, 7.5, 9.0]}
@@ -200,7 +172,7 @@ def fit(
     network = Network((X.shape[1], *hidden, y.shape[1]), activation, loss or _LOSS_OF[encoder.target.kind])
     _refuse_unfit_loss(network, encoder)
     population = train_population(
-        network, X, y, size=starts, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
+        network, X, y, size=starts, optimizer=optimizer or Adam(0.01), epochs=epochs, batch_size=batch_size,
         random_state=random_state, initializer=initializer, l1=l1, l2=l2, threads=threads, progress=progress,
     )  # fmt: skip
     unsaved = Model(network, (population.start(population.kept),), encoder)
@@ -288,6 +260,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     format.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> table = {"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}
     >>> model = fit(table, "ill", hidden=(), epochs=5, starts=1, test_size=None).model
     >>> with tempfile.TemporaryDirectory() as folder:

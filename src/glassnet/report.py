@@ -105,4 +105,5 @@ def _block(block: Block) -> str:
         case Grid(header, rows):
             head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
             lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
-            return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}</tbody>\n</table></div>\n'
+            table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}</tbody>\n</table>"
+            return f'<div class="scroll">{table}</div>\n'

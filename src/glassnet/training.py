@@ -144,7 +144,7 @@ class Run:
 
         >>> net = Network((1, 1), loss="mean_squared_error")
         >>> run = train(net, [[1.0], [2.0]], [1.0, 2.0], epochs=3)
-        >>> run.trace(epoch=1).loss == run.history.loss[0]
+        >>> bool(run.trace(epoch=1).loss == run.history.loss[0])
         True
         """
         if isinstance(self.spec.optimizer, LBFGS):

@@ -5,19 +5,19 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from glassnet import reference
 from glassnet.checks import difference_quotients
 from glassnet.equations import STAGES, Equation, Equations, Map, Symbol, equations
+from glassnet.errors import UsageError
 from glassnet.expressions import const, evaluate, significant, substitute, symbols, to_text
+from glassnet.model import Model
 from glassnet.network import FloatArray, Network, Parameters
 from glassnet.optimizers import Optimizer
-
-if TYPE_CHECKING:
-    from glassnet.model import Model
+from glassnet.tables import as_table
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,28 @@ def explain(model: Model, data: Any, row: int = 0, *, digits: int = 4) -> Worked
     >>> table = {"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}
     >>> model = gn.fit(table, "ill", hidden=(), epochs=20, starts=1, test_size=None).model
     >>> print(gn.explain(model, table, row=2).lines[0].formula)
-    (dose - 1.5) / 1.118033988749895
+    (dose - 1.5) / 1.118
     """
-    return model.explain(data, row, digits=digits)
+    table = as_table(data)
+    if not 0 <= row < table.n_rows:
+        raise UsageError(f"A row is a number from 0 to {table.n_rows - 1}; got {row}.")
+    one, target = table.select([row]), model.encoder.target
+    X = model.encoder.encode(one)
+    known = target.source in table.names
+    y = model.encoder.encode_target(one)[0] if known else None
+    raw = {column.source: float(one.numbers(column.source)[0]) for column in model.encoder.columns}
+    equations_around = model.encode_equations, model.decode_equations
+    lines = worked_lines(model.network, model.members[0], X[0], y, *equations_around, raw, digits)
+    outputs = model.outputs(X)
+    decoded = model.encoder.decode(outputs)[0]
+    if isinstance(decoded, str):
+        chances = zip(model.classes, model.class_probabilities(outputs)[0], strict=True)
+        parts = [f"P({label}) {significant(p, digits)}" for label, p in chances]
+        answer = f"prediction: {target.source} = {decoded}; {', '.join(parts)}"
+    else:
+        answer = f"prediction: {target.source} = {significant(float(decoded), digits)}"
+    said = f", {target.source} {one.texts(target.source)[0]}" if known else ""
+    return WorkedCalculation(f"Row {row}{said}", answer, lines, digits)
 
 
 def worked_lines(
@@ -144,7 +163,7 @@ def _line(scalar: Equation, values: dict[Symbol, float], quotients: dict[Symbol,
     return Line(
         stage=scalar.stage,
         symbol=str(scalar.target),
-        formula=to_text(expression),
+        formula=to_text(expression, number=number),
         numbers=to_text(put_in, number=number),
         value=evaluate(expression, values) if known is None else known,
         note=scalar.note,

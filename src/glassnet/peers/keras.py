@@ -114,7 +114,8 @@ def train_like(
     Keras's SGD takes our steps, with momentum and Nesterov's too. Its Adam adds epsilon to the root of v before v is
     corrected for its start at zero, ours (and the paper's algorithm 1) after: at step t Keras's epsilon counts as
     epsilon / sqrt(1 - beta_2^t), 32 times ours at the first. Gradients of 0.01 make that a difference of 3e-5 in the
-    first step, and of less in those that follow. Keras's own default, 1e-7, is replaced by `optimizer.epsilon`.
+    first step, and of less in those that follow. Keras's own default, 1e-7, is replaced by `optimizer.epsilon`. At
+    z = 0 exactly the derivative of leaky_relu is 0.01 here and 1 in Keras.
 
     Raises `UsageError` for what Keras has not, or has otherwise: optimisers but SGD and Adam, schedules, the losses
     poisson and quantile; `MissingExtraError` where Keras or jax is not installed.
