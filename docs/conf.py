@@ -33,15 +33,23 @@ html_css_files = ["style.css"]
 html_title = f"glassnet {release}"
 
 
-def keep_bars(app, what, name, obj, options, lines: list[str]) -> None:
-    """Let |v| in the prose of a docstring be a magnitude; reStructuredText takes it for a substitution."""
+def as_prose(app, what, name, obj, options, lines: list[str]) -> None:
+    """Let a docstring be read as it is meant: |v| is a magnitude, and a colon in a first line is a colon."""
     in_example = False
     for number, line in enumerate(lines):
         in_example = line.lstrip().startswith(">>>") or (in_example and bool(line.strip()))
-        if not in_example:
+        if not in_example:  # reStructuredText takes |v| for a substitution
             lines[number] = re.sub(r"`[^`]*`|\|", lambda found: r"\|" if found[0] == "|" else found[0], line)
+    if what in ("attribute", "data", "property"):  # Napoleon takes "some words: others" there for a type
+        lines[:0] = ["..", ""]  # a first line that is an empty comment has none
+
+
+def with_aliases(app, what, name, obj, options, signature: str | None, returns: str | None) -> tuple[str | None, ...]:
+    """Print an alias of `autodoc_type_aliases` by its name also where it stands inside another type."""
+    return tuple(text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text) for text in (signature, returns))
 
 
 def setup(app) -> None:
     """Sphinx calls this once, before it builds."""
-    app.connect("autodoc-process-docstring", keep_bars)
+    app.connect("autodoc-process-docstring", as_prose, priority=400)  # before Napoleon, at 500
+    app.connect("autodoc-process-signature", with_aliases)

@@ -20,7 +20,7 @@ from glassnet.optimizers import Optimizer
 STAGES = ("encode", "forward", "loss", "backward", "penalty", "update", "decode")
 
 _GREEK = {
-    "delta": r"\delta", "share": r"\rho", "loss": r"\ell", "L": r"\mathcal{L}", "J": "J",
+    "delta": r"\delta", "share": "s", "s": "S", "loss": r"\ell", "L": r"\mathcal{L}", "J": "J",
     "penalty": r"\mathcal{P}", "learning_rate": r"\eta", "m_hat": r"\hat{m}", "v_hat": r"\hat{v}",
 }  # fmt: skip
 

@@ -148,7 +148,8 @@ def fit(
     `target` is the column to predict; `features` the columns to predict it from, all others where left out.
     `task`: classification or regression, told from the target where left out. `loss` follows from it:
     binary_cross_entropy, cross_entropy or mean_squared_error. `hidden`: units per hidden layer, () for none.
-    `optimizer`: Adam(0.01) where left out. `test_size`: the share of rows held back, stratified by class; None holds back none.
+    `optimizer`: Adam(0.01) where left out.
+    `test_size`: the share of rows held back, stratified by class; None holds back none.
     The start with the lowest training objective is kept; test rows have no say in it.
 
     >>> table = {"dose": [0.0, 1.0, 2.0, 3.0, 4.0], "cost": [1.0, 3.0, 5.0, 7.5, 9.0]}

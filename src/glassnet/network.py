@@ -196,14 +196,15 @@ def initialize(
     random_state: int = 0,
     initializer: str | None = None,
     *,
-    start: int = 0,
+    start: int | NDArray[np.integer[Any]] = 0,
     dtype: Any = np.float64,
 ) -> Parameters:
     """Initial parameters, drawn by `initializers.INITIALIZERS[initializer]`.
 
     Where it is left out every layer gets what suits its activation: he_normal for relu, leaky_relu, elu, silu and gelu;
     lecun_normal for selu; glorot_uniform for the rest.
-    `start` numbers random starts under one `random_state`: start 7 of a population is this start 7, alone.
+    `start` numbers random starts under one `random_state`: start 7 of a population is this start 7, alone. An array of
+    numbers (S,) gives a stack of starts, the vector (S, n_parameters).
 
     >>> net = Network((2, 2, 1))
     >>> initialize(net, random_state=0).vector.shape
@@ -211,16 +212,17 @@ def initialize(
     >>> bool((initialize(net, 0).vector == initialize(net, 0, start=1).vector).all())
     False
     """
-    parameters = Parameters(network, np.zeros(network.n_parameters, dtype))
+    parameters = Parameters(network, np.zeros((*np.shape(start), network.n_parameters), dtype))
     at = 0
     for layer, (W, b) in enumerate(zip(parameters.weights, parameters.biases, strict=True), start=1):
         row = initializer_row(initializer or _SUITED.get(network.activations[layer - 1], "glorot_uniform"))
         rng = Stream(random_state, Purpose.INITIALIZE, network=start, first=at)
-        W[:] = row.draw(rng, W.shape)
+        n_weights, n_biases = W.shape[-2] * W.shape[-1], b.shape[-1]
+        W[:] = row.draw(rng, (W.shape[-2], W.shape[-1]))
         if row.biases == "drawn":
-            rng = Stream(random_state, Purpose.INITIALIZE, network=start, first=at + W.size)
-            b[:] = row.draw(rng, (1, b.size))[0]
-        at += W.size + b.size
+            rng = Stream(random_state, Purpose.INITIALIZE, network=start, first=at + n_weights)
+            b[:] = row.draw(rng, (1, n_biases))[..., 0, :]
+        at += n_weights + n_biases
     return parameters
 
 

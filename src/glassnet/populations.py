@@ -174,9 +174,8 @@ def train_population(
     data = Data.checked(network, X, y, row_weights)
     spec = Spec(optimizer or Adam(), epochs, batch_size, random_state, initializer, l1, l2)
     if parameters is None:
-        vectors = np.stack(
-            [initialize(network, random_state, initializer, start=k, dtype=data.X.dtype).vector for k in range(size)]
-        )
+        every = np.arange(size)
+        vectors = initialize(network, random_state, initializer, start=every, dtype=data.X.dtype).vector
     else:
         vectors = np.array(parameters.vector, dtype=data.X.dtype)
         if vectors.shape != (size, network.n_parameters):
