@@ -34,10 +34,12 @@ clean: ## what the targets made, the environment apart
 	rm -rf build dist docs/_build docs/reference/generated glassnet-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/ready-for-demo: pyproject.toml constraints.txt
+	@echo 'Setting up .venv: minutes the first time'
 	$(INSTALL) '.[peers]'
 	@touch $@
 
 # The development tools come with the peers, so this also makes ready for the demo.
 .venv/ready-for-dev: pyproject.toml constraints.txt
+	@echo 'Setting up .venv: minutes the first time'
 	$(INSTALL) '.[dev]'
 	@touch .venv/ready-for-demo $@

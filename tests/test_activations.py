@@ -68,17 +68,11 @@ def test_the_derivative_is_that_of_the_textbook_form(row: ActivationRow) -> None
 @ROWS
 def test_kinks_are_where_the_derivative_jumps(row: ActivationRow) -> None:
     textbook = _formula(row.textbook, row)
-    left, right = (sympy.diff(textbook.subs(Z, side), sympy.Symbol("e")) for side in _SIDES)
-    slopes = [float((-slope if i == 0 else slope).subs("e", sympy.Rational(1, 10**12))) for i, slope in
-              enumerate((left, right))]  # fmt: skip
+    slopes = [float(sympy.diff(textbook, Z).subs(Z, sympy.Rational(side, 10**12)).evalf(30)) for side in (-1, 1)]
     jumps = abs(slopes[0] - slopes[1]) > 1e-6
     assert (row.kinks == (0.0,)) == jumps, slopes
     at_kink = float(function(row.derivative, ("z", "a"))(0.0, float(function(row.value, ("z",))(0.0))))
     assert min(abs(at_kink - slope) for slope in slopes) < 1e-6  # the one of the left or of the right
-
-
-_SIDES = (-sympy.Symbol("e", positive=True), sympy.Symbol("e", positive=True))
-_SIDES = tuple(side.subs(sympy.Symbol("e", positive=True), sympy.Symbol("e", positive=True)) for side in _SIDES)
 
 
 def _truth(row: ActivationRow) -> tuple[Any, Any]:
@@ -102,8 +96,8 @@ def test_numbers_from_minus_to_plus_ten_thousand(row: ActivationRow, dtype: Any,
     assert a.dtype == dtype
     assert np.isfinite(a).all()
     assert np.isfinite(slope).all()
-    with mpmath.workdps(60):
-        mpmath.mp.prec += 30_000  # the textbook forms cancel: exp(1e4) beside exp(-1e4)
+    # log(1 + exp(-1e4)) wants a great many bits; the others cancel at most 1e-30 beside 1.
+    with mpmath.workprec(15_000 if row.name == "softplus" else 400):
         value, derivative = _truth(row)
         exact = np.array([float(value(mpmath.mpf(float(x)))) for x in z])
         exact_slope = np.array([float(derivative(mpmath.mpf(float(x)))) for x in z])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glassnet import reference
+from glassnet.errors import UsageError
 from glassnet.network import FloatArray, Network, Parameters
 
 DIFFERENCE_STEP = 6e-6
@@ -94,8 +95,8 @@ def check_gradients(
     >>> check_gradients(net, parameters, [[0.5, -1.0], [2.0, 1.0]], [1, 0]).ok
     True
     """
-    X = np.asarray(X, dtype=np.float64)
-    vector = parameters.vector.astype(np.float64)
+    X = reference.checked_table(network, X).astype(np.float64)
+    vector = reference.checked_parameters(network, parameters, np.float64).vector
 
     def trace(at: FloatArray) -> reference.Trace:
         return reference.forward(network, Parameters(network, at), X, y, row_weights, l1, l2)
@@ -109,6 +110,8 @@ def check_gradients(
         start = Parameters(network, vector)
         gradient = reference.backward(network, start, X, y, row_weights, l1, l2).gradient
     gradient = np.asarray(gradient, dtype=np.float64)
+    if gradient.shape != vector.shape:
+        raise UsageError(f"gradient has one number per parameter, {vector.shape}; got shape {gradient.shape}.")
     quotients = difference_quotients(objective, vector)
     scale = np.maximum(1.0, np.maximum(np.abs(gradient), np.abs(quotients)))
     at_kink = np.zeros(len(vector), dtype=bool)

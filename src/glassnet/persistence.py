@@ -20,7 +20,7 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
@@ -64,8 +64,37 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     ...     (pathlib.Path(folder) / "a.txt").read_bytes()
     b'whole'
     """
+    with _temporary_beside(path) as (target, temporary, descriptor):
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    _sync_folder(os.path.dirname(target))
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise what `write_atomically` would raise for this place: to be asked before long work, not after it.
+
+    Only trying tells: the check makes the temporary file beside `path`, and removes it.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check_writable(pathlib.Path(folder) / "a.txt")
+    ...     list(pathlib.Path(folder).iterdir())
+    []
+    """
+    with _temporary_beside(path) as (_, _, descriptor):
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _temporary_beside(path: str | os.PathLike[str]) -> Iterator[tuple[str, str, int]]:
+    """The real path, a new temporary file in its folder, and its descriptor; whatever is left of it is removed."""
     try:
         target = os.path.realpath(path)
+        if not os.fspath(path):
+            raise CannotWriteError("an output needs a name; got an empty one. Name a file.")
         # Renaming onto a device or a pipe (`-o /dev/null`) would replace it by a file.
         if os.path.lexists(target) and not os.path.isfile(target):
             kind = "a folder" if os.path.isdir(target) else "not a regular file"
@@ -75,15 +104,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         descriptor = os.open(temporary, flags, 0o666)
         try:
-            with open(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
+            yield target, temporary, descriptor
+        finally:
+            with contextlib.suppress(OSError):  # once it is renamed there is none
                 os.unlink(temporary)
-            raise
     except CannotWriteError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -92,7 +116,6 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             f"{path}: cannot be written: {reason}. What stood there before is untouched; "
             "name a file in a folder that exists and may be written."
         ) from error
-    _sync_folder(folder)
 
 
 def _sync_folder(folder: str) -> None:
@@ -243,7 +266,7 @@ def _read_checked(path: str | os.PathLike[str], file: BinaryIO, size: int) -> by
         _refuse(path, f"it has {len(start)} bytes" if start else "it is empty")
     header_length = int.from_bytes(start, "little")
     if header_length > _MAX_HEADER_BYTES or header_length > size - 8:
-        _refuse(path, _what_it_is(start, file) or "it is truncated, or something else entirely")
+        _refuse(path, _what_it_is(start, header_length, file) or "it is truncated, or something else entirely")
     if size > _MAX_FILE_BYTES:
         _refuse(path, f"it has {size:,} bytes, and a model file at most {_MAX_FILE_BYTES:,}")
     data = start + file.read(header_length)
@@ -251,11 +274,13 @@ def _read_checked(path: str | os.PathLike[str], file: BinaryIO, size: int) -> by
     return data + file.read(size - len(data))
 
 
-def _what_it_is(start: bytes, file: BinaryIO) -> str | None:
+def _what_it_is(start: bytes, header_length: int, file: BinaryIO) -> str | None:
     """What a file that cannot be a model file is, where its first bytes tell."""
     for magic, kind in _OTHER_FILES.items():
         if start.startswith(magic):
             return f"it is {kind}"
+    if header_length <= _MAX_HEADER_BYTES and file.read(1) == b"{":
+        return "it is truncated"
     # Protocols 2 and up begin with 0x80 and their number; 0 and 1 with one of a few opcodes, and all end with
     # a full stop. Naming it is all that is ever done with it.
     file.seek(-1, os.SEEK_END)

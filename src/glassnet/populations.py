@@ -18,11 +18,13 @@ from glassnet.kernels import stacked
 from glassnet.network import FloatArray, Network, Parameters, initialize
 from glassnet.optimizers import Adam
 from glassnet.reference import checked_table
-from glassnet.training import ENGINE, AnyOptimizer, Data, Spec, StackResult, losses_and_pass, train_stack
+from glassnet.training import ENGINE, AnyOptimizer, Data, Spec, StackResult, is_whole, losses_and_pass, train_stack
 
-# Numbers (networks x rows x units) that one array of a stack holds: a few of them stay in a core's own cache. The
-# size of a stack never depends on the number of threads, so neither do the bits that come out.
-_STACK_ELEMENTS = 32_768
+# Numbers (networks x rows x units) in one array of a stack: enough that NumPy's overhead per call is small beside the
+# work, few enough that a pass stays in cache and two threads find work. Measured: 1,000 networks of 2-2-1 on 455 rows,
+# 100 epochs, 2 threads: 5.9 s with a quarter of it, 2.9 s with this. It never depends on the number of threads, nor do
+# the bits that come out.
+_STACK_ELEMENTS = 131_072
 
 
 @dataclass(frozen=True)
@@ -167,10 +169,10 @@ def train_population(
     >>> many.losses.shape
     (5, 4)
     """
-    if size < 1:
-        raise UsageError(f"size is the number of random starts, 1 or more; got {size}.")
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads is a whole number, 1 or more; got {threads}.")
+    if not is_whole(size) or size < 1:
+        raise UsageError(f"size is the number of random starts, 1 or more; got {size!r}.")
+    if threads is not None and (not is_whole(threads) or threads < 1):
+        raise UsageError(f"threads is a whole number, 1 or more; got {threads!r}.")
     data = Data.checked(network, X, y, row_weights)
     spec = Spec(optimizer or Adam(), epochs, batch_size, random_state, initializer, l1, l2)
     if parameters is None:

@@ -58,18 +58,27 @@ class Trace:
         return np.concatenate([np.ravel(part) for pair in pairs for part in pair])
 
 
+def _numbers(what: str, values: ArrayLike) -> FloatArray:
+    """float32 and float64 arrays as they are, all else as float64, or an error that begins with `what`."""
+    try:
+        array = np.asarray(values)
+    except ValueError as problem:
+        raise DataError(f"{what} numbers; its rows have different lengths.") from problem
+    if array.dtype in (np.float32, np.float64):
+        return array
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as problem:
+        raise DataError(f"{what} numbers; got an array of {array.dtype}.") from problem
+
+
 def checked_table(network: Network, X: ArrayLike) -> FloatArray:
     """X as an (n, n_features) float array: float32 stays, all else becomes float64; or an error that says why not.
 
     >>> checked_table(Network((2, 1)), [[1, 2]]).dtype
     dtype('float64')
     """
-    table = np.asarray(X)
-    if table.dtype not in (np.float32, np.float64):
-        try:
-            table = table.astype(np.float64)
-        except (TypeError, ValueError) as problem:
-            raise DataError(f"X holds numbers; got an array of {table.dtype}.") from problem
+    table = _numbers("X holds", X)
     if table.ndim != 2 or table.shape[1] != network.n_features or not len(table):
         raise DataError(
             f"X has one row per sample and one column per feature, (n, {network.n_features}) with n of 1 or more; "
@@ -81,16 +90,31 @@ def checked_table(network: Network, X: ArrayLike) -> FloatArray:
     return table
 
 
+def checked_parameters(network: Network, parameters: Parameters, dtype: Any) -> Parameters:
+    """Parameters of one network of these sizes, in the type of X; the very same where they are that already.
+
+    >>> checked_parameters(Network((1, 1)), Parameters(Network((1, 1)), np.ones(2)), np.float32).vector.dtype
+    dtype('float32')
+    """
+    if not isinstance(parameters, Parameters):
+        raise UsageError(f"parameters are a gn.Parameters; got {type(parameters).__name__}. See gn.initialize.")
+    if parameters.network.sizes != network.sizes or parameters.vector.ndim != 1:
+        raise UsageError(
+            f"parameters are those of one network of sizes {network.sizes}; got sizes {parameters.network.sizes} and "
+            f"a vector of shape {parameters.vector.shape}."
+        )
+    if parameters.vector.dtype == dtype:
+        return parameters
+    return Parameters(network, parameters.vector.astype(dtype))
+
+
 def checked_targets(network: Network, y: ArrayLike, n: int, dtype: Any) -> FloatArray:
     """y as an (n, n_outputs) array that the loss can mean; a flat y is one output.
 
     >>> checked_targets(Network((2, 1)), [0, 1], 2, np.float64).shape
     (2, 1)
     """
-    try:
-        targets = np.asarray(y).astype(dtype)
-    except (TypeError, ValueError) as problem:
-        raise DataError(f"y holds numbers; got an array of {np.asarray(y).dtype}.") from problem
+    targets = _numbers("y holds", y).astype(dtype, copy=False)
     if targets.ndim == 1 and network.n_outputs == 1:
         targets = targets[:, np.newaxis]
     if targets.shape != (n, network.n_outputs):
@@ -122,11 +146,15 @@ def checked_row_weights(row_weights: ArrayLike | None, n: int, dtype: Any) -> Fl
     """
     if row_weights is None:
         return np.ones(n, dtype)
-    weights = np.asarray(row_weights).astype(dtype)
+    weights = _numbers("row_weights are", row_weights).astype(dtype, copy=False)
     if weights.shape != (n,):
         raise DataError(f"row_weights has one number per row, ({n},); got shape {weights.shape}.")
-    if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.sum() > 0:
-        raise DataError("row_weights are finite, 0 or more, and not all 0; these are not.")
+    good = np.isfinite(weights) & (weights >= 0)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise DataError(f"row_weights are finite and 0 or more; row {row} has {weights[row]}.")
+    if not weights.any():
+        raise DataError("row_weights are not all 0; all of these are.")
     return weights
 
 
@@ -142,7 +170,8 @@ def forward(
     """One forward pass, recorded; with `y` also the losses.
 
     X (n, n_features), y (n, n_outputs) or (n,) for one output, row_weights (n,).
-    z = b + x1 w1 + x2 w2 + ...,  a = f(z),  p = link(logits).  Raises `DataError` where X or y do not fit.
+    z = b + x1 w1 + x2 w2 + ...,  a = f(z),  p = link(logits).
+    All in the type of X.  Raises `DataError` where X or y do not fit, `UsageError` where the parameters do not.
 
     >>> net = Network((2, 1), loss="mean_squared_error")
     >>> parameters = Parameters(net, np.array([1.0, 2.0, 0.5]))
@@ -152,6 +181,7 @@ def forward(
     """
     X = checked_table(network, X)
     weights = checked_row_weights(row_weights, len(X), X.dtype)
+    parameters = checked_parameters(network, parameters, X.dtype)
     pre_activations: list[FloatArray] = []
     activations: list[FloatArray] = [X]
     for layer in range(network.n_layers):
@@ -210,6 +240,7 @@ def backward(
     """
     trace = forward(network, parameters, X, y, row_weights, l1, l2)
     assert trace.y is not None
+    parameters = trace.parameters
     loss_row = network.loss_row
     upstream = function(loss_row.derivative, ("o", "y", "p"))(trace.logits, trace.y, trace.probabilities)
     if not loss_row.sums_over_outputs:

@@ -35,7 +35,9 @@ _MAX_ROW_BYTES = 2**20
 _MAX_CLASSES = 1000
 _MAX_CLASSIFIED_INTEGERS = 10
 
-_LEAVE_OUT = "leave the column out with --features"
+# What is left to do, beside mending a cell, where the column is the target, and where a trained model needs it.
+_ANOTHER_TARGET = "name another target"
+_TRAIN_WITHOUT = "train a model without the column"
 
 # Files that are no text, by their first bytes.
 _OTHER_FILES = {
@@ -90,11 +92,12 @@ missing cells, remove their rows, or leave the column out with --features.
         """The columns' names, in order."""
         return tuple(self.columns)
 
-    def numbers(self, name: str) -> NDArray[np.float64]:
+    def numbers(self, name: str, *, or_else: str = "leave the column out with --features") -> NDArray[np.float64]:
         """Column `name` as (n_rows,) float64, each the nearest to what is written; true and false are 1 and 0.
 
         Raises DataError: no such column, a text, missing or infinite cell, a number beyond the range of
-        float64, a whole number of more digits than float64 holds. The message names the first such cell.
+        float64, a whole number of more digits than float64 holds. The message names the first such cell, and
+        as the way out, beside mending the cell, `or_else`.
 
         >>> Table.from_columns({"age": ["39", "4O"]}).numbers("age")
         Traceback (most recent call last):
@@ -105,20 +108,20 @@ column out with --features.
         column = self._column(name)
         if isinstance(column, np.ndarray):
             values = column.astype(np.float64)
-            self._refuse_missing(name, np.isnan(values))
+            self._refuse_missing(name, np.isnan(values), or_else)
             # a float holds every whole number up to 2**53; beyond, each is compared
             if column.dtype.kind in "iu":
                 for large in np.flatnonzero(np.abs(values) >= 2.0**53).tolist():
                     if int(column[large]) != int(values[large]):
-                        self._refuse_inexact(name, large, str(column[large]))
+                        self._refuse_inexact(name, large, str(column[large]), or_else)
         else:
-            values = self._parse(name, column)
+            values = self._parse(name, column, or_else)
         infinite = np.flatnonzero(~np.isfinite(values))
         if infinite.size:
             row = int(infinite[0])
             raise DataError(
                 f"{self._cell(row, name)}: {_shown(self._text(column, row))} is not a finite number in 64 bits. "
-                f"Correct the cell, or {_LEAVE_OUT}."
+                f"Correct the cell, or {or_else}."
             )
         return values
 
@@ -144,7 +147,7 @@ column out with --features.
         ['1', '2']
         """
         labels = [text.strip() for text in self.texts(name)]
-        self._refuse_missing(name, _is_missing(labels), way_out="Fill in the missing cells, or remove their rows.")
+        self._refuse_missing(name, _is_missing(labels))
         if all(_NUMBER.fullmatch(label) for label in set(labels)):
             # the same labels, whether a file or a frame of integers or floats brought them
             return [re.sub(r"\.0*$", "", label) for label in labels]
@@ -201,8 +204,9 @@ column out with --features.
         absent = [name for name in names if name not in self.columns]
         if absent:
             nearest = did_you_mean(absent[0], self.names) if len(absent) == 1 else ""
+            noun = "column" if len(absent) == 1 else "columns"
             raise DataError(
-                f"{self._of_source()}no column {listed(absent)}.{nearest} The columns are {listed(self.names)}."
+                f"{self._of_source()}no {noun} {listed(absent)}.{nearest} The columns are {listed(self.names)}."
             )
 
     def _column(self, name: str) -> Any:
@@ -218,7 +222,7 @@ column out with --features.
     def _text(self, column: Any, row: int) -> str:
         return str(column[row]) if isinstance(column, np.ndarray) else column[row].as_py()
 
-    def _parse(self, name: str, column: Any) -> NDArray[np.float64]:
+    def _parse(self, name: str, column: Any, or_else: str) -> NDArray[np.float64]:
         """The numbers of a column of texts; some may be infinite."""
         import pyarrow.compute as compute
 
@@ -227,52 +231,48 @@ column out with --features.
             counts = _cell_kinds(column)
             if counts["text"]:
                 if counts["text"] == counts["boolean"] and not counts["number"]:
-                    self._refuse_missing(name, _is_missing(column.to_pylist()))
+                    self._refuse_missing(name, _is_missing(column.to_pylist()), or_else)
                     return np.array([_BOOLEANS[text.strip().casefold()] for text in column.to_pylist()])
                 row = next(row for row, text in _cells(column) if _kind_of(text) in ("text", "boolean"))
                 value = _shown(self._text(column, row))
                 if counts["text"] > counts["number"]:
                     raise DataError(
                         f"{self._of_source()}column {_shown(name)} holds text, not numbers: {self.place(row)} has "
-                        f"{value}. Give numbers in its place, or {_LEAVE_OUT}."
+                        f"{value}. Give numbers in its place, or {or_else}."
                     )
-                raise DataError(f"{self._cell(row, name)}: {value} is not a number. Correct the cell, or {_LEAVE_OUT}.")
-            self._refuse_missing(name, _is_missing(column.to_pylist()))
+                raise DataError(f"{self._cell(row, name)}: {value} is not a number. Correct the cell, or {or_else}.")
+            self._refuse_missing(name, _is_missing(column.to_pylist()), or_else)
             column = compute.ascii_trim_whitespace(column)
             values = _cast(column)
             assert values is not None  # every cell has the form of a number
         elif np.isnan(values).any():
-            self._refuse_missing(name, np.isnan(values))
+            self._refuse_missing(name, np.isnan(values), or_else)
         # Only a long whole number can be more than float64 holds, and only a zero can hide a number too small.
         long = np.flatnonzero(compute.greater(compute.binary_length(column), 15))
         for row, text in _matching(column, long, _WHOLE_NUMBER):
             if np.isfinite(values[row]) and Decimal(text.strip()) != Decimal(float(values[row])):
-                self._refuse_inexact(name, row, text)
+                self._refuse_inexact(name, row, text, or_else)
         for row, text in _matching(column, np.flatnonzero(values == 0), _NONZERO_NUMBER):
             raise DataError(
                 f"{self._cell(row, name)}: {_shown(text)} is too small for a number in 64 bits. "
-                f"Give the column in another unit, or {_LEAVE_OUT}."
+                f"Give the column in another unit, or {or_else}."
             )
         return values
 
-    def _refuse_missing(
-        self,
-        name: str,
-        missing: NDArray[np.bool_],
-        way_out: str = f"Fill in the missing cells, remove their rows, or {_LEAVE_OUT}.",
-    ) -> None:
+    def _refuse_missing(self, name: str, missing: NDArray[np.bool_], or_else: str = "") -> None:
         rows = np.flatnonzero(missing)
         if rows.size:
             verb = "is" if rows.size == 1 else "are"
+            last_way = f", remove their rows, or {or_else}" if or_else else ", or remove their rows"
             raise DataError(
                 f"{self._of_source()}column {_shown(name)}: {rows.size} of {self.n_rows} cells {verb} missing, the "
-                f"first in {self.place(int(rows[0]))}. {way_out}"
+                f"first in {self.place(int(rows[0]))}. Fill in the missing cells{last_way}."
             )
 
-    def _refuse_inexact(self, name: str, row: int, text: str) -> NoReturn:
+    def _refuse_inexact(self, name: str, row: int, text: str, or_else: str) -> NoReturn:
         raise DataError(
             f"{self._cell(row, name)}: {_shown(text)} has more digits than a number in 64 bits holds. "
-            f"If it is an identifier, {_LEAVE_OUT}; else give it with fewer digits."
+            f"If it is an identifier, {or_else}; else give it with fewer digits."
         )
 
 
@@ -745,7 +745,7 @@ class Encoder:
             else:
                 columns.append(NumberColumn(name, *_center_and_scale(table, name, values)))
         if not columns:
-            raise UsageError("a network needs at least one feature; none is left. " + "; ".join(notices))
+            raise UsageError(" ".join(["a network needs at least one feature; none is left.", "; ".join(notices)]).strip())
         return cls(tuple(columns), encoded_target), tuple(notices)
 
     @property
@@ -764,7 +764,7 @@ class Encoder:
         X = np.empty((table.n_rows, len(self.columns)))
         for j, column in enumerate(self.columns):
             with np.errstate(over="ignore"):
-                X[:, j] = (table.numbers(column.source) - column.center) / column.scale
+                X[:, j] = (table.numbers(column.source, or_else=_TRAIN_WITHOUT) - column.center) / column.scale
             for row in np.flatnonzero(~np.isfinite(X[:, j])).tolist():
                 value = _shown(table.texts(column.source)[row])
                 raise DataError(
@@ -783,7 +783,8 @@ class Encoder:
         """
         target = self.target
         if target.kind == "number":
-            scaled: NDArray[np.float64] = (table.numbers(target.source)[:, None] - target.center) / target.scale
+            numbers = table.numbers(target.source, or_else=_ANOTHER_TARGET)
+            scaled: NDArray[np.float64] = (numbers[:, None] - target.center) / target.scale
             return scaled
         labels = table.labels(target.source)
         index = {label: j for j, label in enumerate(target.classes)}
@@ -860,7 +861,7 @@ def task_of(table: Table, target: str, task: str | None = None) -> Task:
         return tasks[tasks.index(task)]
     if not table.is_numeric(target):
         return "classification"
-    values = np.unique(table.numbers(target))
+    values = np.unique(table.numbers(target, or_else=_ANOTHER_TARGET))
     whole = len(values) <= _MAX_CLASSIFIED_INTEGERS and bool(np.all(values == np.rint(values)))
     return "classification" if whole else "regression"
 
@@ -885,7 +886,7 @@ def _fit_target(table: Table, name: str, task: Task, positive: object) -> Target
     if task == "regression":
         if positive is not None:
             raise UsageError(f"a positive class belongs to classification; target {_shown(name)} is a number.")
-        values = table.numbers(name)
+        values = table.numbers(name, or_else=_ANOTHER_TARGET)
         if values.min() == values.max():
             raise DataError(
                 f"a target needs different values; {_shown(name)} is {_number_text(float(values[0]))} in every row."

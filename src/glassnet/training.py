@@ -36,9 +36,9 @@ class Spec:
     def __post_init__(self) -> None:
         if not isinstance(self.optimizer, Optimizer | LBFGS):
             raise UsageError(f"optimizer is one of gn.SGD, Adam, AdamW, RMSprop, LBFGS; got {self.optimizer!r}.")
-        if not _whole(self.epochs) or self.epochs < 0:
+        if not is_whole(self.epochs) or self.epochs < 0:
             raise UsageError(f"epochs is a whole number, 0 or more; got {self.epochs!r}.")
-        if self.batch_size is not None and (not _whole(self.batch_size) or self.batch_size < 1):
+        if self.batch_size is not None and (not is_whole(self.batch_size) or self.batch_size < 1):
             raise UsageError(
                 f"batch_size is a whole number, 1 or more, or None for all rows at once; got {self.batch_size!r}."
             )
@@ -50,7 +50,12 @@ class Spec:
             raise UsageError("L-BFGS looks at all rows at once; leave batch_size out.")
 
 
-def _whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """Whether it is an integer, Python's or NumPy's; True is none.
+
+    >>> is_whole(3), is_whole(3.0), is_whole(True)
+    (True, False, False)
+    """
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
@@ -108,9 +113,9 @@ class History:
 class Run:
     """A finished training.
 
-    `parameters` are the trained ones, `initial` those it began with; `counters` holds the epochs and steps made;
-    `stop_reason` is "epochs" (all were made), "converged" or "diverged at step n" (the parameters are then the last
-    with a finite loss).
+    `parameters` are the trained ones, `initial` those it began with; `counters` holds the epochs and steps that lie
+    between them; `stop_reason` is "epochs" (all were made), "converged" or "diverged at step n" (the parameters are
+    then the last with a finite loss).
     """
 
     network: Network
@@ -132,10 +137,8 @@ class Run:
     @property
     def objective(self) -> float:
         """Loss plus penalty over all training rows at the end."""
-        penalty = stacked.penalties(
-            Parameters(self.network, self.parameters.vector[np.newaxis]), self.spec.l1, self.spec.l2
-        )
-        return float(self.history.loss[-1] + penalty[0])
+        trained = Parameters(self.network, self.parameters.vector[np.newaxis])
+        return float(_objectives(self.network, self.spec, self.data, trained)[0])
 
     def trace(self, epoch: int, batch: int = 1) -> reference.Trace:
         """The full `Trace` of one step (epoch and batch count from 1), before its update.
@@ -195,9 +198,7 @@ def train(
     data = Data.checked(network, X, y, row_weights)
     spec = Spec(optimizer or Adam(), epochs, batch_size, random_state, initializer, l1, l2)
     watched = None if held_out is None else Data.checked(network, held_out[0], held_out[1], None)
-    if parameters is None:
-        parameters = initialize(network, random_state, initializer, dtype=data.X.dtype)
-    initial = Parameters(network, parameters.vector.astype(data.X.dtype, copy=True))
+    initial = _initial(network, spec, data, parameters)
     result = train_stack(network, spec, data, initial.vector[np.newaxis], np.array([0]), held_out=watched)
     if result.diverged_at[0] >= 0:
         reason = f"diverged at step {result.diverged_at[0]}"
@@ -247,9 +248,18 @@ def steps(
     if isinstance(spec.optimizer, LBFGS):
         raise UsageError("An iteration of L-BFGS is no single step; use train, or another optimiser.")
     watched = None if held_out is None else Data.checked(network, held_out[0], held_out[1], None)
-    if parameters is None:
-        parameters = initialize(network, random_state, initializer, dtype=data.X.dtype)
-    vectors = parameters.vector.astype(data.X.dtype, copy=True)[np.newaxis]
+    initial = _initial(network, spec, data, parameters)
+    return _records(network, spec, data, initial.vector[np.newaxis], watched)
+
+
+def _initial(network: Network, spec: Spec, data: Data, given: Parameters | None) -> Parameters:
+    """Where a training begins, in a vector of its own."""
+    if given is None:
+        return initialize(network, spec.random_state, spec.initializer, dtype=data.X.dtype)
+    return Parameters(network, reference.checked_parameters(network, given, data.X.dtype).vector.copy())
+
+
+def _records(network: Network, spec: Spec, data: Data, vectors: FloatArray, watched: Data | None) -> Iterator[Step]:
     for update in _updates(network, spec, data, vectors, np.array([0])):
         held_out_loss = None
         if watched is not None and update.last_of_epoch:
@@ -260,9 +270,14 @@ def steps(
             float(update.losses[0]),
             held_out_loss,
             float(update.penalties[0]),
-            float(np.linalg.norm(update.gradients[0])),
+            _norm(update.gradients[0]),
             update.first_nonfinite[0],
         )
+
+
+def _norm(vector: FloatArray) -> float:
+    with np.errstate(all="ignore"):
+        return float(np.linalg.norm(vector))
 
 
 # --- the loop, for a stack of networks ----------------------------------------------------------------------------
@@ -304,8 +319,8 @@ def _updates(
 ) -> Iterator[_Update]:
     """Gradient steps of a stack of networks, vectors (S, n_parameters); `networks` (S,) are their numbers.
 
-    A network whose loss, gradient or next parameters are not finite keeps the last parameters whose loss was, and
-    takes no further part.
+    A network whose loss, penalty, gradient or next parameters are not finite goes back to the last parameters whose
+    loss and penalty were, and takes no further part.
     """
     optimizer = spec.optimizer
     assert isinstance(optimizer, Optimizer)
@@ -330,6 +345,7 @@ def _updates(
                 # A batch whose rows all weigh nothing has nothing to say: no loss, no gradient.
                 share = weights / np.where(total > 0, total, 1)
                 losses = (stacked.row_losses(network, done, y) * share).sum(axis=-1)
+                penalties = stacked.penalties(parameters, spec.l1, spec.l2)
                 gradients = stacked.backward(network, parameters, done, y, share, spec.l1, spec.l2)
                 after, new_state = optimizer.update(
                     vectors,
@@ -341,6 +357,7 @@ def _updates(
                 )
                 finite = {
                     "loss": np.isfinite(losses),
+                    "penalty": np.isfinite(penalties),
                     "gradient": np.isfinite(gradients).all(axis=-1),
                     "parameters": np.isfinite(after).all(axis=-1),
                 }
@@ -348,12 +365,13 @@ def _updates(
             for name, good in finite.items():
                 for s in np.flatnonzero(active & ~good):
                     bad[s] = bad[s] or name
-            last_good = np.where((active & finite["loss"])[:, np.newaxis], vectors, last_good)
+            sound = active & finite["loss"] & finite["penalty"]
+            last_good = np.where(sound[:, np.newaxis], vectors, last_good)
             active = active & np.array([name is None for name in bad])
             after = np.where(active[:, np.newaxis], after, last_good)
             yield _Update(
-                epoch, number, t, number == len(batches), rows, done, losses,
-                stacked.penalties(parameters, spec.l1, spec.l2), gradients, vectors, after, new_state, bad,
+                epoch, number, t, number == len(batches), rows, done, losses, penalties, gradients, vectors, after,
+                new_state, bad,
             )  # fmt: skip
             vectors, state = after, new_state
 
@@ -364,6 +382,11 @@ def losses_and_pass(network: Network, parameters: Parameters, data: Data) -> tup
         done = stacked.forward(network, parameters, data.X)
         share = data.row_weights / data.row_weights.sum()
         return (stacked.row_losses(network, done, data.y) * share).sum(axis=-1), done
+
+
+def _objectives(network: Network, spec: Spec, data: Data, parameters: Parameters) -> FloatArray:
+    """Loss plus penalty over all rows of every network of a stack (S,)."""
+    return losses_and_pass(network, parameters, data)[0] + stacked.penalties(parameters, spec.l1, spec.l2)
 
 
 @dataclass
@@ -405,13 +428,20 @@ class StackResult:
             stuck_since=never.copy(),
         )
 
-    def watch(self, network: Network, epoch: int, losses: FloatArray, done: stacked.Pass, which: Any) -> None:
-        """Record the losses (S,) of a pass over all rows after `epoch`, and the health of the networks `which`."""
-        self.losses[which, epoch] = np.where(np.isfinite(losses), losses, np.nan)
-        found = stacked.health(network, done)
-        self.n_dead_units[which] = found.n_dead_units
+    def watch(
+        self,
+        network: Network,
+        epoch: int | NDArray[np.intp],
+        done: stacked.Pass,
+        numbers: NDArray[np.intp],
+        which: NDArray[np.bool_],
+    ) -> None:
+        """Record the health that a pass of the networks `numbers` over all rows shows after `epoch`: of `which`."""
+        found, of = stacked.health(network, done), numbers[which]
+        epoch = np.broadcast_to(epoch, numbers.shape)[which]
+        self.n_dead_units[of] = found.n_dead_units[which]
         for since, so in ((self.dead_since, found.n_dead_units > 0), (self.stuck_since, found.one_class)):
-            since[which] = np.where(so, np.where(since[which] < 0, epoch, since[which]), -1)
+            since[of] = np.where(so[which], np.where(since[of] < 0, epoch, since[of]), -1)
 
 
 def train_stack(
@@ -441,33 +471,48 @@ def train_stack(
                 _minimise(network, spec.optimizer, spec, data, result, int(s), held_out)
         return result
     watch_held_out(0, vectors)
-    before = vectors
+    n_batches = _n_batches(len(data.X), spec)
+    sound, sound_epochs = vectors, np.zeros(len(vectors), dtype=np.intp)  # the last with a finite objective on all rows
     for update in _updates(network, spec, data, vectors, networks):
-        if update.rows is None:
-            # A pass over all rows before this update is the one after the epoch before.
-            result.watch(network, update.epoch - 1, update.losses, update.done, everyone)
-        elif update.batch == 1:
-            seen = losses_and_pass(network, Parameters(network, update.before), data)
-            result.watch(network, update.epoch - 1, *seen, everyone)
-        stopping = np.array([name is not None for name in update.first_nonfinite])
-        result.diverged_at[(result.diverged_at < 0) & stopping] = update.t
-        before, result.vectors, result.optimizer_state = update.before, update.after, update.state
         going = result.diverged_at < 0
+        if update.batch == 1:
+            # A full batch's pass before this update is the one over all rows after the epoch before.
+            losses, done = update.losses, update.done
+            if update.rows is not None:
+                losses, done = losses_and_pass(network, Parameters(network, update.before), data)
+            fine = going & np.isfinite(losses) & np.isfinite(update.penalties)
+            result.losses[fine, update.epoch - 1] = losses[fine]
+            result.watch(network, update.epoch - 1, done, everyone, fine)
+            sound = update.before if fine.all() else np.where(fine[:, np.newaxis], update.before, sound)
+            sound_epochs[fine] = update.epoch - 1
+        result.vectors, result.optimizer_state = update.after, update.state
         result.n_steps[going] = update.t
+        for s, name in enumerate(update.first_nonfinite):
+            if name is not None:
+                result.diverged_at[s] = update.t
+                # An infinite loss is the doing of the step before, which is taken back.
+                result.n_steps[s] = max(0, update.t - (2 if name in ("loss", "penalty") else 1))
         if update.last_of_epoch:
-            result.n_epochs[going] = update.epoch
             watch_held_out(update.epoch, update.after)
             if stopped():
                 break
-    losses, done = losses_and_pass(network, Parameters(network, result.vectors), data)
-    last = int(result.n_epochs.max())
-    result.watch(network, last, losses, done, everyone)
-    # The last update itself was finite; where the loss after it is not, it is taken back.
-    lost = ~np.isfinite(losses) & (result.diverged_at < 0)
-    result.diverged_at[lost] = result.n_steps[lost]
-    result.vectors = np.where(lost[:, np.newaxis], before, result.vectors)
-    for s in np.flatnonzero(result.diverged_at >= 0):
-        result.losses[s, result.n_epochs[s] + 1 :] = np.nan
+    trained = Parameters(network, result.vectors)
+    losses, done = losses_and_pass(network, trained, data)
+    # All updates were finite; where what came of them over all rows is not, they are taken back.
+    lost = ~np.isfinite(losses + stacked.penalties(trained, spec.l1, spec.l2))
+    if lost.any():
+        late = lost & (result.diverged_at < 0)
+        result.diverged_at[late] = result.n_steps[late]
+        result.n_steps[lost] = sound_epochs[lost] * n_batches
+        result.vectors = np.where(lost[:, np.newaxis], sound, result.vectors)
+        losses, done = losses_and_pass(network, Parameters(network, result.vectors), data)
+    result.n_epochs[:] = result.n_steps // n_batches
+    result.watch(network, result.n_epochs, done, everyone, np.isfinite(losses))
+    for s in everyone:
+        if result.diverged_at[s] < 0:
+            result.losses[s, result.n_epochs[s]] = losses[s]
+        else:
+            result.losses[s, result.n_epochs[s] + 1 :] = np.nan
     return result
 
 
@@ -487,12 +532,15 @@ def _minimise(
         return float(loss[0] + penalty[0]), gradient[0]
 
     for epoch, step in enumerate(optimizer.iterations(objective, result.vectors[s])):
-        if epoch > spec.epochs:
-            return
         result.vectors[s] = step.vector
         result.n_epochs[s] = result.n_steps[s] = epoch
         one = Parameters(network, step.vector[np.newaxis])
-        result.watch(network, epoch, *losses_and_pass(network, one, data), slice(s, s + 1))
+        losses, done = losses_and_pass(network, one, data)
+        if not np.isfinite(step.value):
+            result.diverged_at[s] = 0  # there is no way from here
+            return
+        result.losses[s, epoch] = losses[0]
+        result.watch(network, epoch, done, np.array([s]), np.array([True]))
         if held_out is not None:
             result.held_out_losses[s, epoch] = losses_and_pass(network, one, held_out)[0][0]
         if step.message is not None:
@@ -500,3 +548,5 @@ def _minimise(
             # It stays where it is: so do its curves.
             result.losses[s, epoch:] = result.losses[s, epoch]
             result.held_out_losses[s, epoch:] = result.held_out_losses[s, epoch]
+        if epoch == spec.epochs:
+            return
