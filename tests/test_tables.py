@@ -434,7 +434,7 @@ def test_columns_go_by_name() -> None:
     assert encoder.feature_names == ("b", "a")
     shuffled = Table.from_columns({"y": ["M", "B"], "z": [0, 0], "b": [3.5, 4.0], "a": [1.0, 2.0]})
     np.testing.assert_array_equal(encoder.encode(table), encoder.encode(shuffled))
-    with pytest.raises(DataError, match="no column 'b', 'a'"):
+    with pytest.raises(DataError, match="no columns 'b', 'a'"):
         encoder.encode(Table.from_columns({"y": ["M"]}))
 
 

@@ -85,7 +85,7 @@ ACTIVATIONS: dict[str, ActivationRow] = {
         _row(
             "silu",
             "z * sigmoid(z)",
-            "sigmoid(z) + a * (1 - sigmoid(z))",
+            "sigmoid(z) + a * sigmoid(-z)",
             "z / (1 + exp(-z))",
             "Elfwing, Uchibe and Doya 2017",
         ),

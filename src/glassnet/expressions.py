@@ -90,6 +90,8 @@ def call(name: str, *operands: Expression) -> Expression:
             return Expression(name, (*first.args, *rest))
         if not rest:
             return first
+    if name == "neg" and operands[0].op == "const":
+        return const(-operands[0].args[0])  # -1 is a number, as `parse` reads it
     return Expression(name, operands)
 
 
