@@ -142,9 +142,8 @@ def test_saturation_stays_inside_its_range() -> None:
 
 
 def test_the_issue_s_eleven_are_there() -> None:
-    assert list(ACTIVATIONS) == (
-        "identity relu leaky_relu elu selu gelu silu softplus softsign tanh sigmoid".split()
-    )
+    named = "identity relu leaky_relu elu selu gelu silu softplus softsign tanh sigmoid"
+    assert list(ACTIVATIONS) == named.split()
     for name, row in ACTIVATIONS.items():
         assert row.name == name
         assert row.source

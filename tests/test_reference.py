@@ -62,9 +62,7 @@ JAX_LOSSES = {  # of logits o, targets y, a parameter c, and which of the output
     "cross_entropy": _cross_entropy,
     "mean_squared_error": lambda o, y, c, real: _mean((y - o) ** 2, real),
     "mean_absolute_error": lambda o, y, c, real: _mean(abs(y - o), real),
-    "huber": lambda o, y, c, real: _mean(
-        jnp.where(abs(y - o) < c, (y - o) ** 2 / 2, c * abs(y - o) - c**2 / 2), real
-    ),
+    "huber": lambda o, y, c, real: _mean(jnp.where(abs(y - o) < c, (y - o) ** 2 / 2, c * abs(y - o) - c**2 / 2), real),
     "poisson": lambda o, y, c, real: _mean(jnp.exp(o) - y * o, real),
     "quantile": lambda o, y, c, real: _mean(jnp.where(y > o, c * (y - o), (1 - c) * (o - y)), real),
 }
@@ -72,7 +70,9 @@ JAX_LOSSES = {  # of logits o, targets y, a parameter c, and which of the output
 
 @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiled sooner; each call is short
 @jax.value_and_grad
-def _padded_oracle(layers: Any, kinds: Any, used: Any, loss: Any, c: Any, real: Any, table: Any, l1: Any, l2: Any) -> Any:
+def _padded_oracle(
+    layers: Any, kinds: Any, used: Any, loss: Any, c: Any, real: Any, table: Any, l1: Any, l2: Any
+) -> Any:
     X, y, row_weights = table
     a, penalty = X, 0.0
     for layer, (W, b) in enumerate(layers):
@@ -233,7 +233,13 @@ def test_any_network_against_jax(network: Network, seed: int, n: int, weighted: 
 
 
 def sympy_gradient(
-    network: Network, parameters: Parameters, X: np.ndarray, y: np.ndarray, row_weights: np.ndarray, l1: float, l2: float
+    network: Network,
+    parameters: Parameters,
+    X: np.ndarray,
+    y: np.ndarray,
+    row_weights: np.ndarray,
+    l1: float,
+    l2: float,
 ) -> np.ndarray:
     """The whole objective written down as one formula of the parameters, and differentiated by each."""
     symbols = sympy.symbols(network.parameter_names(), real=True)
@@ -443,7 +449,9 @@ def test_deltas_are_of_the_row_and_gradients_their_weighted_mean() -> None:
     assert trace.deltas is not None
     assert trace.bias_gradients is not None
     for layer, delta in enumerate(trace.deltas):
-        np.testing.assert_allclose(trace.bias_gradients[layer], np.average(delta, axis=0, weights=row_weights), rtol=1e-13)
+        np.testing.assert_allclose(
+            trace.bias_gradients[layer], np.average(delta, axis=0, weights=row_weights), rtol=1e-13
+        )
         for row in range(len(X)):
             alone = backward(network, parameters, X[row : row + 1], y[row : row + 1]).deltas
             assert alone is not None

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from glassnet import reference
 from glassnet.errors import UsageError
-from glassnet.network import FloatArray, Network, Parameters
+from glassnet.network import FloatArray, Network, Parameters, weight_mask
 
 DIFFERENCE_STEP = 6e-6
 """About the cube root of float64's rounding, 2.2e-16: there the difference quotient's own two errors, of rounding
@@ -115,12 +115,13 @@ def check_gradients(
     quotients = difference_quotients(objective, vector)
     scale = np.maximum(1.0, np.maximum(np.abs(gradient), np.abs(quotients)))
     at_kink = np.zeros(len(vector), dtype=bool)
+    penalised = weight_mask(network) & (l1 > 0)
     for at in range(len(vector)):
         step = DIFFERENCE_STEP * max(1.0, abs(vector[at]))
         above, below = vector.copy(), vector.copy()
         above[at] += step
         below[at] -= step
-        at_kink[at] = (l1 and above[at] * below[at] < 0) or _sides(trace(above)) != _sides(trace(below))
+        at_kink[at] = (penalised[at] and above[at] * below[at] < 0) or _sides(trace(above)) != _sides(trace(below))
     return GradientCheck(
         tuple(network.parameter_names()),
         gradient,
