@@ -1,0 +1,388 @@
+"""The command line as a stranger uses it: what it prints, what it keeps, and one message per mistake."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import glassnet as gn
+from glassnet import cli
+
+TUMORS = Path(gn.__file__).with_name("bdiag.csv")
+QUICK = ["--starts", "3", "--epochs", "20"]
+TWO = ["--target", "diagnosis", "--features", "texture_mean,radius_mean"]
+
+
+class Said:
+    """What one call of the command line left."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    def call(*arguments: object) -> Said:
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(argument) for argument in arguments])
+        status = ended.value.code
+        assert isinstance(status, int)
+        captured = capsys.readouterr()
+        return Said(status, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the two columns, made by the command line itself."""
+    path = tmp_path_factory.mktemp("model") / "tumor.safetensors"
+    command = [sys.executable, "-m", "glassnet", "train", str(TUMORS), *TWO, *QUICK, "--seed", "3", "-o", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Next     glassnet explain" in done.stdout
+    return path
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+# --- what it does -------------------------------------------------------------------------------------------------
+
+
+def test_train_as_json(run: Any, tmp_path: Path) -> None:
+    said = run("train", TUMORS, *TWO, *QUICK, "--json", "-o", tmp_path / "m.safetensors")
+    assert (said.status, said.err) == (0, "")
+    told = json.loads(said.out)
+    assert list(told) == ["model", "task", "rows", "train", "test", "starts"]
+    assert told["model"] == str(tmp_path / "m.safetensors")
+    assert (told["task"], told["rows"]) == ("classification", {"train": 455, "test": 114})
+    for part in ("train", "test"):
+        assert list(told[part]) == ["accuracy", "f1", "auc", "log_loss"]
+    assert list(told["starts"]["accuracy"]) == ["median", "p5", "p95"]
+    assert told["starts"]["size"] == 3
+    assert gn.load(tmp_path / "m.safetensors").provenance["metrics"]["test"] == told["test"]
+
+
+def test_train_says_the_same_on_the_screen(run: Any) -> None:
+    told = json.loads(run("train", TUMORS, *TWO, *QUICK, "--json").out)
+    text = run("train", TUMORS, *TWO, *QUICK).out
+    for name, value in told["test"].items():
+        line = next(line for line in text.splitlines() if line.startswith(name))
+        assert f"{value:.4g}" in line.split()
+    assert "455 train, 114 test" in text
+    assert "Nothing was kept" in text
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        ["--seed", "1"],
+        ["--positive", "B"],
+        ["--features", "area_mean"],
+        ["--hidden", "6x3"],
+        ["--hidden", "0"],
+        ["--activation", "tanh"],
+        ["--optimizer", "sgd"],
+        ["--optimizer", "lbfgs"],
+        ["--learning-rate", "0.1"],
+        ["--epochs", "3"],
+        ["--batch-size", "full"],
+        ["--batch-size", "64"],
+        ["--l2", "0.5"],
+        ["--starts", "1"],
+        ["--test-size", "0.5"],
+    ],
+)
+def test_every_option_reaches_the_training(run: Any, changed: list[str]) -> None:
+    plain = json.loads(run("train", TUMORS, *TWO, *QUICK, "--json").out)
+    said = run("train", TUMORS, *TWO, *QUICK, *changed, "--json")
+    assert said.status == 0, said.err
+    assert json.loads(said.out)["train"]["log_loss"] != plain["train"]["log_loss"] or changed == ["--starts", "1"]
+
+
+def test_layers(run: Any, tmp_path: Path) -> None:
+    kept = tmp_path / "m.safetensors"
+    assert run("train", TUMORS, *TWO, *QUICK, "--hidden", "6x3", "--activation", "logistic", "-o", kept).status == 0
+    loaded = gn.load(kept).network
+    assert (loaded.sizes, loaded.activations) == ((2, 6, 3, 1), ("sigmoid", "sigmoid", "identity"))
+
+
+def test_threads_change_nothing(run: Any, tmp_path: Path) -> None:
+    for threads in (1, 2):
+        run("train", TUMORS, *TWO, *QUICK, "--threads", threads, "-o", tmp_path / f"{threads}.safetensors")
+    assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
+
+
+def test_evaluate_predict_and_the_library_agree(run: Any, model: Path) -> None:
+    loaded, table = gn.load(model), gn.read_table(TUMORS)
+    found = json.loads(run("evaluate", model, TUMORS, "--json").out)
+    assert found == {"model": str(model), "task": "classification", "rows": 569, **loaded.evaluate(table)}
+    rows = list(csv.DictReader(io.StringIO(run("predict", model, TUMORS).out)))
+    assert list(rows[0]) == ["diagnosis", "probability_B", "probability_M"]
+    probabilities = np.array([[float(row["probability_B"]), float(row["probability_M"])] for row in rows])
+    assert (probabilities == loaded.predict_proba(table)).all()
+    assert [row["diagnosis"] for row in rows] == loaded.predict(table)
+    assert np.mean([row["diagnosis"] == label for row, label in zip(rows, table.texts("diagnosis"), strict=True)]) == (
+        pytest.approx(found["accuracy"])
+    )
+    as_json = json.loads(run("predict", model, TUMORS, "--json").out)
+    assert as_json[17]["probability_M"] == probabilities[17, 1]
+
+
+def test_a_row_alone_has_the_bits_it_has_among_all(run: Any, model: Path, tmp_path: Path) -> None:
+    lines = TUMORS.read_text().splitlines()
+    alone = write(tmp_path / "one.csv", f"{lines[0]}\n{lines[18]}\n")
+    every = run("predict", model, TUMORS).out.splitlines()
+    assert run("predict", model, alone).out.splitlines() == [every[0], every[18]]
+
+
+def test_explain(run: Any, model: Path) -> None:
+    text = run("explain", model, TUMORS, "--row", "17").out
+    assert text.startswith("Row 17, diagnosis M\n")
+    assert "x1 = (texture_mean - " in text
+    assert text.count("difference quotient") == 9
+    told = json.loads(run("explain", model, TUMORS, "--row", "17", "--json").out)
+    p = next(line["value"] for line in told["lines"] if line["symbol"] == "p")
+    assert p == gn.load(model).predict_proba(gn.read_table(TUMORS))[17, 1]
+    assert "P(M) " in told["answer"]
+
+
+def test_explain_fits_a_narrow_terminal(run: Any, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert max(map(len, run("explain", model, TUMORS).out.splitlines())) <= 60
+
+
+def test_a_pipe_is_read(model: Path) -> None:
+    command = [sys.executable, "-m", "glassnet", "predict", str(model), "-"]
+    done = subprocess.run(command, input=TUMORS.read_bytes(), capture_output=True, check=True)
+    assert done.stdout.count(b"\n") == 570
+    assert done.stderr == b""
+
+
+def test_a_reader_that_leaves_early_is_no_error(model: Path) -> None:
+    command = f"{sys.executable} -m glassnet predict {model} {TUMORS} | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("diagnosis,probability_B,probability_M\n", "")
+
+
+def test_regression_in_the_targets_own_unit(run: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    size, price = rng.uniform(50, 200, 80), []
+    price = 1000 * size + 5000 * rng.normal(size=80)
+    rows = "\n".join(f"{a!r},{b!r}" for a, b in zip(size.tolist(), price.tolist(), strict=True))
+    table, kept = write(tmp_path / "houses.csv", f"size,price\n{rows}\n"), tmp_path / "m.safetensors"
+    said = run("train", table, "--target", "price", "--optimizer", "lbfgs", "--starts", "2", "--json", "-o", kept)
+    told = json.loads(said.out)
+    assert told["task"] == "regression"
+    assert list(told["test"]) == ["rmse", "r2"]
+    assert 2_000 < told["test"]["rmse"] < 10_000
+    predicted = [float(row["price"]) for row in csv.DictReader(io.StringIO(run("predict", kept, table).out))]
+    found = json.loads(run("evaluate", kept, table, "--json").out)["rmse"]
+    assert found == pytest.approx(np.sqrt(np.mean((np.array(predicted) - price) ** 2)), rel=1e-12)
+    text = run("explain", kept, table, "--row", "3", "--digits", "17").out
+    assert f"price = {predicted[3]:.17g}" in text
+
+
+def test_several_classes(run: Any, tmp_path: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    header = ",".join([*(f"pixel {i}" for i in range(64)), "digit"])
+    rows = "\n".join(",".join(map(str, [*x.astype(int), y])) for x, y in zip(digits.data, digits.target, strict=True))
+    table, kept = write(tmp_path / "digits.csv", f"{header}\n{rows}\n"), tmp_path / "m.safetensors"
+    options = ["--hidden", "16", "--epochs", "15", "--starts", "1"]
+    said = run("train", table, "--target", "digit", *options, "--json", "-o", kept)
+    assert json.loads(said.out)["test"]["accuracy"] > 0.9
+    first = next(csv.DictReader(io.StringIO(run("predict", kept, table).out)))
+    assert list(first) == ["digit", *(f"probability_{k}" for k in range(10))]
+    assert sum(float(value) for name, value in first.items() if name != "digit") == pytest.approx(1, abs=1e-12)
+
+
+def test_help_teaches_with_examples(run: Any) -> None:
+    for command in ([], ["demo"], ["train"], ["evaluate"], ["predict"], ["explain"]):
+        said = run(*command, "--help")
+        assert said.status == 0
+        assert f"glassnet {command[0] if command else 'train'} " in said.out
+
+
+def test_the_version(run: Any) -> None:
+    assert run("--version").out == f"glassnet, version {gn.__version__}\n"
+
+
+# --- mistakes -----------------------------------------------------------------------------------------------------
+
+
+def assert_one_message(said: Said, status: int, *parts: str) -> None:
+    """One message on stderr that has all `parts`, nothing on stdout, no traceback, that status."""
+    assert said.status == status, said.err
+    assert said.out == ""
+    assert said.err.startswith("glassnet: ")
+    assert "Traceback" not in said.err
+    for part in parts:
+        assert part in said.err, said.err
+
+
+def test_the_check_of_messages_can_fail() -> None:
+    for wrong in (
+        Said(1, "", "glassnet: x"),
+        Said(65, "o", "glassnet: x"),
+        Said(65, "", "x"),
+        Said(65, "", "glassnet: y"),
+    ):
+        with pytest.raises(AssertionError):
+            assert_one_message(wrong, 65, "x")
+
+
+TABLES: dict[str, tuple[str, int, tuple[str, ...]]] = {
+    "an empty file": ("", 65, ("empty",)),
+    "no rows": ("a,kind\n", 65, ("no rows",)),
+    "a text among numbers": ("a,kind\n" + "1,x\n2,y\n" * 5 + "oops,x\n", 65, ("row 10 (line 12)", "'a'", "'oops'")),
+    "a missing cell": ("a,kind\n" + "1,x\n2,y\n" * 5 + ",x\n", 65, ("row 10 (line 12)", "--features")),
+    "an infinite cell": ("a,kind\n" + "1,x\n2,y\n" * 5 + "inf,x\n", 65, ("row 10 (line 12)", "inf")),
+    "one class": ("a,kind\n" + "1,x\n2,x\n" * 5, 65, ("two classes", "'x'")),
+    "a ragged row": ("a,kind\n1,x\n2\n", 65, ("line 3",)),
+    "two columns of one name": ("a,a,kind\n1,2,x\n", 65, ("'a'",)),
+    "semicolons": ("a;kind\n1;x\n2;y\n", 65, (";",)),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_broken_table(run: Any, tmp_path: Path, name: str) -> None:
+    text, status, parts = TABLES[name]
+    table = write(tmp_path / "t.csv", text)
+    said = run("train", table, "--target", "kind", "--features", "a", *QUICK, "-o", tmp_path / "m.safetensors")
+    assert_one_message(said, status, *parts)
+    assert os.listdir(tmp_path) == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "parts"),
+    [
+        (["nowhere.csv", "--target", "a"], 66, ["nowhere.csv"]),
+        ([TUMORS, "--target", "diagnosys"], 65, ["Did you mean 'diagnosis'"]),
+        ([TUMORS, "--target", "diagnosis", "--features", "texture_men"], 65, ["Did you mean 'texture_mean'"]),
+        ([TUMORS, "--target", "diagnosis", "--features", "diagnosis,area_mean"], 2, ["'diagnosis'", "never a feature"]),
+        ([TUMORS, *TWO, "--positive", "m"], 2, ["'m'", "M"]),
+        ([TUMORS, *TWO, "--hidden", "2y"], 2, ["--hidden", "2y"]),
+        ([TUMORS, *TWO, "--hidden", "2x0"], 2, ["--hidden", "2x0"]),
+        ([TUMORS, *TWO, "--activation", "rellu"], 2, ["Did you mean 'relu'"]),
+        ([TUMORS, *TWO, "--loss", "poisson"], 2, ["binary_cross_entropy"]),
+        ([TUMORS, *TWO, "--optimizer", "adm"], 2, ["Did you mean 'adam'"]),
+        ([TUMORS, *TWO, "--optimizer", "lbfgs", "--learning-rate", "1"], 2, ["--learning-rate"]),
+        ([TUMORS, *TWO, "--optimizer", "lbfgs", "--batch-size", "8"], 2, ["--batch-size"]),
+        ([TUMORS, *TWO, "--learning-rate", "-1"], 2, ["learning_rate"]),
+        ([TUMORS, *TWO, "--batch-size", "none"], 2, ["--batch-size"]),
+        ([TUMORS, *TWO, "--test-size", "1.5"], 2, ["between 0 and 1"]),
+        ([TUMORS, *TWO, "--starts", "0"], 2, ["--starts"]),
+        ([TUMORS, *TWO, "--task", "cluster"], 2, ["--task"]),
+        ([TUMORS, *TWO, "--eppochs", "2"], 2, ["--epochs"]),
+        ([TUMORS], 2, ["--target"]),
+    ],
+)
+def test_arguments_that_cannot_be_meant(run: Any, arguments: list[Any], status: int, parts: list[str]) -> None:
+    assert_one_message(run("train", *arguments), status, *parts)
+
+
+def test_an_unknown_command(run: Any) -> None:
+    assert_one_message(run("trian"), 2, "Did you mean 'train'")
+
+
+def test_a_model_file_that_is_none(run: Any, model: Path, tmp_path: Path) -> None:
+    whole = model.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-3] ^= 4
+    bad = {
+        "cut": whole[:-9],
+        "flipped": bytes(flipped),
+        "pickle": pickle.dumps(os.getcwd),
+        "text": b"hello, world\n" * 9,
+        "empty": b"",
+    }
+    for name, data in bad.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        for command in ("evaluate", "predict", "explain"):
+            assert_one_message(run(command, path, TUMORS), 65, name)
+    assert_one_message(run("predict", tmp_path / "none", TUMORS), 66, "none")
+
+
+def test_a_pickle_is_never_run(run: Any, tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    trap = tmp_path / "trap"
+    trap.write_bytes(pickle.dumps(Trap()))
+    assert_one_message(run("predict", trap, TUMORS), 65, "pickle")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_data_that_lack_the_models_columns(run: Any, model: Path, tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", "texture_mean,other\n1,2\n")
+    for command in ("predict", "evaluate", "explain"):
+        assert_one_message(run(command, model, table), 65, "radius_mean")
+    unlabelled = write(tmp_path / "u.csv", "radius_mean,texture_mean\n14,20\n")
+    assert run("predict", model, unlabelled).status == 0
+    assert "loss" not in run("explain", model, unlabelled).out
+    assert_one_message(run("evaluate", model, unlabelled), 65, "diagnosis")
+    unseen = write(tmp_path / "v.csv", "radius_mean,texture_mean,diagnosis\n14,20,X\n")
+    assert_one_message(run("evaluate", model, unseen), 65, "'X'")
+
+
+def test_a_row_out_of_range(run: Any, model: Path) -> None:
+    assert_one_message(run("explain", model, TUMORS, "--row", "569"), 2, "0 to 568", "569")
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(run: Any, tmp_path: Path) -> None:
+    long = ["--starts", "100000", "--epochs", "100000"]  # would take hours
+    assert_one_message(run("train", TUMORS, *TWO, *long, "-o", tmp_path / "no" / "m"), 73, "no folder")
+    assert_one_message(run("train", TUMORS, *TWO, *long, "-o", tmp_path), 73, "folder")
+    file = write(tmp_path / "file", "")
+    assert_one_message(run("demo", "-o", file / "below"), 73, "cannot be made")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_an_earlier_model_survives_a_failed_training(run: Any, model: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "m.safetensors"
+    kept.write_bytes(model.read_bytes())
+    assert run("train", TUMORS, "--target", "nothing", "-o", kept).status == 65
+    assert kept.read_bytes() == model.read_bytes()
+
+
+def test_a_learning_rate_that_diverges(run: Any, tmp_path: Path) -> None:
+    rows = "\n".join(f"{i % 7},{3 * i % 11}.5" for i in range(50))
+    table, kept = write(tmp_path / "t.csv", f"a,b\n{rows}\n"), tmp_path / "m.safetensors"
+    options = ["--target", "b", "--features", "a", "--optimizer", "sgd", "--learning-rate", "1e6", *QUICK]
+    said = run("train", table, *options, "--activation", "identity", "--json", "-o", kept)
+    assert said.status == 0
+    assert "3 of 3 starts diverged, the first at step " in said.err
+    assert json.loads(said.out)["starts"]["diverged"] == 3
+    assert np.isfinite(gn.load(kept).members[0].vector).all()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal as POSIX has it")
+def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
+    kept = tmp_path / "m.safetensors"
+    command = [sys.executable, "-m", "glassnet", "train", str(TUMORS), *TWO, "--epochs", "100000", "-o", str(kept)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(4)  # well into the training, which would take an hour
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.strip() == "glassnet: interrupted; nothing was written"
+    assert os.listdir(tmp_path) == []
