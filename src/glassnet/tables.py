@@ -745,7 +745,8 @@ class Encoder:
             else:
                 columns.append(NumberColumn(name, *_center_and_scale(table, name, values)))
         if not columns:
-            raise UsageError(" ".join(["a network needs at least one feature; none is left.", "; ".join(notices)]).strip())
+            said = "; ".join(notices)
+            raise UsageError(f"a network needs at least one feature; none is left. {said}".strip())
         return cls(tuple(columns), encoded_target), tuple(notices)
 
     @property
