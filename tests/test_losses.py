@@ -22,7 +22,7 @@ NAMES = ["binary_cross_entropy", "cross_entropy", "mean_squared_error", "mean_ab
          "poisson", "quantile", "quantile(0.9)"]  # fmt: skip
 EVERY = pytest.mark.parametrize("name", NAMES)
 ONE_OUTPUT = pytest.mark.parametrize("name", [name for name in NAMES if name != "cross_entropy"])
-O, Y = sympy.symbols("o y", real=True)
+LOGIT, TARGET = sympy.symbols("o y", real=True)
 LOGITS = [sympy.Rational(text) * side for text in ("1/100", "1/3", "1", "7/4", "5", "30") for side in (1, -1)]
 
 
@@ -33,8 +33,8 @@ def _targets(row: LossRow) -> list[Any]:
 
 def _formula(expression: Expression, row: LossRow) -> Any:
     """A row's expression in o and y alone: p is the link's textbook form."""
-    link = {"identity": O, "sigmoid": 1 / (1 + sympy.exp(-O)), "exp": sympy.exp(O)}[row.link]
-    return to_sympy(expression, {"o": O, "y": Y, "p": link}.__getitem__)
+    link = {"identity": LOGIT, "sigmoid": 1 / (1 + sympy.exp(-LOGIT)), "exp": sympy.exp(LOGIT)}[row.link]
+    return to_sympy(expression, {"o": LOGIT, "y": TARGET, "p": link}.__getitem__)
 
 
 def _assert_equal(left: Any, right: Any, at: dict[Any, Any], digits: int = 35) -> None:
@@ -45,7 +45,7 @@ def _assert_equal(left: Any, right: Any, at: dict[Any, Any], digits: int = 35) -
 
 def test_the_comparison_can_fail() -> None:
     with pytest.raises(AssertionError):
-        _assert_equal(sympy.exp(O), sympy.exp(O) + sympy.Rational(1, 10**34), {O: sympy.Rational(1, 3)})
+        _assert_equal(sympy.exp(LOGIT), sympy.exp(LOGIT) + sympy.Rational(1, 10**34), {LOGIT: sympy.Rational(1, 3)})
 
 
 # --- SymPy -------------------------------------------------------------------------------------------------------
@@ -55,10 +55,10 @@ def test_the_comparison_can_fail() -> None:
 def test_value_and_derivative_are_those_of_the_textbook_form(name: str) -> None:
     row = loss_row(name)
     value, textbook = _formula(row.value, row), _formula(row.textbook, row)
-    derivative, expected = _formula(row.derivative, row), sympy.diff(textbook, O)
+    derivative, expected = _formula(row.derivative, row), sympy.diff(textbook, LOGIT)
     for o in LOGITS:
         for y in _targets(row):
-            at = {O: o, Y: y}
+            at = {LOGIT: o, TARGET: y}
             _assert_equal(value, textbook, at)
             if o != y:  # mean absolute error and quantile have a kink there
                 _assert_equal(derivative, expected, at)
@@ -100,12 +100,12 @@ def test_the_derivative_jumps_at_the_target_or_nowhere(name: str) -> None:
     jumps = [
         at - y
         for at in (y - c, y, y + c)
-        if abs((slope.subs({O: at - tiny, Y: y}) - slope.subs({O: at + tiny, Y: y})).evalf(40)) > 1e-9
+        if abs((slope.subs({LOGIT: at - tiny, TARGET: y}) - slope.subs({LOGIT: at + tiny, TARGET: y})).evalf(40)) > 1e-9
     ]
     kinked = row.name in ("mean_absolute_error", "quantile")
     assert jumps == ([0] if kinked else [])
     if kinked:  # between the slopes of the two sides: 0
-        assert slope.subs({O: y, Y: y}) == 0
+        assert slope.subs({LOGIT: y, TARGET: y}) == 0
 
 
 # --- jax ---------------------------------------------------------------------------------------------------------

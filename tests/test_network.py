@@ -1,102 +1,148 @@
-"""What is a network and what is none; the views of the flat vector; how starts are drawn."""
+"""What a network is, and the views of its parameters."""
 
 from __future__ import annotations
 
+import pickle
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from glassnet.errors import UsageError
-from glassnet.network import Network, Parameters, initialize, weight_mask
+from glassnet.network import Network, Parameters, weight_mask
+
+SIZES = st.lists(st.integers(1, 5), min_size=2, max_size=5).map(tuple)
 
 
-def test_one_name_for_every_hidden_layer() -> None:
-    assert Network((3, 4, 5, 1), "tanh").activations == ("tanh", "tanh", "identity")
-    assert Network((3, 4, 5, 1), ("relu", "logistic")).activations == ("relu", "sigmoid", "identity")
-    two = Network([3, 4, 1], ["relu", "sigmoid"], "mean_squared_error")
-    assert two.activations == ("relu", "sigmoid")
-    assert (two.n_layers, two.n_features, two.n_outputs, two.n_parameters) == (2, 3, 1, 21)
+def test_one_activation_is_that_of_every_hidden_layer() -> None:
+    assert Network((2, 3, 4, 1), "tanh").activations == ("tanh", "tanh", "identity")
+    assert Network((2, 3, 4, 1), ("tanh", "relu")).activations == ("tanh", "relu", "identity")
+    assert Network((2, 3, 1), ("tanh", "softplus"), "mean_squared_error").activations == ("tanh", "softplus")
+    assert Network((2, 1)).activations == ("identity",)
+    assert Network((2, 3, 1), "logistic").activations == ("sigmoid", "identity")
 
 
-def test_equal_networks_are_one_key() -> None:
-    assert (
-        len({Network((2, 2, 1)), Network([2, 2, 1], ("relu",)), Network((2, 2, 1), loss="binary_cross_entropy")}) == 1
-    )
+def test_equal_networks_are_equal_and_hash_alike() -> None:
+    net = Network((2, 3, 1), "logistic", "quantile( 0.9 )")
+    assert net == Network([np.int64(2), 3, 1], ["sigmoid"], "quantile(0.9)")
+    assert hash(net) == hash(Network((2, 3, 1), "sigmoid", "quantile(0.9)"))
+    assert all(type(n) is int for n in Network([np.int64(2), 1]).sizes)
+    assert net != Network((2, 3, 1), "tanh", "quantile(0.9)")
+    assert pickle.loads(pickle.dumps(net)) == net
     with pytest.raises(AttributeError):
-        Network((2, 1)).loss = "huber"  # type: ignore[misc]
+        net.sizes = (1, 1)  # type: ignore[misc]
+
+
+def test_counts_and_rows() -> None:
+    net = Network((4, 3, 2), "silu", "huber(2)")
+    assert (net.n_layers, net.n_features, net.n_outputs, net.n_parameters) == (2, 4, 2, 4 * 3 + 3 + 3 * 2 + 2)
+    assert [net.activation_row(layer).name for layer in (1, 2)] == ["silu", "identity"]
+    assert net.loss_row.parameter == 2.0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "fragment"),
     [
         (((2,),), "at least two layers"),
-        (((2, 0, 1),), "1 or more"),
-        (((2, 1.5, 1),), "1 or more"),
-        (((2, True, 1),), "1 or more"),
-        (((2, 2, 1), "rleu"), "Did you mean 'relu'"),
-        (((2, 1), "nonsense"), "An activation is one of"),
-        (((2, 2, 1), ("relu", "relu", "relu")), "one per hidden layer (1 here)"),
-        (((2, 2, 1), "relu", "hubr"), "Did you mean 'huber'"),
-        (((2, 2, 1), ("relu", "sigmoid"), "binary_cross_entropy"), "must be identity"),
-        (((2, 2, 1), ("relu", "tanh"), "poisson"), "must be identity"),
-        (((2, 2, 2), ("relu", "tanh"), "cross_entropy"), "must be identity"),
-        (((2, 2, 1), "relu", "cross_entropy"), "use binary_cross_entropy"),
+        (((),), "at least two layers"),
+        (((2, 0, 1),), "each 1 or more"),
+        (((2, -1),), "each 1 or more"),
+        (((2, 1.5),), "each 1 or more"),
+        (((2, True),), "each 1 or more"),
+        (((2, "3"),), "each 1 or more"),
+        (((2, 3, 1), "rely"), "Did you mean 'relu'?"),
+        (((2, 1), "rely"), "Did you mean 'relu'?"),
+        (((2, 3, 1), ("relu", "tanh", "relu")), "one per hidden layer (1 here)"),
+        (((2, 3, 3, 1), ("relu",)), "one per hidden layer (2 here)"),
+        (((2, 1), "relu", "mse"), "A loss is one of"),
+        (((2, 3, 1), ("relu", "tanh")), "puts its own link, sigmoid"),
+        (((2, 3, 2), ("relu", "tanh"), "cross_entropy"), "puts its own link, softmax"),
+        (((2, 3, 1), ("relu", "softplus"), "poisson"), "puts its own link, exp"),
+        (((2, 3, 1), "relu", "cross_entropy"), "use binary_cross_entropy"),
     ],
 )
-def test_what_is_no_network(arguments: Any, said: str) -> None:
-    with pytest.raises(UsageError) as problem:
+def test_what_is_no_network_is_refused(arguments: tuple[Any, ...], fragment: str) -> None:
+    with pytest.raises(UsageError) as caught:
         Network(*arguments)
-    assert said in str(problem.value)
+    assert fragment in str(caught.value)
 
 
-@pytest.mark.parametrize("stack", [(), (4,), (2, 3)])
-def test_views_write_through(stack: tuple[int, ...]) -> None:
-    network = Network((3, 4, 2), loss="mean_squared_error")
-    vector = np.arange(np.prod(stack, dtype=int) * network.n_parameters, dtype=float).reshape(*stack, -1)
-    parameters = Parameters(network, vector)
-    assert [w.shape[-2:] for w in parameters.weights] == [(3, 4), (4, 2)]
-    parameters.weights[1][..., 0, 0] = -1
-    parameters.biases[0][..., 3] = -2
-    assert (vector == -1).sum() == (vector == -2).sum() == np.prod(stack, dtype=int)
-    assert parameters.copy().vector is not vector
+@settings(deadline=None, max_examples=50)
+@given(SIZES, st.sampled_from([(), (3,), (2, 4)]), st.sampled_from([np.float32, np.float64]))
+def test_views_names_and_mask_agree_on_the_flat_order(sizes: Any, stack: Any, dtype: Any) -> None:
+    net = Network(sizes, loss="mean_squared_error")
+    vector = np.arange(np.prod([*stack, net.n_parameters]), dtype=dtype).reshape(*stack, -1)
+    parameters = Parameters(net, vector)
+    names = net.parameter_names()
+    assert parameters.vector is vector
+    assert len(names) == len(set(names)) == net.n_parameters
+    for layer, (n_in, n_out) in enumerate(pairwise(sizes), start=1):
+        weights, biases = parameters.weights[layer - 1], parameters.biases[layer - 1]
+        assert weights.shape == (*stack, n_in, n_out)
+        assert biases.shape == (*stack, n_out)
+        assert weights.dtype == biases.dtype == dtype
+        for j in range(n_out):
+            at = names.index(f"b{layer}_{j + 1}")
+            np.testing.assert_array_equal(biases[..., j], vector[..., at])
+            assert not weight_mask(net)[at]
+            for i in range(n_in):
+                at = names.index(f"w{layer}_{i + 1}_{j + 1}")
+                np.testing.assert_array_equal(weights[..., i, j], vector[..., at])
+                assert weight_mask(net)[at]
 
 
-def test_names_follow_the_vector() -> None:
-    network = Network((2, 2, 1))
-    parameters = Parameters(network, np.arange(9.0))
-    at = {name: n for n, name in enumerate(network.parameter_names())}
-    assert parameters.weights[0][1, 0] == at["w1_2_1"]
-    assert parameters.weights[1][1, 0] == at["w2_2_1"]
-    assert parameters.biases[0][1] == at["b1_2"]
-    assert weight_mask(network).tolist() == [name.startswith("w") for name in network.parameter_names()]
+@settings(deadline=None, max_examples=30)
+@given(SIZES, st.sampled_from([(), (3,)]))
+def test_views_write_to_the_vector(sizes: Any, stack: Any) -> None:
+    net = Network(sizes, loss="mean_squared_error")
+    parameters = Parameters(net, np.zeros((*stack, net.n_parameters)))
+    copy = parameters.copy()
+    for part in (*parameters.weights, *parameters.biases):
+        part += 1
+    assert (parameters.vector == 1).all()
+    assert (copy.vector == 0).all()
 
 
-def test_parameters_of_another_shape() -> None:
-    network = Network((2, 1))
-    with pytest.raises(UsageError, match="holds 3 floats"):
-        Parameters(network, np.zeros(4))
-    with pytest.raises(UsageError, match="int64"):
-        Parameters(network, np.zeros(3, dtype=np.int64))
-    with pytest.raises(UsageError, match="shapes"):
-        Parameters.from_layers(network, [np.zeros((1, 2))], [np.zeros(1)])
+@settings(deadline=None, max_examples=30)
+@given(SIZES)
+def test_from_layers_and_back(sizes: Any) -> None:
+    net = Network(sizes, loss="mean_squared_error")
+    parameters = Parameters(net, np.random.default_rng(0).normal(size=net.n_parameters))
+    again = Parameters.from_layers(net, parameters.weights, parameters.biases)
+    np.testing.assert_array_equal(again.vector, parameters.vector)
+    assert again.vector is not parameters.vector
+    assert Parameters.from_layers(net, parameters.weights, parameters.biases, np.float32).vector.dtype == np.float32
 
 
-@pytest.mark.parametrize("initializer", [None, "standard_normal", "orthogonal", "glorot_uniform"])
-def test_a_stack_of_starts_is_its_starts(initializer: str | None) -> None:
-    network = Network((4, 5, 3, 2), ("selu", "relu"), "mean_squared_error")
-    stack = initialize(network, 3, initializer, start=np.arange(6)).vector
-    for k in range(6):
-        assert (stack[k] == initialize(network, 3, initializer, start=k).vector).all()
-    assert len({row.tobytes() for row in stack}) == 6
-    assert (stack[0] != initialize(network, 4, initializer).vector).any()
+def test_dtypes_of_layers() -> None:
+    net = Network((1, 1))
+    single = [np.ones((1, 1), np.float32)], [np.ones(1, np.float32)]
+    assert Parameters.from_layers(net, *single).vector.dtype == np.float32
+    assert Parameters.from_layers(net, [[[1]]], [[1]]).vector.dtype == np.float64
+    assert repr(Parameters.from_layers(net, *single)) == "Parameters(sizes=(1, 1), shape=(2,), dtype=float32)"
 
 
-def test_a_layer_gets_what_suits_its_activation() -> None:
-    network = Network((200, 300, 300, 300, 1), ("relu", "selu", "tanh"), "mean_squared_error")
-    spreads = [float(w.std()) for w in initialize(network).weights]
-    expected = [np.sqrt(2 / 200), np.sqrt(1 / 300), np.sqrt(2 / 600), np.sqrt(2 / 301)]
-    # The spread of 300 numbers and more is known to within a few per cent.
-    np.testing.assert_allclose(spreads, expected, rtol=0.1)
-    assert all((b == 0).all() for b in initialize(network).biases)
-    assert initialize(network, dtype=np.float32).vector.dtype == np.float32
+@pytest.mark.parametrize(
+    "vector", [np.zeros(8), np.zeros((9, 2)), np.zeros(9, int), np.zeros(9, complex), np.array(0.0), ["a"] * 9]
+)
+def test_a_vector_that_does_not_fit_is_refused(vector: Any) -> None:
+    with pytest.raises(UsageError, match="holds 9 floats; got shape"):
+        Parameters(Network((2, 2, 1)), vector)
+
+
+@pytest.mark.parametrize(
+    ("weights", "biases"),
+    [
+        ([np.zeros((2, 2))], [np.zeros(2), np.zeros(1)]),
+        ([np.zeros((2, 2)), np.zeros((1, 2))], [np.zeros(2), np.zeros(1)]),
+        ([np.zeros((2, 2)), np.zeros((2, 1))], [np.zeros(2), np.zeros(2)]),
+        ([np.zeros((2, 2)), np.zeros((2, 1)), np.zeros((1, 1))], [np.zeros(2), np.zeros(1), np.zeros(1)]),
+        ([], []),
+    ],
+)
+def test_layers_that_do_not_fit_are_refused(weights: Any, biases: Any) -> None:
+    with pytest.raises(UsageError, match="each with biases"):
+        Parameters.from_layers(Network((2, 2, 1)), weights, biases)

@@ -487,11 +487,11 @@ def train_stack(
             sound_epochs[fine] = update.epoch - 1
         result.vectors, result.optimizer_state = update.after, update.state
         result.n_steps[going] = update.t
-        for s, name in enumerate(update.first_nonfinite):
+        for number, name in enumerate(update.first_nonfinite):
             if name is not None:
-                result.diverged_at[s] = update.t
+                result.diverged_at[number] = update.t
                 # An infinite loss is the doing of the step before, which is taken back.
-                result.n_steps[s] = max(0, update.t - (2 if name in ("loss", "penalty") else 1))
+                result.n_steps[number] = max(0, update.t - (2 if name in ("loss", "penalty") else 1))
         if update.last_of_epoch:
             watch_held_out(update.epoch, update.after)
             if stopped():
