@@ -20,6 +20,8 @@ import pytest
 
 import glassnet as gn
 from glassnet import cli
+from glassnet.activations import ACTIVATIONS
+from glassnet.losses import LOSSES
 
 TUMORS = Path(gn.__file__).with_name("bdiag.csv")
 QUICK = ["--starts", "3", "--epochs", "20"]
@@ -220,6 +222,12 @@ def test_help_teaches_with_examples(run: Any) -> None:
         assert f"glassnet {command[0] if command else 'train'} " in said.out
 
 
+def test_help_names_every_activation_and_every_loss_of_a_table(run: Any) -> None:
+    told = " ".join(run("train", "--help").out.split())
+    for name in [*ACTIVATIONS, *LOSSES]:
+        assert name in told or name == "poisson", name  # counts, which a table's scaled target is not
+
+
 def test_the_version(run: Any) -> None:
     assert run("--version").out == f"glassnet, version {gn.__version__}\n"
 
@@ -285,13 +293,30 @@ def test_a_broken_table(run: Any, tmp_path: Path, name: str) -> None:
         ([TUMORS, *TWO, "--optimizer", "adm"], 2, ["Did you mean 'adam'"]),
         ([TUMORS, *TWO, "--optimizer", "lbfgs", "--learning-rate", "1"], 2, ["--learning-rate"]),
         ([TUMORS, *TWO, "--optimizer", "lbfgs", "--batch-size", "8"], 2, ["--batch-size"]),
-        ([TUMORS, *TWO, "--learning-rate", "-1"], 2, ["learning_rate"]),
+        ([TUMORS, *TWO, "--learning-rate", "-1"], 2, ["--learning-rate is a number, 0 or more; got '-1'."]),
+        ([TUMORS, *TWO, "--learning-rate", "nan"], 2, ["--learning-rate"]),
+        ([TUMORS, *TWO, "--learning-rate", "inf"], 2, ["inf"]),
+        ([TUMORS, *TWO, "--l2", "-1"], 2, ["--l2"]),
+        ([TUMORS, *TWO, "--l2", "inf"], 2, ["l2", "inf"]),
+        ([TUMORS, *TWO, "--epochs", "1.5"], 2, ["--epochs is a whole number, 0 or more; got '1.5'."]),
+        ([TUMORS, *TWO, "--seed", "-1"], 2, ["--seed"]),
+        ([TUMORS, *TWO, "--seed", 2**64], 2, ["2**64 - 1"]),
+        ([TUMORS, *TWO, "--threads", "0"], 2, ["--threads"]),
+        ([TUMORS, *TWO, "--hidden", "999999999"], 2, ["134,217,728", "fewer hidden units"]),
+        ([TUMORS, *TWO, "--features", ","], 2, ["at least one feature"]),
+        ([TUMORS, *TWO, "--features", "area_mean,area_mean"], 2, ["'area_mean'", "twice"]),
+        ([TUMORS, "--target", "diagnosis", "--task", "regression"], 65, ["row 0 (line 2)", "'M'", "another target"]),
+        ([TUMORS, "--target", "area_mean", "--positive", "1"], 2, ["positive"]),
+        ([TUMORS, "--target", "area_mean", "--loss", "cross_entropy"], 2, ["cross_entropy"]),
+        ([TUMORS, "--target", "area_mean", "--loss", "poisson"], 65, ["'diagnosis'", "--features"]),
         ([TUMORS, *TWO, "--batch-size", "none"], 2, ["--batch-size"]),
         ([TUMORS, *TWO, "--test-size", "1.5"], 2, ["between 0 and 1"]),
         ([TUMORS, *TWO, "--starts", "0"], 2, ["--starts"]),
-        ([TUMORS, *TWO, "--task", "cluster"], 2, ["--task"]),
-        ([TUMORS, *TWO, "--eppochs", "2"], 2, ["--epochs"]),
-        ([TUMORS], 2, ["--target"]),
+        ([TUMORS, *TWO, "--task", "clasification"], 2, ["Did you mean 'classification'"]),
+        ([TUMORS, *TWO, "--eppochs", "2"], 2, ["--epochs", "See glassnet train --help."]),
+        ([TUMORS, *TWO, "surplus"], 2, ["surplus"]),
+        ([TUMORS], 2, ["--target", "See glassnet train --help."]),
+        ([], 2, ["DATA"]),
     ],
 )
 def test_arguments_that_cannot_be_meant(run: Any, arguments: list[Any], status: int, parts: list[str]) -> None:

@@ -86,7 +86,7 @@ def test_from_the_columns_to_the_answer(model: gn.Model) -> None:
     assert [line.value for line in encode] == model.encoder.encode(gn.tables.as_table(table))[5].tolist()
     assert all(recomputed(line) == line.value for line in encode)
     assert by_name["p"].value == model.predict_proba(table)[5, 1]
-    assert by_name["ill"].value == (model.predict(table)[5] == "yes")
+    assert by_name["predicted ill"].value == (model.predict(table)[5] == "yes")
     assert worked.title == f"Row 5, ill {LABELS[5]}"
     assert f"prediction: ill = {model.predict(table)[5]}" in worked.answer
 
@@ -100,8 +100,12 @@ def test_regression_ends_in_the_targets_unit() -> None:
     table = {"size": [1.0, 2.0, 3.0, 4.0, 5.0], "price": [110.0, 190.0, 310.0, 390.0, 510.0]}
     model = gn.fit(table, "price", features=["size"], task="regression", test_size=None, starts=1, hidden=()).model
     worked = gn.explain(model, table, row=1, digits=17)
-    assert worked.lines[-1].symbol == "price"
+    assert worked.lines[-1].symbol == "predicted price"
     assert worked.lines[-1].value == recomputed(worked.lines[-1]) == model.predict(table)[1]
+    y = next(line for line in worked.lines if line.symbol == "y")
+    assert (y.stage, y.value) == ("encode", recomputed(y))
+    assert y.value == (190 - model.encoder.target.center) / model.encoder.target.scale
+    assert "y" not in [line.symbol for line in gn.explain(model, {"size": [2.5]}).lines]
 
 
 def test_several_classes_end_in_the_largest() -> None:

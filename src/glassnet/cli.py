@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -24,13 +25,19 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status: 0 done, 2 usage, 65 bad data, 66 no input, 73 cannot write."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What is read is UTF-8, so what is written is, whatever the platform's habit for pipes.
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         status = commands.main(arguments, prog_name="glassnet", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as shown:
         click.echo(shown.format_message())
         status = 2
-    except click.ClickException as problem:
-        _say(problem.format_message())
+    except click.UsageError as problem:
+        where = problem.ctx.command_path if problem.ctx else "glassnet"
+        _say(f"{problem.format_message().rstrip('.')}. See {where} --help.")
         status = 2
     except GlassnetError as problem:
         _say(str(problem))
@@ -38,10 +45,16 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted; nothing was written")
         status = INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python's own flush at exit must not complain again.
+    except MemoryError:
+        _say("this takes more memory than there is. Fewer --hidden units, --starts or rows take less.")
+        status = UsageError.exit_status
+    except OSError as problem:
+        # Only standard output is left. Python's own flush at exit must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
+        if not isinstance(problem, BrokenPipeError):  # there, whoever read it has seen enough
+            _say(f"standard output cannot be written: {problem.strerror}.")
+            status = CannotWriteError.exit_status
     sys.exit(status or 0)
 
 
@@ -61,13 +74,34 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
+class _Number(click.ParamType):
+    """A number in a range; the refusal names the option, the rule and the value."""
+
+    name = "number"
+
+    def __init__(self, kind: type[int] | type[float], least: int, most: int | None = None) -> None:
+        self.kind, self.least, self.most = kind, least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float:
+        try:
+            number = self.kind(value)
+        except ValueError:
+            number = self.least - 1
+        if self.least <= number and (self.most is None or number <= self.most):
+            return number
+        option = param.opts[-1] if param else "it"
+        what = "a whole number" if self.kind is int else "a number"
+        span = f", {self.least} or more" if self.most is None else f" from {self.least} to {self.most}"
+        raise UsageError(f"{option} is {what}{span}; got {value!r}.")
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="glassnet")
 def commands() -> None:
     """Neural networks you can see through: small dense networks for tables.
 
     \b
-    glassnet demo                                   is this tumor malignant? the whole story, in seconds
+    glassnet demo
     glassnet train DATA.csv --target COLUMN -o MODEL.safetensors
     glassnet predict MODEL.safetensors NEW.csv
     glassnet explain MODEL.safetensors DATA.csv --row 17
@@ -77,26 +111,36 @@ def commands() -> None:
     """
 
 
+# Written out, for the tables themselves would load NumPy; a test holds them together.
+_ACTIVATIONS = (
+    "Of the hidden layers: identity, relu, leaky_relu, elu, selu, gelu, silu, softplus, softsign, tanh or sigmoid."
+)
+_LOSSES = (
+    "Follows from the task where left out: binary_cross_entropy, cross_entropy, mean_squared_error; "
+    "also mean_absolute_error, huber, quantile(0.9)."
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-_THREADS = click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads; all cores where left out.")
+_THREADS = click.option("--threads", type=_Number(int, 1), metavar="N", help="Threads; all cores where left out.")
 
 
 @commands.command()
 @click.option("-o", "--output", default="glassnet-demo", metavar="FOLDER", show_default=True, help="Where files go.")
-@click.option("--starts", type=click.IntRange(1), default=1000, show_default=True, help="Random starts.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
+@click.option("--starts", type=_Number(int, 1), default=1000, metavar="N", show_default=True, help="Random starts.")
+@click.option(
+    "--seed", type=_Number(int, 0), default=0, metavar="N", show_default=True, help="Seed of everything random."
+)
 @_THREADS
 @_JSON
 def demo(output: str, starts: int, seed: int, threads: int | None, as_json: bool) -> None:
-    """Is this tumor malignant? The notebook's story on real data, better at each step.
+    """Is this tumor malignant? The notebook's story on real data.
 
     \b
     glassnet demo
     glassnet demo --starts 100 -o /tmp/demo
 
-    Trains the notebook's 2-2-1 network by hand, shows every number of one row, trains the same network from many
-    random starts, and races it against Keras (where installed) and logistic regression. Pictures, equations and the
-    model lie in FOLDER/index.html. Offline; takes a few seconds.
+    Better at each step: trains the notebook's 2-2-1 network by hand, shows every number of one row, trains the same
+    network from many random starts, and races it against Keras (where installed) and logistic regression.
+    FOLDER/index.html shows pictures and equations; the model lies beside it. Offline; takes a few seconds.
     """
     from glassnet import demo as story
 
@@ -109,25 +153,40 @@ def demo(output: str, starts: int, seed: int, threads: int | None, as_json: bool
 @click.argument("data")
 @click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
 @click.option("--features", metavar="A,B,...", help="Columns to predict it from; all others where left out.")
-@click.option(
-    "--task", type=click.Choice(["classification", "regression"]), help="Told from the target where left out."
-)
+@click.option("--task", metavar="TASK", help="classification or regression; told from the target where left out.")
 @click.option("--positive", metavar="CLASS", help="Of two classes the one whose probability counts.")
 @click.option(
     "--hidden", default="2", show_default=True, metavar="UNITS", help="Hidden units; 6x3 is two layers; 0 none."
 )
-@click.option("--activation", default="relu", show_default=True, metavar="NAME", help="Of the hidden layers.")
-@click.option("--loss", metavar="NAME", help="Follows from the task where left out.")
+@click.option("--activation", default="relu", show_default=True, metavar="NAME", help=_ACTIVATIONS)
+@click.option("--loss", metavar="NAME", help=_LOSSES)
 @click.option(
     "--optimizer", default="adam", show_default=True, metavar="NAME", help="sgd, adam, adamw, rmsprop, lbfgs."
 )
-@click.option("--learning-rate", type=float, metavar="RATE", help="0.01 where left out; lbfgs finds its own.")
-@click.option("--epochs", type=click.IntRange(0), default=100, show_default=True, help="Passes over the training rows.")
+@click.option(
+    "--learning-rate", type=_Number(float, 0), metavar="RATE", help="0.01 where left out; lbfgs finds its own."
+)
+@click.option(
+    "--epochs", type=_Number(int, 0), default=100, metavar="N", show_default=True, help="Passes over the training rows."
+)
 @click.option("--batch-size", metavar="N|full", help="Rows per update; 32 where left out.")
-@click.option("--l2", type=click.FloatRange(0), default=0.0, show_default=True, help="Penalty l2 / 2 x sum of w^2.")
-@click.option("--starts", type=click.IntRange(1), default=100, show_default=True, help="Random starts; one is kept.")
-@click.option("--test-size", type=float, default=0.2, show_default=True, help="Share of rows held back; 0 for none.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split, starts, shuffles.")
+@click.option(
+    "--l2", type=_Number(float, 0), default=0, metavar="L2", show_default=True, help="Penalty l2 / 2 x sum of w^2."
+)
+@click.option(
+    "--starts", type=_Number(int, 1), default=100, metavar="N", show_default=True, help="Random starts; one is kept."
+)
+@click.option(
+    "--test-size",
+    type=_Number(float, 0),
+    default=0.2,
+    metavar="SHARE",
+    show_default=True,
+    help="Share of rows held back; 0 for none.",
+)
+@click.option(
+    "--seed", type=_Number(int, 0), default=0, metavar="N", show_default=True, help="Seed of split, starts, shuffles."
+)
 @_THREADS
 @click.option("-o", "--output", metavar="MODEL", help="The file to keep the model in.")
 @_JSON
@@ -152,12 +211,12 @@ def train(
     output: str | None,
     as_json: bool,
 ) -> None:
-    """Train a network on a table, from many random starts, and keep the best.
+    """Train a network on a table, and keep the best of many starts.
 
     \b
     glassnet train tumors.csv --target diagnosis --positive M -o tumor.safetensors
-    glassnet train houses.csv --target price --features rooms,age --hidden 6x3 --activation tanh
-    glassnet train tumors.csv --target diagnosis --optimizer lbfgs --l2 0.001 --json | jq .test.auc
+    glassnet train houses.csv --target price --features rooms,age --hidden 6x3
+    glassnet train tumors.csv --target diagnosis --optimizer lbfgs --l2 0.001 --json
 
     DATA is a CSV file with a header, or - for a pipe. Rows are split into training and test rows, columns are scaled
     on training rows alone, and the start with the lowest training objective is kept; test rows have no say in it.
@@ -165,14 +224,14 @@ def train(
     from glassnet.model import fit, save
 
     if output is not None:
-        _check_writable(output)
+        _check_output(output, data)
     table = _read(data)
     chosen, batch = _optimizer(optimizer, learning_rate, batch_size)
     with _progress(starts, "random starts") as advance:
         fitted = fit(
             table,
             target,
-            features=None if features is None else _names(features),
+            features=None if features is None else _names(features, table),
             task=task,
             positive=positive,
             hidden=_layers(hidden),
@@ -299,7 +358,10 @@ def _json(value: Any) -> str:
 
 
 def _figure(value: float) -> str:
-    return f"{value:.4g}" if value == value else "undefined"
+    """Four digits, but no exponent for the sums of money that regressions are often about."""
+    if value != value:
+        return "undefined"
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _read(path: str) -> Table:
@@ -317,8 +379,12 @@ def _load(path: str) -> Model:
     return load(path)
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+def _names(text: str, table: Table) -> list[str]:
+    """The names between commas; one that holds a comma stands in quotes. Blanks count where the table has them."""
+    import csv
+
+    names = next(csv.reader([text], skipinitialspace=True), [])
+    return [name if name in table.names else name.strip() for name in names if name.strip()]
 
 
 def _layers(text: str) -> tuple[int, ...]:
@@ -353,13 +419,16 @@ def _optimizer(name: str, rate: float | None, batch: str | None) -> tuple[Optimi
     return known[name](0.01 if rate is None else rate), None if batch == "full" else int(batch or 32)
 
 
-def _check_writable(path: str) -> None:
-    """Refuse an output that cannot be written before the work is done, not after it."""
+def _check_output(path: str, data: str) -> None:
+    """Refuse an output that cannot be written, or is the data, before the work is done, not after it."""
+    from glassnet.persistence import check_writable
+
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise CannotWriteError(f"{path} cannot be written: there is no folder {folder}. Make it first.")
-    if os.path.isdir(path) or not os.access(folder, os.W_OK):
-        raise CannotWriteError(f"{path} cannot be written: it is a folder, or its folder is read-only. Name another.")
+    if os.path.exists(path) and os.path.exists(data) and os.path.samefile(path, data):
+        raise UsageError(f"The model must not take the place of the data; {path} is both. Name another file with -o.")
+    check_writable(path)
 
 
 @contextlib.contextmanager
@@ -413,6 +482,8 @@ def _trained(fitted: Fitted, output: str | None) -> dict[str, Any]:
 
 
 def _print_trained(fitted: Fitted, output: str | None, data: str) -> None:
+    import shlex
+
     model, target = fitted.model, fitted.model.encoder.target
     network = model.network
     said = f"{target.source}, {model.task}"
@@ -421,28 +492,29 @@ def _print_trained(fitted: Fitted, output: str | None, data: str) -> None:
     elif target.kind == "classes":
         said += f": {len(target.classes)} classes"
     click.echo(f"Target   {said}")
-    names = [column.source for column in model.encoder.columns]
-    click.echo(f"Features {len(names)}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}")
+    columns = model.encoder.columns
+    shown = [f"{c.source} {c.center:.3g} +- {c.scale:.3g}" for c in columns[:6]]
+    click.echo(f"Features {len(columns)}: {', '.join(shown)}{', ...' if len(columns) > 6 else ''}")
     click.echo(f"Rows     {len(fitted.train_rows)} train, {len(fitted.test_rows)} test; scaled on training rows alone")
     click.echo(
         f"Network  {'-'.join(map(str, network.sizes))}, {network.activations[0]}, {network.loss}, "
         f"{network.n_parameters} parameters"
     )
     ails = _ails(fitted)
+    stuck = f"{ails['stuck']} stuck on one class, " if target.kind != "number" else ""
     click.echo(
-        f"Starts   {len(fitted.population)}: {ails['stuck']} stuck on one class, {ails['dead']} with a dead unit, "
-        f"{ails['diverged']} diverged"
+        f"Starts   {len(fitted.population)}: {stuck}{ails['dead']} with a dead unit, {ails['diverged']} diverged"
     )
     click.echo(f"Kept     start {fitted.population.kept}, the lowest training objective")
     over = "test" if fitted.test else "train"
-    click.echo(f"\n{'':10}{'train':>9}{'test':>9}     over all starts, {over}: 5 %   median     95 %")
+    click.echo(f"\n{'':9}{'train':>11}{'test':>11}   {f'all starts, {over}:':<21}5 %     median       95 %")
     for name, value in fitted.train.items():
         spread = fitted.starts[name]
         test = _figure(fitted.test[name]) if fitted.test else "-"
-        every = "".join(f"{_figure(spread[key]):>9}" for key in ("p5", "median", "p95"))
-        click.echo(f"{name:<10}{_figure(value):>9}{test:>9}{'':20}{every}")
+        every = "".join(f"{_figure(spread[key]):>11}" for key in ("p5", "median", "p95"))
+        click.echo(f"{name:<9}{_figure(value):>11}{test:>11}{'':16}{every}")
     if output is None:
         click.echo("\nNothing was kept; -o MODEL.safetensors keeps the model.")
     else:
         click.echo(f"\nModel    {output}")
-        click.echo(f"Next     glassnet explain {output} {data} --row 0")
+        click.echo(f"Next     glassnet explain {shlex.quote(output)} {shlex.quote(data)} --row 0")

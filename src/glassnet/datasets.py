@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.errors import DataError, NoInputError, UsageError
-from glassnet.tables import Table, read_table
+from glassnet.tables import Table, read_table, split
 
 TUMORS_CITATION = (
     "W. H. Wolberg, O. L. Mangasarian, N. Street, W. N. Street: Breast Cancer Wisconsin (Diagnostic), UCI Machine "
@@ -42,6 +42,17 @@ class Dataset:
     target_names: tuple[str, ...]
     table: Table
     citation: str
+
+    def split(
+        self, *, test_size: float = 0.2, seed: int = 0, stratify: bool = True
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Train and test rows, numbers from 0; each class has its share of the test rows unless `stratify` is off.
+
+        >>> train, test = tumors().split()
+        >>> len(train), len(test)
+        (455, 114)
+        """
+        return split(len(self.X), test_size=test_size, seed=seed, stratify=self.y[:, 0].tolist() if stratify else None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,14 +72,27 @@ class _Story:
         return 1 + int((self.test_accuracies > self.fitted.test["accuracy"]).sum())
 
     @property
-    def noise(self) -> str:
+    def noise(self) -> float:
         """How far two accuracies on this many rows may lie apart by chance: 1.96 standard errors."""
-        n, p = len(self.fitted.test_rows), self.kept.accuracy
-        return f"On {n} rows, differences in accuracy under {_share(1.96 * np.sqrt(p * (1 - p) / n))} are noise."
+        p = self.kept.accuracy
+        return float(1.96 * np.sqrt(p * (1 - p) / len(self.fitted.test_rows)))
 
     @property
-    def peer_notes(self) -> list[str]:
-        return list(dict.fromkeys(peer.note + "." for peer in self.race if peer.note))
+    def first_dead_epoch(self) -> int | None:
+        """The first epoch from which on some start had a dead unit."""
+        dead = self.fitted.population.dead_since
+        return int(dead[dead >= 0].min()) if (dead >= 0).any() else None
+
+    @property
+    def remarks(self) -> list[str]:
+        """What stands under the race."""
+        said = [f"On {len(self.fitted.test_rows)} rows, differences in accuracy under {_share(self.noise)} are noise."]
+        for peer in self.keras[:1]:
+            own = _share(peer.own_accuracy if peer.own_accuracy is not None else float("nan"))
+            said.append(
+                f"Keras itself reports {own} for the notebook's model: it asks for a logit > .5, that is p > .622."
+            )
+        return [*said, *([self.keras_missing] if self.keras_missing else [])]
 
     def ailing(self) -> dict[str, int]:
         """How many starts are stuck on one class, have a dead unit, diverged."""
@@ -197,6 +210,10 @@ def _result(story: _Story) -> dict[str, Any]:
             "kept": population.kept,
             "kept_test_rank": story.kept_rank,
             **story.ailing(),
+            "first_dead_epoch": story.first_dead_epoch,
+            "lowest_accuracy": float(np.nanmin(story.test_accuracies)),
+            "highest_accuracy": float(np.nanmax(story.test_accuracies)),
+            "accuracy_noise": story.noise,
             **fitted.starts,
         },
     }
@@ -257,8 +274,7 @@ def _text(story: _Story, folder: Path) -> str:
     scores = story.test_accuracies
     low, high = float(np.nanmin(scores)), float(np.nanmax(scores))
     ailing = story.ailing()
-    dead = population.dead_since[population.dead_since >= 0]
-    since = f" (the first from epoch {int(dead.min())} on)" if len(dead) else ""
+    since = "" if story.first_dead_epoch is None else f" (the first from epoch {story.first_dead_epoch} on)"
     hand_minutes = story.by_hand.seconds * n_starts / 60
 
     out = ["glassnet demo: is this tumor malignant?", ""]
@@ -303,7 +319,7 @@ def _text(story: _Story, folder: Path) -> str:
 
     out += ["", f"4  {'Same rows':<27}" + "".join(f"{name:>10}" for name in _RACE_HEADER[1:])]
     out += [f"     {name:<25}" + "".join(f"{cell:>10}" for cell in cells) for name, *cells in _race_rows(story.race)]
-    out += [f"     {sentence}" for sentence in (story.noise, *story.peer_notes, story.keras_missing) if sentence]
+    out += [f"     {remark}" for remark in story.remarks]
 
     where = {name: os.path.join(str(folder), name) for name in ("index.html", "model.safetensors", "tumors.csv")}
     out += ["", f"Open     {where['index.html']}    network, boundary, {n_starts:,} learning curves"]
@@ -388,7 +404,7 @@ def _page(story: _Story, pictures: dict[str, str]) -> str:
                     "Test accuracy of every start. The notebook had one start, on a split of its own.",
                 ),
                 report.Grid(_RACE_HEADER, _race_rows(story.race)),
-                *(report.Text(line) for line in (story.noise, *story.peer_notes, story.keras_missing) if line),
+                *map(report.Text, story.remarks),
             ],
         ),
         report.Section("One row, every number", [report.Text(f"{story.check}."), report.Listing(story.worked.text())]),

@@ -128,7 +128,8 @@ def latex_escaped(text: str) -> str:
     >>> print(latex_escaped("50%_of $x"))
     50\%\_of \$x
     """
-    return "".join(_LATEX_SPECIAL.get(letter, letter) for letter in text)
+    # A line break or a control character would end the paragraph, or worse.
+    return "".join(_LATEX_SPECIAL.get(letter, letter if letter.isprintable() else " ") for letter in text)
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,9 @@ class Equation:
                 right = start + over_latex("sum", (over,)) + to_latex(_product(terms), Symbol.latex)
             case Reduce(operation, over, expression):
                 inner = to_latex(expression, Symbol.latex)
-                right = over_latex(operation, over) + (rf"\left({inner}\right)" if expression.op == "add" else inner)
+                right = over_latex(operation, over) + (
+                    rf"\left({inner}\right)" if expression.op in ("add", "sub") else inner
+                )
         arrow = r"\leftarrow" if self.stage == "update" else "="
         return f"{self.target.latex()} {arrow} {right}"
 
@@ -387,8 +390,12 @@ class Equations:
 
     def latex(self, form: str = "scalar") -> str:
         """An `aligned` block for mathematics mode; `form` is scalar, indexed or matrix."""
-        lines = [line.matrix_latex() if form == "matrix" else line.latex() for _, line in self._shown(form)]
-        aligned = [line.replace(" = ", " &= ", 1).replace(r" \leftarrow ", r" &\leftarrow ", 1) for line in lines]
+        aligned = []
+        for _, line in self._shown(form):
+            text, target = (line.matrix_latex() if form == "matrix" else line.latex()), line.target
+            # The mark goes behind the whole target, whose name, a column's, may hold an = of its own.
+            left = next(part for part in (target.latex(), target.matrix_latex()) if text.startswith(f"{part} "))
+            aligned.append(f"{left} &{text[len(left) + 1 :]}")
         return "\\begin{aligned}\n" + " \\\\\n".join(aligned) + "\n\\end{aligned}"
 
 
@@ -411,23 +418,19 @@ def equations(network: Network, optimizer: Optimizer | None = None, *, l1: float
     )
 
 
-def encoding(columns: Sequence[tuple[str, float, float]]) -> Equations:
-    """How a table's columns become inputs, from (column, center, scale) of each.
+def encoding(columns: Sequence[tuple[str, float, float]], target: tuple[str, float, float] | None = None) -> Equations:
+    """How a table's columns become inputs, from (column, center, scale) of each; and its target y, where scaled.
 
-    >>> print(encoding([("radius_mean", 14.0, 3.5)]).text())
+    >>> print(encoding([("radius_mean", 14.0, 3.5)], ("price", 100.0, 20.0)).text())
     encode
       x1 = (radius_mean - 14) / 3.5
+      y = (price - 100) / 20
     """
-    return Equations(
-        tuple(
-            Equation(
-                Symbol("x", None, ("row", j)),
-                Map(substitute(parse("(raw - center) / scale"), _numbers(name, center, scale))),
-                "encode",
-            )
-            for j, (name, center, scale) in enumerate(columns, start=1)
-        )
-    )
+    named = [(Symbol("x", None, ("row", j)), column) for j, column in enumerate(columns, start=1)]
+    if target is not None:
+        named.append((Symbol("y", None, ("row",)), target))
+    scaled = parse("(raw - center) / scale")
+    return Equations(tuple(Equation(key, Map(substitute(scaled, _numbers(*c))), "encode") for key, c in named))
 
 
 def decoding(network: Network, target: str, center: float = 0.0, scale: float = 1.0) -> Equations:
@@ -435,9 +438,9 @@ def decoding(network: Network, target: str, center: float = 0.0, scale: float = 
 
     >>> print(decoding(Network((2, 1)), "diagnosis").text())
     decode
-      diagnosis = select(p > 0.5, 1, 0)
+      predicted diagnosis = select(p > 0.5, 1, 0)
     """
-    raw, p = Symbol("raw", None, ("row",), of=target), _output(network, "p")
+    raw, p = Symbol("raw", None, ("row",), of=f"predicted {target}"), _output(network, "p")
     link = network.loss_row.link
     if link == "softmax":
         body: Map | Reduce = Reduce("argmax", ("k",), symbol(p))
@@ -554,7 +557,7 @@ def _penalty(network: Network, l1: float, l2: float) -> Iterator[Equation]:
     """Written with the numbers l1 and l2; a part whose factor is 0 is left out."""
 
     def parts(first: str, second: str) -> Expression:
-        kept = [parse(f"{factor!r} * {text}") for factor, text in ((l1, first), (l2, second)) if factor]
+        kept = [parse(f"{float(factor)!r} * {text}") for factor, text in ((l1, first), (l2, second)) if factor]
         return call("add", *kept)
 
     for layer in range(1, network.n_layers + 1):

@@ -6,7 +6,7 @@ import math
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -20,7 +20,7 @@ from glassnet.network import FloatArray, Network, Parameters
 from glassnet.optimizers import Adam
 from glassnet.persistence import read_model_file, write_model_file
 from glassnet.populations import Population, score, spread, train_population
-from glassnet.tables import Encoder, as_table, split, task_of
+from glassnet.tables import Encoder, as_table, listed, split, task_of
 from glassnet.training import AnyOptimizer
 
 
@@ -88,14 +88,22 @@ class Model:
 
     @property
     def encode_equations(self) -> Equations:
-        """How the columns become x1, x2, ..."""
-        return encoding([(column.source, column.center, column.scale) for column in self.encoder.columns])
+        """How the columns become x1, x2, ..., and a number to be predicted becomes y."""
+        target = self.encoder.target
+        scaled = (target.source, target.center, target.scale) if target.kind == "number" else None
+        return encoding([(column.source, column.center, column.scale) for column in self.encoder.columns], scaled)
 
     @property
     def decode_equations(self) -> Equations:
-        """How the outputs become the target."""
+        """How the outputs become the target; a note says which number stands for which class."""
         target = self.encoder.target
-        return decoding(self.network, target.source, target.center, target.scale)
+        (equation,) = decoding(self.network, target.source, target.center, target.scale)
+        note = ""
+        if target.kind == "binary":
+            note = f"1 is {target.classes[1]!r}, 0 is {target.classes[0]!r}"
+        elif target.kind == "classes":
+            note = f"1, 2, ... are {listed(target.classes)}"
+        return Equations((replace(equation, note=note),))
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,7 @@ def fit(
     l2: float = 0.0,
     starts: int = 100,
     test_size: float | None = 0.2,
+    stratify: bool = True,
     random_state: int = 0,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -149,7 +158,7 @@ def fit(
     `task`: classification or regression, told from the target where left out. `loss` follows from it:
     binary_cross_entropy, cross_entropy or mean_squared_error. `hidden`: units per hidden layer, () for none.
     `optimizer`: Adam(0.01) where left out.
-    `test_size`: the share of rows held back, stratified by class; None holds back none.
+    `test_size`: the share of rows held back, by class unless `stratify` is off; None holds back none.
     The start with the lowest training objective is kept; test rows have no say in it.
 
     >>> table = {"dose": [0.0, 1.0, 2.0, 3.0, 4.0], "cost": [1.0, 3.0, 5.0, 7.5, 9.0]}
@@ -166,12 +175,19 @@ def fit(
     if test_size is None:
         train_rows, test_rows = np.arange(table.n_rows), np.arange(0)
     else:
-        train_rows, test_rows = split(table.n_rows, test_size=test_size, seed=random_state, stratify=labels)
+        train_rows, test_rows = split(
+            table.n_rows, test_size=test_size, seed=random_state, stratify=labels if stratify else None
+        )
     training = table.select(train_rows)
     encoder, notices = Encoder.fit(training, features, target, task=told, positive=positive)
     X, y = encoder.encode(training), encoder.encode_target(training)
     network = Network((X.shape[1], *hidden, y.shape[1]), activation, loss or _LOSS_OF[encoder.target.kind])
     _refuse_unfit_loss(network, encoder)
+    if network.n_parameters * starts > _MAX_PARAMETERS:
+        raise UsageError(
+            f"All starts together have at most {_MAX_PARAMETERS:,} parameters; {starts:,} of {network.n_parameters:,} "
+            "are more. Use fewer hidden units or fewer starts."
+        )
     population = train_population(
         network, X, y, size=starts, optimizer=optimizer or Adam(0.01), epochs=epochs, batch_size=batch_size,
         random_state=random_state, initializer=initializer, l1=l1, l2=l2, threads=threads, progress=progress,
@@ -210,6 +226,7 @@ def fit(
     return Fitted(model, population, train_rows, test_rows, in_training, in_test, scores, notices)
 
 
+_MAX_PARAMETERS = 2**27  # 1 GiB; training takes a few times as much
 _LOSS_OF = {"binary": "binary_cross_entropy", "classes": "cross_entropy", "number": "mean_squared_error"}
 _LINKS_OF = {"binary": ("sigmoid",), "classes": ("softmax",), "number": ("identity", "exp")}
 

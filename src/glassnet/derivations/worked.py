@@ -56,7 +56,7 @@ class WorkedCalculation:
             written += ["", stage] if found else []
             for line in found:
                 written += self._written(line, width)
-        return "\n".join([*written, "", self.answer])
+        return "\n".join([*written, "", *textwrap.wrap(self.answer, width, subsequent_indent="  ")])
 
     def _written(self, line: Line, width: int) -> Iterator[str]:
         value = significant(line.value, self.digits)
@@ -100,7 +100,9 @@ def explain(model: Model, data: Any, row: int = 0, *, digits: int = 4) -> Worked
     X = model.encoder.encode(one)
     known = target.source in table.names
     y = model.encoder.encode_target(one)[0] if known else None
-    raw = {column.source: float(one.numbers(column.source)[0]) for column in model.encoder.columns}
+    read = [column.source for column in model.encoder.columns]
+    read += [target.source] if known and target.kind == "number" else []
+    raw = {name: float(one.numbers(name)[0]) for name in read}
     equations_around = model.encode_equations, model.decode_equations
     lines = worked_lines(model.network, model.members[0], X[0], y, *equations_around, raw, digits)
     outputs = model.outputs(X)
@@ -138,8 +140,10 @@ def worked_lines(
     wanted = ("encode", "forward", "decode") if y is None else STAGES
     lines = []
     for equation in every:
-        if equation.stage not in wanted or equation.target.kind == "L" or equation.target.kind == "dL":
+        if equation.stage not in wanted or equation.target.kind in ("L", "dL"):
             continue  # of one row, the batch's loss and gradients are the row's own
+        if equation.target.kind == "y" and y is None:
+            continue
         for scalar in equation.scalars():
             lines.append(_line(scalar, values, quotients, digits))
             values[scalar.target] = lines[-1].value
