@@ -2,7 +2,7 @@
 # The package is installed editable: a change in src needs no new set-up.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL = $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+INSTALL = $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 NOTEBOOKS := $(wildcard examples/*.ipynb)
 
 .NOTPARALLEL:

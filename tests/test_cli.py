@@ -177,9 +177,38 @@ def test_a_pipe_is_read(model: Path) -> None:
 
 
 def test_a_reader_that_leaves_early_is_no_error(model: Path) -> None:
-    command = f"{sys.executable} -m glassnet predict {model} {TUMORS} | head -1"
+    command = f"({sys.executable} -m glassnet predict {model} {TUMORS}; echo $? >&2) | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("diagnosis,probability_B,probability_M\n", "")
+    assert (done.stdout, done.stderr) == ("diagnosis,probability_B,probability_M\n", "0\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this platform has no disk that is always full")
+def test_a_full_disk_under_standard_output(model: Path) -> None:
+    for command in ("predict", "evaluate"):
+        with open("/dev/full", "w") as full:
+            arguments = [sys.executable, "-m", "glassnet", command, str(model), str(TUMORS)]
+            done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 73
+        assert done.stderr == "glassnet: standard output cannot be written: No space left on device.\n"
+
+
+def test_names_of_any_kind_come_through(run: Any, tmp_path: Path) -> None:
+    """Commas, blanks, quotes, markup and letters of any script, whatever encoding the platform gives a pipe."""
+    names = ["a,b", " c", "<i>", "größe", "类"]
+    rows = [[str((i * k) % 7) for k in (1, 2, 3, 4)] + ["甲" if i % 2 else 'say "x"'] for i in range(20)]
+    table, kept = tmp_path / "t.csv", tmp_path / "m.safetensors"
+    with table.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([names, *rows])
+    said = run("train", table, "--target", "类", "--features", '"a,b", c,<i>,größe', *QUICK, "-o", kept)
+    assert (said.status, said.err) == (0, "")
+    assert gn.load(kept).encoder.feature_names == tuple(names[:4])
+    assert run("train", table, "--target", "类", "--features", "a,b", *QUICK).status == 0
+    command = [sys.executable, "-m", "glassnet", "predict", str(kept), str(table)]
+    piped = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    found = list(csv.DictReader(io.StringIO(piped.stdout.decode("utf-8"))))
+    assert list(found[0]) == ["类", 'probability_say "x"', "probability_甲"]
+    assert [row["类"] for row in found] == gn.load(kept).predict(gn.read_table(table))
+    assert run("explain", kept, table, "--row", "1").out.startswith("Row 1, 类 甲\n")
 
 
 def test_regression_in_the_targets_own_unit(run: Any, tmp_path: Path) -> None:
@@ -198,6 +227,11 @@ def test_regression_in_the_targets_own_unit(run: Any, tmp_path: Path) -> None:
     assert found == pytest.approx(np.sqrt(np.mean((np.array(predicted) - price) ** 2)), rel=1e-12)
     text = run("explain", kept, table, "--row", "3", "--digits", "17").out
     assert f"price = {predicted[3]:.17g}" in text
+    screen = run("train", table, "--target", "price", "--optimizer", "lbfgs", "--starts", "2").out
+    assert "stuck" not in screen  # on one class: there are none
+    row = next(line for line in screen.splitlines() if line.startswith("rmse"))
+    assert row.split()[2] == f"{told['test']['rmse']:.4g}"
+    assert len(row.split()) == 6  # large figures stand apart
 
 
 def test_several_classes(run: Any, tmp_path: Path) -> None:
@@ -213,6 +247,9 @@ def test_several_classes(run: Any, tmp_path: Path) -> None:
     first = next(csv.DictReader(io.StringIO(run("predict", kept, table).out)))
     assert list(first) == ["digit", *(f"probability_{k}" for k in range(10))]
     assert sum(float(value) for name, value in first.items() if name != "digit") == pytest.approx(1, abs=1e-12)
+    text = run("explain", kept, table, "--row", "0").out
+    assert f"prediction: digit = {first['digit']}; P(0) " in text
+    assert "[1, 2, ... are '0', '1', " in text
 
 
 def test_help_teaches_with_examples(run: Any) -> None:
@@ -220,6 +257,7 @@ def test_help_teaches_with_examples(run: Any) -> None:
         said = run(*command, "--help")
         assert said.status == 0
         assert f"glassnet {command[0] if command else 'train'} " in said.out
+        assert max(map(len, said.out.splitlines())) <= 82  # as wide as a terminal, or nearly
 
 
 def test_help_names_every_activation_and_every_loss_of_a_table(run: Any) -> None:
@@ -307,8 +345,12 @@ def test_a_broken_table(run: Any, tmp_path: Path, name: str) -> None:
         ([TUMORS, *TWO, "--features", "area_mean,area_mean"], 2, ["'area_mean'", "twice"]),
         ([TUMORS, "--target", "diagnosis", "--task", "regression"], 65, ["row 0 (line 2)", "'M'", "another target"]),
         ([TUMORS, "--target", "area_mean", "--positive", "1"], 2, ["positive"]),
-        ([TUMORS, "--target", "area_mean", "--loss", "cross_entropy"], 2, ["cross_entropy"]),
-        ([TUMORS, "--target", "area_mean", "--loss", "poisson"], 65, ["'diagnosis'", "--features"]),
+        (
+            [TUMORS, "--target", "area_mean", "--features", "radius_mean", "--loss", "cross_entropy"],
+            2,
+            ["cross_entropy"],
+        ),
+        ([TUMORS, "--target", "area_mean"], 65, ["'diagnosis' holds text", "--features"]),
         ([TUMORS, *TWO, "--batch-size", "none"], 2, ["--batch-size"]),
         ([TUMORS, *TWO, "--test-size", "1.5"], 2, ["between 0 and 1"]),
         ([TUMORS, *TWO, "--starts", "0"], 2, ["--starts"]),
@@ -333,6 +375,8 @@ def test_a_model_file_that_is_none(run: Any, model: Path, tmp_path: Path) -> Non
     flipped[-3] ^= 4
     bad = {
         "cut": whole[:-9],
+        "cut in its header": whole[:300],
+        "cut where it ends like a pickle": whole[: whole.index(b".") + 1],
         "flipped": bytes(flipped),
         "pickle": pickle.dumps(os.getcwd),
         "text": b"hello, world\n" * 9,
@@ -342,7 +386,7 @@ def test_a_model_file_that_is_none(run: Any, model: Path, tmp_path: Path) -> Non
         path = tmp_path / name
         path.write_bytes(data)
         for command in ("evaluate", "predict", "explain"):
-            assert_one_message(run(command, path, TUMORS), 65, name)
+            assert_one_message(run(command, path, TUMORS), 65, name, *(["truncated"] if "cut" in name else []))
     assert_one_message(run("predict", tmp_path / "none", TUMORS), 66, "none")
 
 
@@ -377,9 +421,28 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(run: Any, t
     long = ["--starts", "100000", "--epochs", "100000"]  # would take hours
     assert_one_message(run("train", TUMORS, *TWO, *long, "-o", tmp_path / "no" / "m"), 73, "no folder")
     assert_one_message(run("train", TUMORS, *TWO, *long, "-o", tmp_path), 73, "folder")
+    assert_one_message(run("train", TUMORS, *TWO, *long, "-o", ""), 73, "name")
+    if os.path.exists("/dev/null"):
+        assert_one_message(run("train", TUMORS, *TWO, *long, "-o", "/dev/null"), 73, "regular file")
     file = write(tmp_path / "file", "")
     assert_one_message(run("demo", "-o", file / "below"), 73, "cannot be made")
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_data_are_never_overwritten_by_the_model(run: Any, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_bytes(TUMORS.read_bytes())
+    for same in (table, tmp_path / "absent" / ".." / "t.csv"):
+        assert_one_message(run("train", table, *TWO, *QUICK, "-o", same), 2, "take the place of the data")
+    assert table.read_bytes() == TUMORS.read_bytes()
+
+
+def test_more_memory_than_there_is(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(*arguments: Any, **settings: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("glassnet.model.train_population", too_much)
+    assert_one_message(run("train", TUMORS, *TWO), 2, "memory", "--starts")
 
 
 def test_an_earlier_model_survives_a_failed_training(run: Any, model: Path, tmp_path: Path) -> None:

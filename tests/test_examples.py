@@ -38,7 +38,9 @@ def test_blocks_are_found() -> None:
 def test_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python blocks in one namespace, lines of console blocks that call glassnet in one folder, in their order."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "tumors.csv").write_bytes(Path(gn.__file__).with_name("bdiag.csv").read_bytes())
+    (tmp_path / "glassnet-demo").mkdir()  # as the demo leaves it
+    for table in ("tumors.csv", "glassnet-demo/tumors.csv"):
+        (tmp_path / table).write_bytes(Path(gn.__file__).with_name("bdiag.csv").read_bytes())
     scripts = Path(sys.executable).parent
     path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
     namespace: dict[str, object] = {}
@@ -71,6 +73,8 @@ def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
     monkeypatch.delenv("MNIST_FOLDER", raising=False)
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    monkeypatch.delenv("JUPYTER_PATH", raising=False)
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")  # before any kernel called python3 in someone's home
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     book = nbformat.read(NOTEBOOK, as_version=4)
     # The kernel that ipykernel has put beside this interpreter; it starts with this very interpreter.
@@ -94,8 +98,9 @@ def test_mnist_over_95_per_cent_on_a_held_out_fifth(shared_data: Path) -> None:
     train, test = gn.split(len(mnist.y), seed=0, stratify=mnist.y.tolist())
     images, classes = mnist.X.astype(np.float32) / 255, np.eye(10, dtype=np.float32)[mnist.y]
     network = gn.Network((784, 300, 100, 10), "relu", "cross_entropy")
+    # 6 epochs end at .953, a few images above the line, where rounding alone might decide; 8 end at .958.
     rate = gn.OneCycle(0.003)
-    run = gn.train(network, images[train], classes[train], optimizer=gn.Adam(rate), epochs=6, batch_size=128, l2=1e-4)
+    run = gn.train(network, images[train], classes[train], optimizer=gn.Adam(rate), epochs=8, batch_size=128, l2=1e-4)
     assert run.parameters.vector.dtype == np.float32
     found = gn.forward(network, run.parameters, images[test]).probabilities.argmax(axis=1)
     assert len(test) == 2000

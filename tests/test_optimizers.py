@@ -397,9 +397,7 @@ def test_the_same_minimum_as_scipy_in_as_many_evaluations(name: str) -> None:
     assert mine.n_evaluations <= 1.5 * theirs.nfev + 10  # measured: 0.7 to 1.1 of SciPy's
 
 
-@pytest.mark.parametrize(
-    "net", [Network((3, 4, 1), "tanh"), Network((2, 3, 2), "silu", "huber")], ids=repr
-)
+@pytest.mark.parametrize("net", [Network((3, 4, 1), "tanh"), Network((2, 3, 2), "silu", "huber")], ids=repr)
 def test_small_networks_end_as_low_as_with_scipy(net: Network) -> None:
     """Several valleys, so which one is a matter of rounding: the medians over starts are compared."""
     optimizer, objective = LBFGS(change_tolerance=1e-8), _network_objective(net, 40, l2=0.05)

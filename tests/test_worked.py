@@ -87,6 +87,7 @@ def test_from_the_columns_to_the_answer(model: gn.Model) -> None:
     assert all(recomputed(line) == line.value for line in encode)
     assert by_name["p"].value == model.predict_proba(table)[5, 1]
     assert by_name["predicted ill"].value == (model.predict(table)[5] == "yes")
+    assert by_name["predicted ill"].note == "1 is 'yes', 0 is 'no'"
     assert worked.title == f"Row 5, ill {LABELS[5]}"
     assert f"prediction: ill = {model.predict(table)[5]}" in worked.answer
 
@@ -115,6 +116,7 @@ def test_several_classes_end_in_the_largest() -> None:
     worked = gn.explain(model, table, row=4)
     assert worked.lines[-1].value == 1 + model.classes.index(model.predict(table)[4])
     assert "argmax over k of p_k" in worked.text()
+    assert worked.lines[-1].note == "1, 2, ... are 'k0', 'k1', 'k2'"
 
 
 def test_no_number_is_a_false_zero() -> None:
@@ -126,8 +128,8 @@ def test_no_number_is_a_false_zero() -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 100])
 def test_lines_are_broken_at_the_width(model: gn.Model, width: int) -> None:
-    text = gn.explain(model, {**COLUMNS, "ill": LABELS.tolist()}).text(width)
-    assert max(map(len, text.splitlines()[:-1])) <= width
+    text = gn.explain(model, {**COLUMNS, "ill": LABELS.tolist()}, digits=17).text(width)
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_rows_and_columns_that_are_not_there(model: gn.Model) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status: 0 done, 2 usage, 65 bad data, 66 no input, 73 cannot write."""
+    if sys.stdout is None:  # closed by whoever called
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  for as long as the process lives
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # What is read is UTF-8, so what is written is, whatever the platform's habit for pipes.
@@ -45,6 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted; nothing was written")
         status = INTERRUPTED
+    except SystemExit:
+        status = 0  # click's answer to a pipe whose reader has seen enough and left
     except MemoryError:
         _say("this takes more memory than there is. Fewer --hidden units, --starts or rows take less.")
         status = UsageError.exit_status
@@ -52,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         # Only standard output is left. Python's own flush at exit must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
-        if not isinstance(problem, BrokenPipeError):  # there, whoever read it has seen enough
+        if not isinstance(problem, BrokenPipeError):
             _say(f"standard output cannot be written: {problem.strerror}.")
             status = CannotWriteError.exit_status
     sys.exit(status or 0)
@@ -74,25 +79,32 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class _Number(click.ParamType):
-    """A number in a range; the refusal names the option, the rule and the value."""
+def _number(
+    name: str,
+    default: float | None,
+    help: str,
+    *,
+    metavar: str = "N",
+    kind: type[int] | type[float] = int,
+    least: int = 0,
+    most: float = math.inf,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option that is a number in a range; its refusal names the option, the rule and the value."""
 
-    name = "number"
+    def checked(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:
+        if text is None:
+            return None
+        with contextlib.suppress(ValueError):
+            if least <= (number := kind(text)) <= most:
+                return number
+        what = "a whole number" if kind is int else "a number"
+        span = f", {least} or more" if most == math.inf else f" from {least} to {most}"
+        raise UsageError(f"{name} is {what}{span}; got {text!r}.")
 
-    def __init__(self, kind: type[int] | type[float], least: int, most: int | None = None) -> None:
-        self.kind, self.least, self.most = kind, least, most
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float:
-        try:
-            number = self.kind(value)
-        except ValueError:
-            number = self.least - 1
-        if self.least <= number and (self.most is None or number <= self.most):
-            return number
-        option = param.opts[-1] if param else "it"
-        what = "a whole number" if self.kind is int else "a number"
-        span = f", {self.least} or more" if self.most is None else f" from {self.least} to {self.most}"
-        raise UsageError(f"{option} is {what}{span}; got {value!r}.")
+    shown = default is not None
+    return click.option(
+        name, type=str, default=default, callback=checked, metavar=metavar, show_default=shown, help=help
+    )
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -120,15 +132,13 @@ _LOSSES = (
     "also mean_absolute_error, huber, quantile(0.9)."
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-_THREADS = click.option("--threads", type=_Number(int, 1), metavar="N", help="Threads; all cores where left out.")
+_THREADS = _number("--threads", None, "Threads; all cores where left out.", least=1)
 
 
 @commands.command()
 @click.option("-o", "--output", default="glassnet-demo", metavar="FOLDER", show_default=True, help="Where files go.")
-@click.option("--starts", type=_Number(int, 1), default=1000, metavar="N", show_default=True, help="Random starts.")
-@click.option(
-    "--seed", type=_Number(int, 0), default=0, metavar="N", show_default=True, help="Seed of everything random."
-)
+@_number("--starts", 1000, "Random starts.", least=1)
+@_number("--seed", 0, "Seed of everything random.")
 @_THREADS
 @_JSON
 def demo(output: str, starts: int, seed: int, threads: int | None, as_json: bool) -> None:
@@ -163,30 +173,13 @@ def demo(output: str, starts: int, seed: int, threads: int | None, as_json: bool
 @click.option(
     "--optimizer", default="adam", show_default=True, metavar="NAME", help="sgd, adam, adamw, rmsprop, lbfgs."
 )
-@click.option(
-    "--learning-rate", type=_Number(float, 0), metavar="RATE", help="0.01 where left out; lbfgs finds its own."
-)
-@click.option(
-    "--epochs", type=_Number(int, 0), default=100, metavar="N", show_default=True, help="Passes over the training rows."
-)
+@_number("--learning-rate", None, "0.01 where left out; lbfgs finds its own.", metavar="RATE", kind=float)
+@_number("--epochs", 100, "Passes over the training rows.")
 @click.option("--batch-size", metavar="N|full", help="Rows per update; 32 where left out.")
-@click.option(
-    "--l2", type=_Number(float, 0), default=0, metavar="L2", show_default=True, help="Penalty l2 / 2 x sum of w^2."
-)
-@click.option(
-    "--starts", type=_Number(int, 1), default=100, metavar="N", show_default=True, help="Random starts; one is kept."
-)
-@click.option(
-    "--test-size",
-    type=_Number(float, 0),
-    default=0.2,
-    metavar="SHARE",
-    show_default=True,
-    help="Share of rows held back; 0 for none.",
-)
-@click.option(
-    "--seed", type=_Number(int, 0), default=0, metavar="N", show_default=True, help="Seed of split, starts, shuffles."
-)
+@_number("--l2", 0, "Penalty l2 / 2 x sum of w^2.", metavar="L2", kind=float)
+@_number("--starts", 100, "Random starts; one is kept.", least=1)
+@_number("--test-size", 0.2, "Share of rows held back; 0 for none.", metavar="SHARE", kind=float)
+@_number("--seed", 0, "Seed of split, starts, shuffles.")
 @_THREADS
 @click.option("-o", "--output", metavar="MODEL", help="The file to keep the model in.")
 @_JSON
@@ -315,14 +308,8 @@ def predict(model: str, data: str, as_json: bool) -> None:
 @commands.command()
 @click.argument("model")
 @click.argument("data")
-@click.option("--row", type=click.IntRange(0), default=0, show_default=True, help="Which row, counted from 0.")
-@click.option(
-    "--digits",
-    type=click.IntRange(1, 17),
-    default=4,
-    show_default=True,
-    help="Significant digits shown; --json has all.",
-)
+@_number("--row", 0, "Which row, counted from 0.")
+@_number("--digits", 4, "Significant digits shown; --json has all.", least=1, most=17)
 @_JSON
 def explain(model: str, data: str, row: int, digits: int, as_json: bool) -> None:
     """The worked calculation of one row: every number, with its equation.
@@ -383,7 +370,7 @@ def _names(text: str, table: Table) -> list[str]:
     """The names between commas; one that holds a comma stands in quotes. Blanks count where the table has them."""
     import csv
 
-    names = next(csv.reader([text], skipinitialspace=True), [])
+    names = [text] if text in table.names else next(csv.reader([text]), [])
     return [name if name in table.names else name.strip() for name in names if name.strip()]
 
 
@@ -426,7 +413,7 @@ def _check_output(path: str, data: str) -> None:
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise CannotWriteError(f"{path} cannot be written: there is no folder {folder}. Make it first.")
-    if os.path.exists(path) and os.path.exists(data) and os.path.samefile(path, data):
+    if os.path.realpath(path) == os.path.realpath(data):
         raise UsageError(f"The model must not take the place of the data; {path} is both. Name another file with -o.")
     check_writable(path)
 
@@ -462,13 +449,6 @@ def _say_divergence(fitted: Fitted) -> None:
         )
 
 
-def _ails(fitted: Fitted) -> dict[str, int]:
-    """How many starts are stuck, have a dead unit, diverged."""
-    population = fitted.population
-    counts = {"stuck": population.stuck_since, "dead": population.dead_since, "diverged": population.diverged_at}
-    return {name: int((since >= 0).sum()) for name, since in counts.items()}
-
-
 def _trained(fitted: Fitted, output: str | None) -> dict[str, Any]:
     kept = {"size": len(fitted.population), "kept": fitted.population.kept}
     return {
@@ -477,8 +457,12 @@ def _trained(fitted: Fitted, output: str | None) -> dict[str, Any]:
         "rows": {"train": len(fitted.train_rows), "test": len(fitted.test_rows)},
         "train": fitted.train,
         "test": fitted.test,
-        "starts": {**kept, **_ails(fitted), **fitted.starts},
+        "starts": {**kept, **fitted.population.ailing(), **fitted.starts},
     }
+
+
+def _since(epoch: int | None) -> str:
+    return "" if epoch is None else f" (the first from epoch {epoch} on)"
 
 
 def _print_trained(fitted: Fitted, output: str | None, data: str) -> None:
@@ -500,11 +484,12 @@ def _print_trained(fitted: Fitted, output: str | None, data: str) -> None:
         f"Network  {'-'.join(map(str, network.sizes))}, {network.activations[0]}, {network.loss}, "
         f"{network.n_parameters} parameters"
     )
-    ails = _ails(fitted)
-    stuck = f"{ails['stuck']} stuck on one class, " if target.kind != "number" else ""
-    click.echo(
-        f"Starts   {len(fitted.population)}: {stuck}{ails['dead']} with a dead unit, {ails['diverged']} diverged"
+    ails = fitted.population.ailing()
+    stuck = (
+        f"{ails['stuck']} stuck on one class{_since(ails['first_stuck_epoch'])}, " if target.kind != "number" else ""
     )
+    dead = f"{ails['dead']} with a dead unit{_since(ails['first_dead_epoch'])}"
+    click.echo(f"Starts   {len(fitted.population)}: {stuck}{dead}, {ails['diverged']} diverged")
     click.echo(f"Kept     start {fitted.population.kept}, the lowest training objective")
     over = "test" if fitted.test else "train"
     click.echo(f"\n{'':9}{'train':>11}{'test':>11}   {f'all starts, {over}:':<21}5 %     median       95 %")

@@ -78,12 +78,6 @@ class _Story:
         return float(1.96 * np.sqrt(p * (1 - p) / len(self.fitted.test_rows)))
 
     @property
-    def first_dead_epoch(self) -> int | None:
-        """The first epoch from which on some start had a dead unit."""
-        dead = self.fitted.population.dead_since
-        return int(dead[dead >= 0].min()) if (dead >= 0).any() else None
-
-    @property
     def remarks(self) -> list[str]:
         """What stands under the race."""
         said = [f"On {len(self.fitted.test_rows)} rows, differences in accuracy under {_share(self.noise)} are noise."]
@@ -93,12 +87,6 @@ class _Story:
                 f"Keras itself reports {own} for the notebook's model: it asks for a logit > .5, that is p > .622."
             )
         return [*said, *([self.keras_missing] if self.keras_missing else [])]
-
-    def ailing(self) -> dict[str, int]:
-        """How many starts are stuck on one class, have a dead unit, diverged."""
-        many = self.fitted.population
-        counted = {"stuck": many.stuck_since, "dead": many.dead_since, "diverged": many.diverged_at}
-        return {name: int((since >= 0).sum()) for name, since in counted.items()}
 
 
 def tell(
@@ -209,8 +197,7 @@ def _result(story: _Story) -> dict[str, Any]:
             "seconds": population.seconds,
             "kept": population.kept,
             "kept_test_rank": story.kept_rank,
-            **story.ailing(),
-            "first_dead_epoch": story.first_dead_epoch,
+            **population.ailing(),
             "lowest_accuracy": float(np.nanmin(story.test_accuracies)),
             "highest_accuracy": float(np.nanmax(story.test_accuracies)),
             "accuracy_noise": story.noise,
@@ -273,8 +260,8 @@ def _text(story: _Story, folder: Path) -> str:
     assert quotient is not None, "row 17 of the packaged data has its diagnosis"
     scores = story.test_accuracies
     low, high = float(np.nanmin(scores)), float(np.nanmax(scores))
-    ailing = story.ailing()
-    since = "" if story.first_dead_epoch is None else f" (the first from epoch {story.first_dead_epoch} on)"
+    ailing = population.ailing()
+    since = "" if ailing["first_dead_epoch"] is None else f" (the first from epoch {ailing['first_dead_epoch']} on)"
     hand_minutes = story.by_hand.seconds * n_starts / 60
 
     out = ["glassnet demo: is this tumor malignant?", ""]
@@ -287,7 +274,10 @@ def _text(story: _Story, folder: Path) -> str:
     out.append(f"Network  texture -+- relu -+- sigmoid -- P(malignant)        {network.n_parameters} parameters")
     out.append("         radius  -+- relu -+")
 
-    out += ["", f"1  {'By hand: the notebook’s class, glassnet/by_hand.py':<60}{_time(story.by_hand.seconds):>9}"]
+    out += [
+        "",
+        f"1  {'By hand: the notebook’s class, glassnet/by_hand.py, start 0':<60}{_time(story.by_hand.seconds):>9}",
+    ]
     out += [f"     {line}" for line in story.hand_lines]
     out.append(
         f"     test accuracy {_share(story.by_hand.accuracy)}, cost {significant(story.hand_cost)} (sum) = "

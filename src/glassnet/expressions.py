@@ -473,7 +473,8 @@ def to_text(expression: Expression, name: Callable[[Any], str] = str, number: Ca
 
     def written(part: Expression, outer: int) -> str:
         if part.op == "symbol":
-            return name(part.args[0])
+            text = name(part.args[0])
+            return f"({text})" if "/" in text and outer > 5 else text  # a derivative, dL/dw, to a power
         if part.op == "const":
             text = number(part.args[0])
             return f"({text})" if text.startswith("-") and outer > 2 else text

@@ -62,6 +62,19 @@ class Population:
         steady = np.where(self.diverged_at < 0, objectives, np.inf)
         return int(np.argmin(steady if np.isfinite(steady).any() else objectives))
 
+    def ailing(self) -> dict[str, int | None]:
+        """How many starts are `stuck`, `dead` (have a dead unit), `diverged`; and the first epoch, or step, of each.
+
+        >>> train_population(Network((1, 1)), [[0.0], [1.0]], [0, 1], size=3, epochs=1).ailing()["diverged"]
+        0
+        """
+        found: dict[str, int | None] = {}
+        for name, unit in (("stuck", "epoch"), ("dead", "epoch"), ("diverged", "step")):
+            since = self.diverged_at if name == "diverged" else getattr(self, f"{name}_since")
+            so = since[since >= 0]
+            found |= {name: len(so), f"first_{name}_{unit}": int(so.min()) if len(so) else None}
+        return found
+
     def start(self, number: int) -> Parameters:
         """The trained parameters of one start, on their own."""
         return Parameters(self.network, self.parameters.vector[number].copy())

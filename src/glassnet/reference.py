@@ -158,6 +158,7 @@ def checked_row_weights(row_weights: ArrayLike | None, n: int, dtype: Any) -> Fl
     return weights
 
 
+@np.errstate(all="ignore")  # what overflows is infinite, and the trace shows it
 def forward(
     network: Network,
     parameters: Parameters,
@@ -214,10 +215,14 @@ def forward(
     if not loss_row.sums_over_outputs:
         row_losses = row_losses / X.dtype.type(network.n_outputs)
     loss = float(np.sum(weights * row_losses) / np.sum(weights))
-    penalty = float(sum(l1 * np.sum(np.abs(W)) + l2 / 2 * np.sum(W**2) for W in parameters.weights))
+    # What is not asked for is 0, however large the weights: 0 times an infinite sum would be NaN.
+    absolute = sum(float(np.sum(np.abs(W))) for W in parameters.weights) if l1 else 0.0
+    squared = sum(float(np.sum(W**2)) for W in parameters.weights) if l2 else 0.0
+    penalty = l1 * absolute + l2 / 2 * squared
     return replace(trace, y=targets, row_losses=row_losses, loss=loss, penalty=penalty, objective=loss + penalty)
 
 
+@np.errstate(all="ignore")  # what overflows is infinite, and the trace shows it
 def backward(
     network: Network,
     parameters: Parameters,
