@@ -472,5 +472,5 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert err.strip() == "glassnet: interrupted; nothing was written"
+    assert err.strip() == "glassnet: interrupted; no file was left half-written"
     assert os.listdir(tmp_path) == []

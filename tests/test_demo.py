@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet import demo
+from glassnet import cli, demo
 from glassnet.peers import keras
 
 STARTS = 40
@@ -46,6 +47,55 @@ def test_the_screen_shows_what_was_computed(told: Any) -> None:
     starts = story.result["starts"]
     assert f"{starts['stuck']} stuck on one class; {starts['dead']} have a dead unit" in story.text
     assert f"kept: start {starts['kept']}, the lowest training loss" in story.text
+
+
+def leaves(value: Any) -> Iterator[float]:
+    """Every number of plain data, those inside its texts too."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from leaves(item)
+    elif isinstance(value, str):
+        yield from (float(text) for text in NUMBER.findall(value))
+    elif value is not None:
+        yield float(value)
+
+
+NUMBER = re.compile(r"(?<![\w./-])-?(?:\d[\d,]*)?\.?\d+(?:e[-+]?\d+)?(?![\w/])")
+
+
+def unfounded(text: str, result: Any) -> list[str]:
+    """Numbers of the text that are no figure of the result, rounded as they are printed."""
+    known = [*leaves(result)]
+    known += [1000 * value for value in known]  # milliseconds
+    left = []
+    for printed in NUMBER.findall(text):
+        value, digits = float(printed.replace(",", "")), printed.partition("e")[0].partition(".")[2]
+        half = 0.5000001 * 10.0 ** (int(printed.partition("e")[2] or 0) - len(digits))
+        if not any(abs(value - figure) <= half for figure in known):
+            left.append(printed)
+    return left
+
+
+def test_every_figure_on_the_screen_is_in_the_data(told: Any) -> None:
+    story, _ = told
+    text = re.sub(r"\(by hand: [^)]*\)", "", story.text)  # a product of two of them
+    # Threshold .5 of a logit and of a probability, and where it comes to lie on the other's scale.
+    assert set(unfounded(text, story.result)) <= {".5", ".622", "5", "95"}
+    assert unfounded("accuracy .123 4321 5.5e-07", {"a": 0.1244, "b": [4320], "c": "5.4e-07"}) == [
+        ".123", "4321", "5.5e-07",
+    ]  # fmt: skip
+    assert unfounded(".123 4,321 2.0 ms", {"a": 0.12304, "b": ["x 4321"], "c": 0.00201}) == []
+
+
+def test_the_commands_it_recommends_work(told: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    story, _ = told
+    command = next(line for line in story.text.splitlines() if line.startswith("Next     glassnet explain "))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(command.split()[2:])
+    assert ended.value.code == 0
+    assert story.result["network"]["row"]["answer"] in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_kept_model_is_in_the_file_and_scores_as_said(told: Any) -> None:
@@ -109,4 +159,10 @@ def test_bars_show_the_rarest_value() -> None:
 
 
 def test_times_have_a_unit() -> None:
-    assert [demo._time(s) for s in (0.000123, 0.0234, 1.234, 12.3)] == ["0.12 ms", "23 ms", "1.23 s", "12 s"]
+    assert [demo._time(s) for s in (0.000123, 0.0234, 1.234, 12.3, 360.0)] == [
+        "0.12 ms",
+        "23 ms",
+        "1.23 s",
+        "12 s",
+        "6 min",
+    ]

@@ -137,6 +137,16 @@ def test_a_whole_file_that_describes_no_model(broken: dict[str, Any], tmp_path: 
         gn.load(path)
 
 
+def test_a_cell_that_cannot_be_used_is_found_before_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, test = gn.split(40, stratify=["a", "b"] * 20)
+    for row in (train[0], test[0]):
+        x = [float(i) for i in range(40)]
+        table = {"x": [*x[:row], "oops", *x[row + 1 :]], "kind": ["a", "b"] * 20}
+        monkeypatch.setattr(gn.model, "train_population", lambda *a, **k: pytest.fail("it was trained"))
+        with pytest.raises(DataError, match=f"row {row}"):
+            gn.fit(table, "kind", features=["x"])
+
+
 def test_saving_where_nothing_can_be_written(fitted: Any, tmp_path: Path) -> None:
     with pytest.raises(CannotWriteError):
         gn.save(fitted.model, tmp_path / "no" / "m.safetensors")

@@ -140,6 +140,25 @@ def test_rows_and_columns_that_are_not_there(model: gn.Model) -> None:
         gn.explain(model, {"a": [1.0]})
 
 
+def test_a_blank_target_is_not_known(model: gn.Model) -> None:
+    one = {name: values[:1] for name, values in COLUMNS.items()}
+    worked = gn.explain(model, {**one, "ill": [""]})
+    assert {line.stage for line in worked.lines} == {"encode", "forward", "decode"}
+    assert worked.title == "Row 0"
+
+
+def test_an_average_of_networks_is_not_one_calculation(model: gn.Model) -> None:
+    two = gn.Model(model.network, model.members * 2, model.encoder)
+    with pytest.raises(UsageError, match="one network"):
+        gn.explain(two, COLUMNS)
+
+
+def test_every_column_has_its_own_equation_as_a_matrix_too(model: gn.Model) -> None:
+    derived = derive(model)
+    assert [line.strip()[:4] for line in derived.stage("encode").text("matrix").splitlines()[1:]] == ["x1 =", "x2 ="]
+    assert str(derived["x2"].target) == "x2"
+
+
 def test_derive_goes_from_encode_to_decode(model: gn.Model) -> None:
     stages = list(dict.fromkeys(equation.stage for equation in derive(model, gn.SGD(0.1), l2=0.1)))
     assert stages == ["encode", "forward", "loss", "backward", "penalty", "update", "decode"]

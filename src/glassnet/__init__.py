@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from glassnet import by_hand as by_hand
     from glassnet import datasets as datasets
+    from glassnet import drawing as drawing
     from glassnet import metrics as metrics
+    from glassnet import peers as peers
     from glassnet import training as training
     from glassnet.activations import ACTIVATIONS
     from glassnet.checks import check_gradients
@@ -59,7 +62,7 @@ _HOME = {
     "training": ("Run", "Step", "steps", "train"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-_MODULES = ("datasets", "metrics", "training")
+_MODULES = ("by_hand", "datasets", "drawing", "metrics", "peers", "training")
 
 __all__ = [*_MODULE_OF, *_MODULES]
 

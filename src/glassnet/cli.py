@@ -46,12 +46,12 @@ def main(arguments: list[str] | None = None) -> None:
         _say(str(problem))
         status = problem.exit_status
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted; nothing was written")
+        _say("interrupted; no file was left half-written")
         status = INTERRUPTED
     except SystemExit:
         status = 0  # click's answer to a pipe whose reader has seen enough and left
     except MemoryError:
-        _say("this takes more memory than there is. Fewer --hidden units, --starts or rows take less.")
+        _say("this takes more memory than there is. Fewer --hidden units, --starts, --epochs or rows take less.")
         status = UsageError.exit_status
     except OSError as problem:
         # Only standard output is left. Python's own flush at exit must not complain again.
@@ -447,6 +447,8 @@ def _say_divergence(fitted: Fitted) -> None:
             f"{len(diverged)} of {len(population)} starts diverged, the first at step {int(diverged.min())}: each was "
             "stopped there and keeps its last finite parameters. A smaller --learning-rate helps."
         )
+    if len(diverged) == len(population):
+        _say("all starts diverged: what is kept is finite, but not a usable model")
 
 
 def _trained(fitted: Fitted, output: str | None) -> dict[str, Any]:
@@ -502,4 +504,5 @@ def _print_trained(fitted: Fitted, output: str | None, data: str) -> None:
         click.echo("\nNothing was kept; -o MODEL.safetensors keeps the model.")
     else:
         click.echo(f"\nModel    {output}")
-        click.echo(f"Next     glassnet explain {shlex.quote(output)} {shlex.quote(data)} --row 0")
+        table = "DATA.csv" if data == "-" else shlex.quote(data)
+        click.echo(f"Next     glassnet explain {shlex.quote(output)} {table} --row 0")

@@ -21,7 +21,7 @@ from glassnet.model import Fitted, fit, plain, save
 from glassnet.network import FloatArray, Parameters
 from glassnet.optimizers import SGD
 from glassnet.peers import PeerResult, keras, scored
-from glassnet.persistence import write_atomically
+from glassnet.persistence import check_writable, write_atomically
 
 TARGET, FEATURES = "diagnosis", ("texture_mean", "radius_mean")
 LEARNING_RATE, EPOCHS = 0.1, 100
@@ -73,7 +73,7 @@ class _Story:
 
     @property
     def noise(self) -> float:
-        """How far two accuracies on this many rows may lie apart by chance: 1.96 standard errors."""
+        """How uncertain one accuracy is on this many rows, 1.96 standard errors: closer ones cannot be told apart."""
         p = self.kept.accuracy
         return float(1.96 * np.sqrt(p * (1 - p) / len(self.fitted.test_rows)))
 
@@ -107,6 +107,7 @@ def tell(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise CannotWriteError(f"{folder} cannot be made: {problem.strerror}. Name another with --output.") from problem
+    check_writable(folder / "index.html")
     story = _computed(starts, seed, threads, progress)
     files = _written(story, folder)
     return Told(_text(story, folder), plain({**_result(story), "files": files}))
@@ -182,7 +183,12 @@ def _result(story: _Story) -> dict[str, Any]:
             "scaling": {c.source: {"center": c.center, "scale": c.scale} for c in fitted.model.encoder.columns},
             "seed": story.seed,
         },
-        "by_hand": {**_figures(story.by_hand), "lines": story.hand_lines, "test_cost": story.hand_cost},
+        "by_hand": {
+            **_figures(story.by_hand),
+            "lines": story.hand_lines,
+            "test_cost": story.hand_cost,
+            "notebook_accuracy": NOTEBOOK_ACCURACY,
+        },
         "keras": {"missing": story.keras_missing} if story.keras_missing else keras_part,
         "logistic_regression": _figures(story.logistic),
         "network": {
@@ -228,7 +234,9 @@ def _share(value: float) -> str:
 def _time(seconds: float) -> str:
     if seconds < 0.0995:
         return f"{seconds * 1000:.2g} ms"
-    return f"{seconds:.2f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    if seconds < 9.95:
+        return f"{seconds:.2f} s"
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 _RACE_HEADER = ("", "accuracy", "F1", "AUC", "log-loss", "time")
@@ -262,7 +270,6 @@ def _text(story: _Story, folder: Path) -> str:
     low, high = float(np.nanmin(scores)), float(np.nanmax(scores))
     ailing = population.ailing()
     since = "" if ailing["first_dead_epoch"] is None else f" (the first from epoch {ailing['first_dead_epoch']} on)"
-    hand_minutes = story.by_hand.seconds * n_starts / 60
 
     out = ["glassnet demo: is this tumor malignant?", ""]
     out.append(
@@ -284,6 +291,10 @@ def _text(story: _Story, folder: Path) -> str:
         f"{_share(story.by_hand.log_loss)} per row"
     )
 
+    out.append(
+        f"     (the notebook's one run, from another start and split, came to {_share(NOTEBOOK_ACCURACY)}: see 3)"
+    )
+
     out += ["", f"2  One row, every number (row {ROW}, malignant; the start kept in 3)"]
     for line in lines:
         lead = f"     {line.symbol} = "
@@ -294,7 +305,7 @@ def _text(story: _Story, folder: Path) -> str:
         f"agree to {story.check.largest_error:.0e}"
     )
 
-    took = f"{_time(population.seconds):>9} (by hand: {hand_minutes:.0f} min)"
+    took = f"{_time(population.seconds):>9} (by hand: {_time(story.by_hand.seconds * n_starts)})"
     out += ["", f"3  {f'The same network from {n_starts:,} random starts':<60}{took}"]
     out.append(f"     test accuracy  {_share(low)} [{_bars(scores, low, high)}] {_share(high)}")
     out.append("     " + "   ".join(f"{k} {_share(starts[v])}" for k, v in _SPREAD.items()))

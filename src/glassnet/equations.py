@@ -93,6 +93,11 @@ class Symbol:
         """Whether all its numbers together are a matrix: rows by units, or units by units."""
         return len(self.axes) == 2 or self.kind in ("x", "o", "p", "y")
 
+    @property
+    def _one_column(self) -> bool:
+        """Whether this is one input, which has its own column and so its own equation."""
+        return self.kind == "x" and isinstance(self.axes[-1], int)
+
     def matrix(self) -> str:
         """The name of all its numbers together: a matrix in capitals, a vector small.
 
@@ -100,6 +105,8 @@ class Symbol:
         ('Delta1', 'b1')
         """
         whole = replace(self, axes=())
+        if self._one_column:
+            return str(self)
         if not self._capital or self.kind == "raw":
             return str(whole)
         return str(replace(whole, of=self.of.upper()) if self.of else replace(whole, kind=self.kind.capitalize()))
@@ -107,6 +114,8 @@ class Symbol:
     def matrix_latex(self) -> str:
         """LaTeX of `matrix`."""
         whole = replace(self, axes=())
+        if self._one_column:
+            return self.latex()
         if self._capital and self.of and self.kind != "raw":
             whole = replace(whole, of=self.of.upper())
         elif self._capital and self.kind == "delta":
@@ -352,13 +361,13 @@ class Equations:
     def __getitem__(self, name: str) -> Equation:
         """The equation of `z1`, `delta2`, `dL/dw1`, `loss`: a target's name without its indices."""
         for equation in self.items:
-            if str(replace(equation.target, axes=())) == name:
+            if _lookup_name(equation) == name:
                 return equation
         raise UsageError(f"There is no equation for {name!r}; there are {', '.join(self.names())}.")
 
     def names(self) -> list[str]:
         """What `[]` takes."""
-        return [str(replace(equation.target, axes=())) for equation in self.items]
+        return [_lookup_name(equation) for equation in self.items]
 
     def stage(self, name: str) -> Equations:
         """The equations of one of `STAGES`."""
@@ -388,6 +397,13 @@ class Equations:
             lines += [stage, *shown] if shown else []
         return "\n".join(lines)
 
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_latex_(self) -> str:
+        """How a notebook shows the equations."""
+        return f"$${self.latex()}$$"
+
     def latex(self, form: str = "scalar") -> str:
         """An `aligned` block for mathematics mode; `form` is scalar, indexed or matrix."""
         aligned = []
@@ -397,6 +413,12 @@ class Equations:
             left = next(part for part in (target.latex(), target.matrix_latex()) if text.startswith(f"{part} "))
             aligned.append(f"{left} &{text[len(left) + 1 :]}")
         return "\\begin{aligned}\n" + " \\\\\n".join(aligned) + "\n\\end{aligned}"
+
+
+def _lookup_name(equation: Equation) -> str:
+    """A target's name without its indices; each column of the table has an equation, and a name, of its own."""
+    target = equation.target
+    return str(target if target.kind == "x" else replace(target, axes=()))
 
 
 def equations(network: Network, optimizer: Optimizer | None = None, *, l1: float = 0.0, l2: float = 0.0) -> Equations:

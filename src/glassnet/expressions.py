@@ -461,7 +461,7 @@ def significant(value: float, digits: int = 4) -> str:
     >>> significant(0.00012345), significant(1538.06), significant(2.5e-9), significant(-0.1, 17)
     ('0.0001234', '1538', '2.5e-09', '-0.10000000000000001')
     """
-    return f"{value:.{digits}g}"
+    return f"{value + 0.0:.{digits}g}"  # + 0.0 takes the sign off a zero
 
 
 def to_text(expression: Expression, name: Callable[[Any], str] = str, number: Callable[[float], str] = _number) -> str:

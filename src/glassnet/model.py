@@ -125,8 +125,9 @@ class Fitted:
 
     @property
     def starts(self) -> dict[str, dict[str, float]]:
-        """Median, p5 and p95 of every metric over the starts."""
-        return {name: spread(values) for name, values in self.start_scores.items()}
+        """Median, p5 and p95 of every metric over the starts that did not diverge, or over all where all did."""
+        steady = self.population.diverged_at < 0
+        return {name: spread(values[steady] if steady.any() else values) for name, values in self.start_scores.items()}
 
 
 def fit(
@@ -181,6 +182,9 @@ def fit(
     training = table.select(train_rows)
     encoder, notices = Encoder.fit(training, features, target, task=told, positive=positive)
     X, y = encoder.encode(training), encoder.encode_target(training)
+    testing = table.select(test_rows)
+    # Encoded now, so that a cell that cannot be used is found before the training and not after it.
+    X_test, y_test = encoder.encode(testing), encoder.encode_target(testing)
     network = Network((X.shape[1], *hidden, y.shape[1]), activation, loss or _LOSS_OF[encoder.target.kind])
     _refuse_unfit_loss(network, encoder)
     if network.n_parameters * starts > _MAX_PARAMETERS:
@@ -196,8 +200,7 @@ def fit(
     in_training = unsaved._metrics(X, y)
     in_test: dict[str, float] = {}
     if len(test_rows):
-        testing = table.select(test_rows)
-        X, y = encoder.encode(testing), encoder.encode_target(testing)
+        X, y = X_test, y_test
         in_test = unsaved._metrics(X, y)
     scores = population.scores(X, y)
     if encoder.target.kind == "number":

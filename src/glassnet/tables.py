@@ -387,7 +387,7 @@ def _cells(column: Any) -> Iterator[tuple[int, str]]:
 
 
 def _is_missing(texts: Iterable[str]) -> NDArray[np.bool_]:
-    return np.array([text.strip().casefold() in _MISSING for text in texts], dtype=bool)
+    return np.array([is_missing(text) for text in texts], dtype=bool)
 
 
 def _matching(column: Any, rows: NDArray[np.intp], pattern: str) -> Iterator[tuple[int, str]]:
@@ -397,6 +397,15 @@ def _matching(column: Any, rows: NDArray[np.intp], pattern: str) -> Iterator[tup
     if rows.size:
         for row in rows[np.asarray(compute.match_substring_regex(column.take(rows), pattern))]:
             yield int(row), column[int(row)].as_py()
+
+
+def is_missing(text: str) -> bool:
+    """Whether a cell says that there is no value: blank, NA, None, ...
+
+    >>> is_missing(" n/a "), is_missing("0")
+    (True, False)
+    """
+    return text.strip().casefold() in _MISSING
 
 
 def as_table(data: Any) -> Table:
