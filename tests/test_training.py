@@ -380,6 +380,30 @@ def test_whatever_diverges_keeps_what_is_finite(
         np.testing.assert_array_equal(kept.parameters.vector, run.parameters.vector)
         np.testing.assert_array_equal(kept.history.loss, run.history.loss)
         assert kept.stop_reason == "epochs"
+        if last.first_nonfinite in ("loss", "penalty") and made:
+            # Had it ended with the update that led out of range, that would have been found at the end.
+            ended = gn.train(network, X, y, epochs=last.step - 1, **settings)
+            assert ended.stop_reason == f"diverged at step {last.step - 1}"
+            assert ended.counters == run.counters
+            np.testing.assert_array_equal(ended.parameters.vector, run.parameters.vector)
+            np.testing.assert_array_equal(ended.history.loss, run.history.loss)
+
+
+def test_what_is_kept_of_an_epoch_that_was_not_finished() -> None:
+    """A linear network whose weights grow a thousandfold with every row: out of range in the middle of an epoch."""
+    network = Network((1, 1), loss="mean_squared_error")
+    table, y = [[1.0], [1.1], [1.2], [1.3], [1.4], [1.5], [1.6]], np.zeros(7)
+    settings: dict[str, Any] = {"epochs": 50, "batch_size": 1, "optimizer": gn.SGD(500.0)}
+    run, *_, last = gn.train(network, table, y, **settings), *gn.steps(network, table, y, **settings)
+    assert last.first_nonfinite == "loss"
+    assert run.stop_reason == f"diverged at step {last.step}"
+    epochs, batches = divmod(last.step - 2, 7)
+    assert batches  # in the middle
+    assert run.counters == {"epochs": epochs, "steps": last.step - 2}
+    np.testing.assert_array_equal(run.parameters.vector, run.trace(epochs + 1, batches + 1).parameters.vector)
+    assert len(run.history.loss) == epochs + 1
+    assert run.history.loss[0] == pytest.approx(reference.forward(network, run.initial, table, y).loss)
+    assert run.objective == pytest.approx(reference.forward(network, run.parameters, table, y).loss)
 
 
 def test_many_of_the_wild_ones_do_diverge() -> None:

@@ -508,11 +508,8 @@ def train_stack(
         losses, done = losses_and_pass(network, Parameters(network, result.vectors), data)
     result.n_epochs[:] = result.n_steps // n_batches
     result.watch(network, result.n_epochs, done, everyone, np.isfinite(losses))
-    for s in everyone:
-        if result.diverged_at[s] < 0:
-            result.losses[s, result.n_epochs[s]] = losses[s]
-        else:
-            result.losses[s, result.n_epochs[s] + 1 :] = np.nan
+    steady = result.diverged_at < 0
+    result.losses[steady, result.n_epochs[steady]] = losses[steady]
     return result
 
 
