@@ -6,7 +6,7 @@ INSTALL = $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disa
 NOTEBOOKS := $(wildcard examples/*.ipynb)
 
 .NOTPARALLEL:
-.PHONY: help demo test bench lint docs clean
+.PHONY: help demo test soak bench lint docs clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -17,6 +17,9 @@ demo: .venv/ready-for-demo ## the main job, on the tumor data
 # One BLAS thread for each worker: two workers with a pool of threads each slow one another down.
 test: .venv/ready-for-dev ## every test
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+soak: .venv/ready-for-dev ## the long searches for what breaks
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m soak tests/soak
 
 bench: .venv/ready-for-dev ## every benchmark, one after another
 	set -e; for file in $(sort $(wildcard benchmarks/*.py)); do echo "$$file"; $(BIN)/python "$$file"; done

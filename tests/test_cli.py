@@ -70,7 +70,7 @@ def test_train_as_json(run: Any, tmp_path: Path) -> None:
     said = run("train", TUMORS, *TWO, *QUICK, "--json", "-o", tmp_path / "m.safetensors")
     assert (said.status, said.err) == (0, "")
     told = json.loads(said.out)
-    assert list(told) == ["model", "task", "rows", "train", "test", "starts"]
+    assert list(told) == ["model", "task", "rows", "train", "test", "starts", "notices", "warnings"]
     assert told["model"] == str(tmp_path / "m.safetensors")
     assert (told["task"], told["rows"]) == ("classification", {"train": 455, "test": 114})
     for part in ("train", "test"):
@@ -115,6 +115,84 @@ def test_every_option_reaches_the_training(run: Any, changed: list[str]) -> None
     said = run("train", TUMORS, *TWO, *QUICK, *changed, "--json")
     assert said.status == 0, said.err
     assert json.loads(said.out)["train"]["log_loss"] != plain["train"]["log_loss"] or changed == ["--starts", "1"]
+
+
+PATIENTS = """patient;age;sex;seen;score;mark;count;ill
+p1;41,5;F;2020-01-31;1;train;1;yes
+p1;41,9;F;2020-02-03;2;train;2;yes
+p2;50,25;M;2020-02-05;?;test;1;no
+p3;33,5;M;2020-03-01;4;train;0;no
+p4;61,0;unknown;2020-03-08;5;test;1;yes
+p5;38,75;F;2020-04-01;3;train;3;no
+"""
+
+
+def test_a_table_of_every_kind_from_training_to_prediction(run: Any, tmp_path: Path) -> None:
+    """Semicolons, decimal commas, dates, categories, gaps, marks, weights; then new rows with what was never seen."""
+    table, kept = write(tmp_path / "visits.csv", PATIENTS), tmp_path / "m.safetensors"
+    roles = ["--target", "ill", "--weights", "count", "--split", "mark", "--ignore", "patient"]
+    said = run("train", table, *roles, "--missing", "?,unknown", *QUICK, "-o", kept, "--json")
+    assert said.status == 0
+    told = json.loads(said.out)
+    assert told["rows"] == {"train": 4, "test": 2}
+    assert "columns are separated by semicolons" in said.err
+    assert "comma" in said.err
+    loaded = gn.load(kept)
+    assert loaded.encoder.feature_names == ("age", "sex = F", "sex = M", "seen", "score")
+    assert "which had none in training" in " ".join(told["warnings"])
+    assert loaded.provenance["columns"]["count"] == "weights"
+    text = run("explain", kept, table, "--row", "2", "--missing", "?,unknown").out
+    assert "x2 = [sex = F] = 0" in text
+    assert "days since 1970-01-01" in text
+    assert "1 missing cell in column 'score'" in text.replace("\n    ", " ")
+    new = write(tmp_path / "new.csv", "sex,age,seen,score\nX,40,2021-01-01,2\n")
+    said = run("predict", kept, new)
+    assert said.status == 0
+    assert said.out.count("\n") == 2
+    assert "1 unknown cell in column 'sex' ('X')" in said.err
+    found = json.loads(run("evaluate", kept, table, "--weights", "count", "--missing", "?,unknown", "--json").out)
+    assert found["rows"] == 6
+    unweighted = json.loads(run("evaluate", kept, table, "--missing", "?,unknown", "--json").out)
+    assert found["log_loss"] != unweighted["log_loss"]
+
+
+def test_a_dry_run_shows_every_column_and_trains_nothing(run: Any, tmp_path: Path) -> None:
+    table = write(tmp_path / "visits.csv", PATIENTS)
+    options = ["--target", "ill", "--group", "patient", "--ignore", "mark", "--dry-run"]
+    said = run("train", table, *options, "-o", tmp_path / "m.safetensors")
+    assert said.status == 0
+    assert os.listdir(tmp_path) == ["visits.csv"]
+    for name in ("age", "sex", "seen", "score", "group", "ignored", "one-hot", "33.5 | "):
+        assert name in said.out
+    told = json.loads(run("train", table, *options, "--json").out)
+    assert [column["name"] for column in told["columns"]] == PATIENTS.splitlines()[0].split(";")
+    assert told["columns"][0]["role"] == "group"
+    assert sum(told["columns"][1]["histogram"]) == 6
+
+
+def test_useless_columns_are_an_error_where_strict(run: Any, tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", "a,same,kind\n" + "1,7,x\n2,7,y\n" * 20)
+    assert "column 'same' left out: it is 7" in run("train", table, "--target", "kind", *QUICK).err
+    assert_one_message(run("train", table, "--target", "kind", *QUICK, "--strict"), 65, "'same' cannot be used")
+
+
+@pytest.mark.parametrize(
+    "name", ["<script>", "=cmd()", "$(rm)", "'; DROP", "🦆", "x" * 10_000, "\x1b[31m", "w1_1_1", "x1"]
+)
+def test_hostile_names_come_through(run: Any, tmp_path: Path, name: str) -> None:
+    rng = np.random.default_rng(1)
+    table, kept = tmp_path / "t.csv", tmp_path / "m.safetensors"
+    with table.open("w", encoding="utf-8", newline="") as file:
+        rows = [[repr(x), k] for x, k in zip(rng.normal(size=30).tolist(), ["a", "b"] * 15, strict=True)]
+        csv.writer(file).writerows([[name, "kind"], *rows])
+    said = run("train", table, "--target", "kind", *QUICK, "-o", kept)
+    assert (said.status, said.err) == (0, "")
+    for command in (["train", table, "--target", "kind", "--dry-run"], ["explain", kept, table, "--row", "3"]):
+        said = run(*command)
+        assert said.status == 0
+        assert "\x1b" not in said.out + said.err
+        assert max(map(len, said.out.splitlines())) < 200
+    assert gn.load(kept).encoder.feature_names == (name,)
 
 
 def test_layers(run: Any, tmp_path: Path) -> None:
@@ -195,7 +273,7 @@ def test_a_full_disk_under_standard_output(model: Path) -> None:
 def test_names_of_any_kind_come_through(run: Any, tmp_path: Path) -> None:
     """Commas, blanks, quotes, markup and letters of any script, whatever encoding the platform gives a pipe."""
     names = ["a,b", " c", "<i>", "größe", "类"]
-    rows = [[str((i * k) % 7) for k in (1, 2, 3, 4)] + ["甲" if i % 2 else 'say "x"'] for i in range(20)]
+    rows = [[str((i * k) % 7 + i / 100) for k in (1, 2, 3, 4)] + ["甲" if i % 2 else 'say "x"'] for i in range(20)]
     table, kept = tmp_path / "t.csv", tmp_path / "m.safetensors"
     with table.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([names, *rows])
@@ -298,12 +376,12 @@ TABLES: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "an empty file": ("", 65, ("empty",)),
     "no rows": ("a,kind\n", 65, ("no rows",)),
     "a text among numbers": ("a,kind\n" + "1,x\n2,y\n" * 5 + "oops,x\n", 65, ("row 10 (line 12)", "'a'", "'oops'")),
-    "a missing cell": ("a,kind\n" + "1,x\n2,y\n" * 5 + ",x\n", 65, ("row 10 (line 12)", "--features")),
+    "a missing class": ("a,kind\n" + "1,x\n2,y\n" * 5 + "1,\n", 65, ("row 10 (line 12)", "1 of 11 cells is missing")),
     "an infinite cell": ("a,kind\n" + "1,x\n2,y\n" * 5 + "inf,x\n", 65, ("row 10 (line 12)", "inf")),
     "one class": ("a,kind\n" + "1,x\n2,x\n" * 5, 65, ("two classes", "'x'")),
     "a ragged row": ("a,kind\n1,x\n2\n", 65, ("line 3",)),
     "two columns of one name": ("a,a,kind\n1,2,x\n", 65, ("'a'",)),
-    "semicolons": ("a;kind\n1;x\n2;y\n", 65, (";",)),
+    "either delimiter": ("a;b,kind\n1;2,x\n2;3,y\n", 65, ("--delimiter",)),
 }
 
 
@@ -350,7 +428,17 @@ def test_a_broken_table(run: Any, tmp_path: Path, name: str) -> None:
             2,
             ["cross_entropy"],
         ),
-        ([TUMORS, "--target", "area_mean"], 65, ["'diagnosis' holds text", "--features"]),
+        ([TUMORS, *TWO, "--weights", "diagnosis"], 2, ["one role", "'diagnosis'"]),
+        ([TUMORS, *TWO, "--weights", "texture_mean"], 2, ["one role", "'texture_mean'"]),
+        ([TUMORS, *TWO, "--group", "patient"], 65, ["no column 'patient'"]),
+        ([TUMORS, *TWO, "--split", "area_mean"], 65, ["'area_mean'", "train"]),
+        ([TUMORS, *TWO, "--ignore", "area_men"], 65, ["Did you mean 'area_mean'"]),
+        ([TUMORS, *TWO, "--recipe", "accurrate"], 2, ["Did you mean 'accurate'"]),
+        ([TUMORS, *TWO, "--delimiter", "ab"], 2, ["delimiter", "'ab'"]),
+        ([TUMORS, *TWO, "--encoding", "utf-9"], 2, ["encoding", "'utf-9'"]),
+        ([TUMORS, *TWO, "--decimal", ";"], 2, ["--decimal", "';'"]),
+        ([TUMORS, *TWO, "--text", "area_men"], 65, ["Did you mean 'area_mean'"]),
+        ([TUMORS, *TWO, "--text", "area_mean", "--number", "area_mean"], 2, ["'area_mean'"]),
         ([TUMORS, *TWO, "--batch-size", "none"], 2, ["--batch-size"]),
         ([TUMORS, *TWO, "--test-size", "1.5"], 2, ["between 0 and 1"]),
         ([TUMORS, *TWO, "--starts", "0"], 2, ["--starts"]),

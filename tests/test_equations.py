@@ -23,12 +23,12 @@ from glassnet.equations import (
     Reduce,
     Symbol,
     decoding,
-    encoding,
     equations,
     latex_escaped,
+    raw_symbol,
 )
 from glassnet.errors import UsageError
-from glassnet.expressions import FUNCTIONS, Expression, function, parse, substitute, symbol, symbols
+from glassnet.expressions import FUNCTIONS, Expression, call, function, parse, substitute, symbol, symbols
 from glassnet.network import Network, Parameters, weight_mask
 from glassnet.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from glassnet.reference import Trace, backward, forward
@@ -382,7 +382,9 @@ HOSTILE += ["}{", "a^2", "~", "#1", "a\n\nb", "\\", "a \\\\ b", "\\leftarrow", "
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_are_printed_and_never_obeyed(name: str) -> None:
-    for found in (encoding([(name, 1.0, 2.0)], (name, 3.0, 4.0)), decoding(Network((2, 1)), name)):
+    tests = [replace(raw_symbol(name), kind=kind, level=name) for kind in ("raw", "is", "missing", "filled", "scaled")]
+    sums = Equation(raw_symbol(name), Map(call("add", *map(symbol, tests))), "encode")
+    for found in (Equations((sums,)), decoding(Network((2, 1)), name)):
         for latex in _all_latex(found):
             _assert_well_formed(latex)
             # Outside our own commands no backslash, and inside \text nothing unescaped.
@@ -394,11 +396,7 @@ def test_hostile_names_are_printed_and_never_obeyed(name: str) -> None:
     assert latex_escaped(latex_escaped("plain words 1")) == "plain words 1"
 
 
-def test_encoding_and_decoding_compute() -> None:
-    found = encoding([("radius", 14.0, 3.5), ("texture", 19.0, 4.0)], ("price", 100.0, 20.0))
-    numbers = {"radius": 21.0, "texture": 17.0, "price": 130.0}
-    computed = {str(e.target): float(_value(e.body.expression, numbers)) for e in found if isinstance(e.body, Map)}
-    assert computed == {"x1": 2.0, "x2": -0.5, "y": 1.5}
+def test_decoding_computes() -> None:
     back = decoding(Network((2, 1), loss="mean_squared_error"), "price", 100.0, 20.0).items[0]
     assert isinstance(back.body, Map)
     assert float(_value(back.body.expression, {"p": 1.5})) == 130.0

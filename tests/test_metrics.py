@@ -199,3 +199,55 @@ def test_refusals(metric: Any, arguments: tuple[Any, ...], message: str) -> None
 def test_f1_refuses_a_class_beyond_n_classes() -> None:
     with pytest.raises(UsageError, match="below n_classes, here 2; 2 is not"):
         metrics.f1([0, 2], [0, 1], n_classes=2)
+
+
+# Weights of rows
+
+
+@st.composite
+def weighted(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Classes and probabilities as `probabilities`, and weights of which some are 0, but not all of any class."""
+    truth, p = draw(probabilities())
+    cells = st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.0])
+    weights = np.array(draw(st.lists(cells, min_size=len(truth), max_size=len(truth))))
+    weights[: p.shape[1]] = np.maximum(weights[: p.shape[1]], 0.5)  # the first rows have a class each
+    return truth, p, weights
+
+
+@given(weighted())
+@settings(max_examples=60, deadline=None)
+def test_weights_are_scikit_learns(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    truth, p, w = case
+    predicted, n_classes = p.argmax(axis=1), p.shape[1]
+    assert metrics.accuracy(truth, predicted, w) == close(oracle.accuracy_score(truth, predicted, sample_weight=w))
+    labels = [1] if n_classes == 2 else None
+    f1 = oracle.f1_score(truth, predicted, labels=labels, average="macro", zero_division=0, sample_weight=w)
+    assert metrics.f1(truth, predicted, n_classes=n_classes, row_weights=w) == close(f1)
+    each = [oracle.roc_auc_score(truth == k, p[:, k], sample_weight=w) for k in range(n_classes)]
+    assert metrics.auc(truth, p, w) == close(each[1] if n_classes == 2 else np.mean(each))
+    if p.dtype == np.float64:  # in float32 the shares do not sum to 1 to scikit-learn's liking
+        loss = oracle.log_loss(truth, p, sample_weight=w, labels=range(n_classes))
+        assert metrics.log_loss(truth, p, w) == close(loss)
+    y = p[:, 0].astype(np.float64)
+    assert metrics.rmse(truth, y, w) == close(oracle.root_mean_squared_error(truth, y, sample_weight=w))
+    assert metrics.r2(truth, y, w) == close(oracle.r2_score(truth, y, sample_weight=w))
+
+
+@given(weighted())
+@settings(max_examples=30, deadline=None)
+def test_whole_weights_are_rows_so_many_times(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    truth, p, w = case
+    w = np.ceil(w).astype(int)
+    many_truth, many_p = np.repeat(truth, w), np.repeat(p, w, axis=0)
+    for metric in (metrics.auc, metrics.log_loss):
+        assert metric(truth, p, w) == close(metric(many_truth, many_p))
+    predicted, many = p.argmax(axis=1), many_p.argmax(axis=1)
+    assert metrics.f1(truth, predicted, row_weights=w) == close(metrics.f1(many_truth, many))
+    assert metrics.accuracy(truth, predicted, w) == close(metrics.accuracy(many_truth, many))
+
+
+def test_weights_that_cannot_be() -> None:
+    for weights in ([1], [1, -1], [0, 0], [1, math.nan], [1, math.inf], [[1, 1]]):
+        for metric in (metrics.accuracy, metrics.auc, metrics.log_loss, metrics.rmse):
+            with pytest.raises(UsageError, match="row_weights"):
+                metric([0, 1], [0, 1], row_weights=weights)

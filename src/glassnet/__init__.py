@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from glassnet import training as training
     from glassnet.activations import ACTIVATIONS
     from glassnet.checks import check_gradients
+    from glassnet.columns import Recipe
     from glassnet.derivations.worked import derive, explain
     from glassnet.errors import GlassnetError
+    from glassnet.estimators import Encoder
     from glassnet.initializers import INITIALIZERS
     from glassnet.losses import LOSSES
     from glassnet.model import Model, fit, load, save
@@ -39,15 +41,18 @@ if TYPE_CHECKING:
         WarmUp,
     )
     from glassnet.populations import train_population
+    from glassnet.reading import read_table
     from glassnet.reference import Trace, backward, forward
-    from glassnet.tables import Encoder, read_table, split
+    from glassnet.splits import split
     from glassnet.training import Run, Step, steps, train
 
 _HOME = {
     "activations": ("ACTIVATIONS",),
     "checks": ("check_gradients",),
+    "columns": ("Recipe",),
     "derivations.worked": ("derive", "explain"),
     "errors": ("GlassnetError",),
+    "estimators": ("Encoder",),
     "initializers": ("INITIALIZERS",),
     "losses": ("LOSSES",),
     "model": ("Model", "fit", "load", "save"),
@@ -57,8 +62,9 @@ _HOME = {
         "Constant", "Exponential", "InverseScaling", "Cosine", "WarmUp", "OneCycle",
     ),
     "populations": ("train_population",),
+    "reading": ("read_table",),
     "reference": ("Trace", "backward", "forward"),
-    "tables": ("Encoder", "read_table", "split"),
+    "splits": ("split",),
     "training": ("Run", "Step", "steps", "train"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

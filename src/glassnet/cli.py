@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import math
@@ -131,6 +132,47 @@ _LOSSES = (
     "Follows from the task where left out: binary_cross_entropy, cross_entropy, mean_squared_error; "
     "also mean_absolute_error, huber, quantile(0.9)."
 )
+
+
+def _reads_a_table(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that overrule what a file's reading decides, handed to `command` as one `reading`."""
+
+    @functools.wraps(command)
+    def with_reading(
+        *,
+        delimiter: str | None,
+        encoding: str | None,
+        decimal: str | None,
+        text: tuple[str, ...],
+        number: tuple[str, ...],
+        missing: str | None,
+        **others: Any,
+    ) -> None:
+        if decimal not in (None, ".", ","):
+            raise UsageError(f"--decimal is a point or a comma; got {decimal!r}.")
+        words = None if missing is None else _between_commas(missing)
+        reading = {"delimiter": delimiter, "encoding": encoding, "decimal": decimal, "missing": words}
+        command(reading={**reading, "text": text, "number": number}, **others)
+
+    options = [
+        click.option("--delimiter", metavar="SIGN", help="Between columns: , ; | tab ...; told where left out."),
+        click.option(
+            "--encoding", metavar="NAME", help="Of the text: utf-8, cp1252, utf-16, ...; told where left out."
+        ),
+        click.option("--decimal", metavar="SIGN", help="Before decimals: a point or a comma; told where left out."),
+        click.option("--text", multiple=True, metavar="COLUMN", help="Read this column as text; may be given again."),
+        click.option(
+            "--number", multiple=True, metavar="COLUMN", help="Read this column as numbers; may be given again."
+        ),
+        click.option(
+            "--missing", metavar="WORDS", help="Cells without a value, beside blanks, in place of NA,N/A,?,..."
+        ),
+    ]
+    for option in reversed(options):
+        with_reading = option(with_reading)
+    return with_reading
+
+
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _THREADS = _number("--threads", None, "Threads; all cores where left out.", least=1)
 
@@ -163,8 +205,20 @@ def demo(output: str, starts: int, seed: int, threads: int | None, as_json: bool
 @click.argument("data")
 @click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
 @click.option("--features", metavar="A,B,...", help="Columns to predict it from; all others where left out.")
+@click.option("--ignore", metavar="A,B,...", help="Columns to leave out.")
+@click.option("--weights", metavar="COLUMN", help="How much each row counts, 0 or more.")
+@click.option("--group", metavar="COLUMN", help="Rows alike in it, of one patient say, stay on one side of the split.")
+@click.option("--split", "split_column", metavar="COLUMN", help="Your own marks, train or test.")
 @click.option("--task", metavar="TASK", help="classification or regression; told from the target where left out.")
 @click.option("--positive", metavar="CLASS", help="Of two classes the one whose probability counts.")
+@click.option(
+    "--recipe",
+    default="plain",
+    show_default=True,
+    metavar="NAME",
+    help="How columns become features: plain can be written out by hand, accurate bends what is far out.",
+)
+@click.option("--strict", is_flag=True, help="Columns that can tell nothing are an error.")
 @click.option(
     "--hidden", default="2", show_default=True, metavar="UNITS", help="Hidden units; 6x3 is two layers; 0 none."
 )
@@ -181,14 +235,22 @@ def demo(output: str, starts: int, seed: int, threads: int | None, as_json: bool
 @_number("--test-size", 0.2, "Share of rows held back; 0 for none.", metavar="SHARE", kind=float)
 @_number("--seed", 0, "Seed of split, starts, shuffles.")
 @_THREADS
+@_reads_a_table
+@click.option("--dry-run", is_flag=True, help="Show every column, and what would be done with it; train nothing.")
 @click.option("-o", "--output", metavar="MODEL", help="The file to keep the model in.")
 @_JSON
 def train(
     data: str,
     target: str,
     features: str | None,
+    ignore: str | None,
+    weights: str | None,
+    group: str | None,
+    split_column: str | None,
     task: str | None,
     positive: str | None,
+    recipe: str,
+    strict: bool,
     hidden: str,
     activation: str,
     loss: str | None,
@@ -201,6 +263,8 @@ def train(
     test_size: float,
     seed: int,
     threads: int | None,
+    reading: dict[str, Any],
+    dry_run: bool,
     output: str | None,
     as_json: bool,
 ) -> None:
@@ -209,25 +273,49 @@ def train(
     \b
     glassnet train tumors.csv --target diagnosis --positive M -o tumor.safetensors
     glassnet train houses.csv --target price --features rooms,age --hidden 6x3
+    glassnet train visits.csv --target ill --group patient --ignore name --dry-run
     glassnet train tumors.csv --target diagnosis --optimizer lbfgs --l2 0.001 --json
 
-    DATA is a CSV file with a header, or - for a pipe. Rows are split into training and test rows, columns are scaled
-    on training rows alone, and the start with the lowest training objective is kept; test rows have no say in it.
+    DATA is a CSV file with a header, plain or .gz, a Parquet or Arrow file, or - for a pipe. Rows are split into
+    training and test rows, columns are encoded as the training rows have them, and the start with the lowest training
+    objective is kept; test rows have no say in it. --dry-run shows what that means for every column.
     """
-    from glassnet.model import fit, save
+    from glassnet.model import fit_prepared, save
+    from glassnet.preparation import prepare
 
+    # What was typed is judged before the file is read: a mistake is one message, at once.
+    layers = _layers(hidden)
+    chosen, batch = _optimizer(optimizer, learning_rate, batch_size)
     if output is not None:
         _check_output(output, data)
-    table = _read(data)
-    chosen, batch = _optimizer(optimizer, learning_rate, batch_size)
+    table = _read(data, reading)
+    prepared = prepare(
+        table,
+        target,
+        features=None if features is None else _names(features, table),
+        ignore=() if ignore is None else _names(ignore, table),
+        weights=weights,
+        group=group,
+        split_column=split_column,
+        task=task,
+        positive=positive,
+        recipe=recipe,
+        strict=strict,
+        test_size=test_size or None,
+        random_state=seed,
+    )
+    for notice in (*prepared.notices, *(f"warning: {warning}" for warning in prepared.warnings)):
+        _say(notice)
+    if dry_run:
+        from glassnet.survey import survey
+
+        seen = survey(prepared)
+        click.echo(_json(seen.to_json()) if as_json else seen.text(_width()))
+        return
     with _progress(starts, "random starts") as advance:
-        fitted = fit(
-            table,
-            target,
-            features=None if features is None else _names(features, table),
-            task=task,
-            positive=positive,
-            hidden=_layers(hidden),
+        fitted = fit_prepared(
+            prepared,
+            hidden=layers,
             activation=activation,
             loss=loss,
             optimizer=chosen,
@@ -235,13 +323,10 @@ def train(
             batch_size=batch,
             l2=l2,
             starts=starts,
-            test_size=test_size or None,
             random_state=seed,
             threads=threads,
             progress=advance,
         )
-    for notice in fitted.notices:
-        _say(notice)
     _say_divergence(fitted)
     if output is not None:
         save(fitted.model, output)
@@ -254,21 +339,26 @@ def train(
 @commands.command()
 @click.argument("model")
 @click.argument("data")
+@click.option("--weights", metavar="COLUMN", help="How much each row counts, 0 or more.")
+@_reads_a_table
 @_JSON
-def evaluate(model: str, data: str, as_json: bool) -> None:
+def evaluate(model: str, data: str, weights: str | None, reading: dict[str, Any], as_json: bool) -> None:
     """How good a model is on a table that has the target.
 
     \b
     glassnet evaluate tumor.safetensors new-tumors.csv
     glassnet evaluate tumor.safetensors - --json < new-tumors.csv
     """
+    from glassnet.expressions import readable
+    from glassnet.preparation import row_weights
+
     loaded = _load(model)
-    table = _read(data)
-    found = loaded.evaluate(table)
+    table = _read(data, reading, loaded)
+    found = loaded.evaluate(table, None if weights is None else row_weights(table, weights))
     if as_json:
         click.echo(_json({"model": model, "task": loaded.task, "rows": table.n_rows, **found}))
         return
-    click.echo(f"{table.n_rows} rows, {loaded.task} of {loaded.encoder.target.source}")
+    click.echo(f"{table.n_rows} rows, {loaded.task} of {readable(loaded.target.source)}")
     for name, value in found.items():
         click.echo(f"  {name:<9} {_figure(value)}")
 
@@ -276,8 +366,9 @@ def evaluate(model: str, data: str, as_json: bool) -> None:
 @commands.command()
 @click.argument("model")
 @click.argument("data")
+@_reads_a_table
 @_JSON
-def predict(model: str, data: str, as_json: bool) -> None:
+def predict(model: str, data: str, reading: dict[str, Any], as_json: bool) -> None:
     """Predict every row of a table: CSV on stdout, in row order.
 
     \b
@@ -289,8 +380,8 @@ def predict(model: str, data: str, as_json: bool) -> None:
     import csv
 
     loaded = _load(model)
-    table = _read(data)
-    names = [loaded.encoder.target.source]
+    table = _read(data, reading, loaded)
+    names = [loaded.target.source]
     columns: list[list[Any]] = [list(loaded.predict(table))]
     if loaded.task == "classification":
         names += [f"probability_{label}" for label in loaded.classes]
@@ -310,8 +401,9 @@ def predict(model: str, data: str, as_json: bool) -> None:
 @click.argument("data")
 @_number("--row", 0, "Which row, counted from 0.")
 @_number("--digits", 4, "Significant digits shown; --json has all.", least=1, most=17)
+@_reads_a_table
 @_JSON
-def explain(model: str, data: str, row: int, digits: int, as_json: bool) -> None:
+def explain(model: str, data: str, row: int, digits: int, reading: dict[str, Any], as_json: bool) -> None:
     """The worked calculation of one row: every number, with its equation.
 
     \b
@@ -324,7 +416,8 @@ def explain(model: str, data: str, row: int, digits: int, as_json: bool) -> None
     from glassnet.derivations.worked import explain as work
 
     loaded = _load(model)
-    worked = work(loaded, _read(data), row, digits=17 if as_json else digits)
+    table = _read(data, reading, loaded, remarks=False)
+    worked = work(loaded, table, row, digits=17 if as_json else digits)
     click.echo(_json(worked.to_json()) if as_json else worked.text(_width()))
 
 
@@ -351,11 +444,15 @@ def _figure(value: float) -> str:
     return f"{value:.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
-def _read(path: str) -> Table:
-    from glassnet.tables import read_table
+def _read(path: str, reading: dict[str, Any], model: Model | None = None, *, remarks: bool = True) -> Table:
+    """The table, for a model read as the model knows its columns; what was decided is said."""
+    from glassnet.reading import read_table
 
-    table = read_table(path)
-    for notice in table.notices:
+    table = read_table(path, **reading, kinds=None if model is None else model.encoder.kinds)
+    said = list(table.notices)
+    if model is not None and remarks:
+        said += model.encoder.remarks(table)
+    for notice in said:
         _say(notice)
     return table
 
@@ -366,11 +463,16 @@ def _load(path: str) -> Model:
     return load(path)
 
 
-def _names(text: str, table: Table) -> list[str]:
-    """The names between commas; one that holds a comma stands in quotes. Blanks count where the table has them."""
+def _between_commas(text: str) -> list[str]:
+    """The parts between commas; one that holds a comma stands in quotes."""
     import csv
 
-    names = [text] if text in table.names else next(csv.reader([text]), [])
+    return next(csv.reader([text]), [])
+
+
+def _names(text: str, table: Table) -> list[str]:
+    """The names between commas. Blanks count where the table has them."""
+    names = [text] if text in table.names else _between_commas(text)
     return [name if name in table.names else name.strip() for name in names if name.strip()]
 
 
@@ -460,6 +562,8 @@ def _trained(fitted: Fitted, output: str | None) -> dict[str, Any]:
         "train": fitted.train,
         "test": fitted.test,
         "starts": {**kept, **fitted.population.ailing(), **fitted.starts},
+        "notices": list(fitted.prepared.notices),
+        "warnings": list(fitted.prepared.warnings),
     }
 
 
@@ -470,18 +574,22 @@ def _since(epoch: int | None) -> str:
 def _print_trained(fitted: Fitted, output: str | None, data: str) -> None:
     import shlex
 
-    model, target = fitted.model, fitted.model.encoder.target
+    from glassnet.expressions import readable
+
+    model, target = fitted.model, fitted.model.target
     network = model.network
-    said = f"{target.source}, {model.task}"
+    said = f"{readable(target.source)}, {model.task}"
     if target.kind == "binary":
-        said += f": P({target.classes[1]}), against {target.classes[0]}"
+        said += f": P({readable(target.classes[1])}), against {readable(target.classes[0])}"
     elif target.kind == "classes":
         said += f": {len(target.classes)} classes"
     click.echo(f"Target   {said}")
     columns = model.encoder.columns
-    shown = [f"{c.source} {c.center:.3g} +- {c.scale:.3g}" for c in columns[:6]]
-    click.echo(f"Features {len(columns)}: {', '.join(shown)}{', ...' if len(columns) > 6 else ''}")
-    click.echo(f"Rows     {len(fitted.train_rows)} train, {len(fitted.test_rows)} test; scaled on training rows alone")
+    shown = [f"{readable(c.source, 30)} ({c.described()})" for c in columns[:4]]
+    more = f" and {len(columns) - 4} more" if len(columns) > 4 else ""
+    of = "" if model.encoder.n_features == len(columns) else f" of {len(columns)} columns"
+    click.echo(f"Features {model.encoder.n_features}{of}: {', '.join(shown)}{more}")
+    click.echo(f"Rows     {len(fitted.train_rows)} train, {len(fitted.test_rows)} test; encoded by training rows alone")
     click.echo(
         f"Network  {'-'.join(map(str, network.sizes))}, {network.activations[0]}, {network.loss}, "
         f"{network.n_parameters} parameters"

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.errors import DataError, NoInputError, UsageError
-from glassnet.tables import Table, read_table, split
+from glassnet.reading import read_table
+from glassnet.splits import split
+from glassnet.tables import Table
 
 TUMORS_CITATION = (
     "W. H. Wolberg, O. L. Mangasarian, N. Street, W. N. Street: Breast Cancer Wisconsin (Diagnostic), UCI Machine "

@@ -13,6 +13,7 @@ import numpy as np
 
 from glassnet import by_hand, drawing, report
 from glassnet.checks import GradientCheck, check_gradients
+from glassnet.columns import NumberColumn
 from glassnet.datasets import TUMORS_CITATION, Dataset, tumors
 from glassnet.derivations.worked import Line, WorkedCalculation, derive, explain
 from glassnet.errors import CannotWriteError, MissingExtraError
@@ -22,12 +23,12 @@ from glassnet.network import FloatArray, Parameters
 from glassnet.optimizers import SGD
 from glassnet.peers import PeerResult, keras, scored
 from glassnet.persistence import check_writable, write_atomically
+from glassnet.survey import sparkline
 
 TARGET, FEATURES = "diagnosis", ("texture_mean", "radius_mean")
 LEARNING_RATE, EPOCHS = 0.1, 100
 ROW = 17
 NOTEBOOK_ACCURACY = 0.912  # of its one run by hand, on its own split
-_BARS = " ▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ class _Story:
     @property
     def test_accuracies(self) -> FloatArray:
         return self.fitted.start_scores["accuracy"]
+
+    @property
+    def scaling(self) -> list[tuple[str, float, float]]:
+        """Column, center and scale of every feature."""
+        columns = self.fitted.model.encoder.columns
+        return [(c.source, c.center, c.scale) for c in columns if isinstance(c, NumberColumn)]
 
     @property
     def hand_lines(self) -> list[str]:
@@ -132,8 +139,7 @@ def _computed(starts: int, seed: int, threads: int | None, progress: Callable[[i
     )
     model, population = fitted.model, fitted.population
     X, y = population.data.X, population.data.y
-    testing = data.table.select(fitted.test_rows)
-    X_test, y_test = model.encoder.encode(testing), model.encoder.encode_target(testing)
+    X_test, y_test = fitted.prepared.X_test, fitted.prepared.y_test
 
     begun = time.perf_counter()
     start = Parameters(model.network, population.initial.vector[0])
@@ -180,7 +186,7 @@ def _result(story: _Story) -> dict[str, Any]:
             "features": list(FEATURES),
             "train": len(fitted.train_rows),
             "test": len(fitted.test_rows),
-            "scaling": {c.source: {"center": c.center, "scale": c.scale} for c in fitted.model.encoder.columns},
+            "scaling": {name: {"center": center, "scale": scale} for name, center, scale in story.scaling},
             "seed": story.seed,
         },
         "by_hand": {
@@ -220,10 +226,8 @@ def _figures(peer: PeerResult) -> dict[str, float]:
 
 
 def _bars(values: FloatArray, low: float, high: float, bins: int = 24) -> str:
-    """A histogram in one line of text; a bin with anything in it is never blank."""
-    counts, _ = np.histogram(values[np.isfinite(values)], bins=bins, range=(low, high))
-    top = max(int(counts.max()), 1)
-    return "".join(_BARS[0 if not n else max(1, round(8 * n / top))] for n in counts.tolist())
+    """A histogram in one line of text."""
+    return sparkline(np.histogram(values[np.isfinite(values)], bins=bins, range=(low, high))[0].tolist())
 
 
 def _share(value: float) -> str:
@@ -261,7 +265,7 @@ def _text(story: _Story, folder: Path) -> str:
     n_train, n_test = len(fitted.train_rows), len(fitted.test_rows)
     malignant = int(story.data.y.sum())
     scaling = ", ".join(
-        f"{c.source} {significant(c.center, 3)} +- {significant(c.scale, 3)}" for c in fitted.model.encoder.columns
+        f"{name} {significant(center, 3)} +- {significant(scale, 3)}" for name, center, scale in story.scaling
     )
     lines = _shown_lines(story.worked)
     quotient = lines[-1].difference_quotient

@@ -7,12 +7,24 @@ the same table rows but without walking these equations, so that one can be held
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
 from glassnet.errors import UsageError
-from glassnet.expressions import Expression, call, const, parse, substitute, symbol, symbols, to_latex, to_text
+from glassnet.expressions import (
+    Expression,
+    call,
+    const,
+    parse,
+    readable,
+    substitute,
+    symbol,
+    symbols,
+    to_latex,
+    to_text,
+)
 from glassnet.losses import LINKS
 from glassnet.network import Network
 from glassnet.optimizers import Optimizer
@@ -24,14 +36,27 @@ _GREEK = {
     "penalty": r"\mathcal{P}", "learning_rate": r"\eta", "m_hat": r"\hat{m}", "v_hat": r"\hat{v}",
 }  # fmt: skip
 
+_OF_A_COLUMN = {
+    "raw": "{0}", "is": "[{0} = {1}]", "missing": "[{0} missing]", "filled": "filled[{0}]", "scaled": "scaled[{0}]",
+}  # fmt: skip
+# A column's name that would read as one of a network's own quantities: x1, w1_2_1, loss.
+_LIKE_A_SYMBOL = re.compile(r"([a-zA-Z]|delta|penalty)\d+(_\d+)*|[opymsuLJ]|loss|share|penalty|[0-9.]+", re.ASCII)
+
+
+def _named(column: str) -> str:
+    """A column's name, or a cell's text, in a line: in quotes where it would read as something else."""
+    plain = readable(column)
+    return repr(plain) if _LIKE_A_SYMBOL.fullmatch(plain) else plain
+
 
 @dataclass(frozen=True)
 class Symbol:
     """One quantity of a network.
 
     `kind`: x, w, b, z, a, o (logit), p (probability), y, delta (d loss / d z), m and s (of softmax), loss (of a row),
-    u (row weight), share (u over the sum of u), L (batch loss), penalty, J (objective), raw (a column as the user
-    has it), dloss, dL or dJ (a derivative by `of`), a state of the optimiser (of `of`), or a plain setting.
+    u (row weight), share (u over the sum of u), L (batch loss), penalty, J (objective), dloss, dL or dJ (a derivative
+    by `of`), a state of the optimiser (of `of`), or a plain setting. Of a table's column `of`: raw (its number as the
+    user has it), is (1 where its text is `level`, else 0), missing (1 where the cell is), filled and scaled.
     `axes`: its indices, a letter where open and a number, from 1, where bound; the axis `row` is never printed.
 
     >>> str(Symbol("w", 1, ("i", "j")).bound({"i": 2, "j": 1}))
@@ -42,6 +67,7 @@ class Symbol:
     layer: int | None = None
     axes: tuple[str | int, ...] = ()
     of: str = ""
+    level: str = ""
 
     def bound(self, index: Mapping[str, int]) -> Symbol:
         """The same symbol with numbers for the axes that `index` names."""
@@ -59,8 +85,8 @@ class Symbol:
         return "_".join([f"{letter}{self.layer}", *self._printed_axes])
 
     def __str__(self) -> str:
-        if self.kind == "raw":
-            return self.of
+        if self.kind in _OF_A_COLUMN:
+            return _OF_A_COLUMN[self.kind].format(_named(self.of), _named(self.level))
         if self.kind in ("dloss", "dL", "dJ"):
             return f"{self.kind}/d{self._indexed(self.of)}"
         if self.of:
@@ -73,8 +99,8 @@ class Symbol:
         >>> print(Symbol("w", 1, (2, 1)).latex())
         w^{[1]}_{2,1}
         """
-        if self.kind == "raw":
-            return r"\text{" + latex_escaped(self.of) + "}"
+        if self.kind in _OF_A_COLUMN:
+            return r"\text{" + latex_escaped(str(self)) + "}"
 
         def indexed(kind: str) -> str:
             letter = _GREEK.get(kind, kind if len(kind) == 1 else r"\mathrm{" + latex_escaped(kind) + "}")
@@ -107,7 +133,7 @@ class Symbol:
         whole = replace(self, axes=())
         if self._one_column:
             return str(self)
-        if not self._capital or self.kind == "raw":
+        if not self._capital:
             return str(whole)
         return str(replace(whole, of=self.of.upper()) if self.of else replace(whole, kind=self.kind.capitalize()))
 
@@ -116,7 +142,7 @@ class Symbol:
         whole = replace(self, axes=())
         if self._one_column:
             return self.latex()
-        if self._capital and self.of and self.kind != "raw":
+        if self._capital and self.of:
             whole = replace(whole, of=self.of.upper())
         elif self._capital and self.kind == "delta":
             return rf"\Delta^{{[{self.layer}]}}"
@@ -440,19 +466,13 @@ def equations(network: Network, optimizer: Optimizer | None = None, *, l1: float
     )
 
 
-def encoding(columns: Sequence[tuple[str, float, float]], target: tuple[str, float, float] | None = None) -> Equations:
-    """How a table's columns become inputs, from (column, center, scale) of each; and its target y, where scaled.
+def raw_symbol(source: str) -> Symbol:
+    """A column of the table as the user has it.
 
-    >>> print(encoding([("radius_mean", 14.0, 3.5)], ("price", 100.0, 20.0)).text())
-    encode
-      x1 = (radius_mean - 14) / 3.5
-      y = (price - 100) / 20
+    >>> str(raw_symbol("radius_mean")), str(raw_symbol("x1"))
+    ('radius_mean', "'x1'")
     """
-    named = [(Symbol("x", None, ("row", j)), column) for j, column in enumerate(columns, start=1)]
-    if target is not None:
-        named.append((Symbol("y", None, ("row",)), target))
-    scaled = parse("(raw - center) / scale")
-    return Equations(tuple(Equation(key, Map(substitute(scaled, _numbers(*c))), "encode") for key, c in named))
+    return Symbol("raw", None, ("row",), of=source)
 
 
 def decoding(network: Network, target: str, center: float = 0.0, scale: float = 1.0) -> Equations:
@@ -462,20 +482,16 @@ def decoding(network: Network, target: str, center: float = 0.0, scale: float = 
     decode
       predicted diagnosis = select(p > 0.5, 1, 0)
     """
-    raw, p = Symbol("raw", None, ("row",), of=f"predicted {target}"), _output(network, "p")
+    raw, p = raw_symbol(f"predicted {target}"), _output(network, "p")
     link = network.loss_row.link
     if link == "softmax":
         body: Map | Reduce = Reduce("argmax", ("k",), symbol(p))
     elif link == "sigmoid":
         body = Map(substitute(parse("select(p > 0.5, 1, 0)"), {"p": symbol(p)}))
     else:
-        body = Map(substitute(parse("center + scale * p"), {**_numbers(target, center, scale), "p": symbol(p)}))
+        named = {"center": const(center), "scale": const(scale), "p": symbol(p)}
+        body = Map(substitute(parse("center + scale * p"), named))
     return Equations((Equation(raw, body, "decode", (("k", network.n_outputs),)),))
-
-
-def _numbers(name: str, center: float, scale: float) -> dict[str, Expression]:
-    raw = Symbol("raw", None, ("row",), of=name)
-    return {"raw": symbol(raw), "center": const(center), "scale": const(scale)}
 
 
 def _input(network: Network, layer: int, axis: str) -> Symbol:

@@ -464,6 +464,16 @@ def significant(value: float, digits: int = 4) -> str:
     return f"{value + 0.0:.{digits}g}"  # + 0.0 takes the sign off a zero
 
 
+def readable(name: str, most: int = 60) -> str:
+    r"""A name from outside, a column's say, for a line of text: no control characters, and not too long.
+
+    >>> print(readable("size"), readable("a\x1b[31m"), readable("x" * 100, most=10))
+    size a\x1b[31m xxxxxxx...
+    """
+    plain = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name[: most + 1])
+    return plain if len(plain) <= most else plain[: most - 3] + "..."
+
+
 def to_text(expression: Expression, name: Callable[[Any], str] = str, number: Callable[[float], str] = _number) -> str:
     """Plain text, which `parse` reads back; `name` prints a symbol's key, `number` a constant.
 

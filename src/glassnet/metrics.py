@@ -2,7 +2,8 @@
 
 Classes are whole numbers from 0 to n_classes - 1. Probabilities are (n,) for two classes, each the probability of class
 1, or (n, n_classes). Every metric gives one float, scikit-learn's to rounding; where `auc` or `r2` is not defined it is
-nan, while scikit-learn refuses, warns or, for `r2` of a constant target, gives 0 or 1.
+nan, while scikit-learn refuses, warns or, for `r2` of a constant target, gives 0 or 1. `row_weights` (n,) say how much
+each row counts, as scikit-learn's `sample_weight`: a whole number is as good as the row so many times.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Classes = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
 
-def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+def accuracy(y_true: ArrayLike, y_pred: ArrayLike, row_weights: ArrayLike | None = None) -> float:
     """The share of rows whose class is predicted right: (number of rows with y_pred = y_true) / n.
 
     Args:
@@ -34,10 +35,16 @@ def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """
     truth, predicted = _classes("y_true", y_true), _classes("y_pred", y_pred)
     _check_same_shape(truth, predicted)
-    return float(np.mean(truth == predicted))
+    return float(np.average(truth == predicted, weights=_weights(row_weights, len(truth))))
 
 
-def f1(y_true: ArrayLike, y_pred: ArrayLike, *, n_classes: int | None = None) -> float:
+def f1(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    n_classes: int | None = None,
+    row_weights: ArrayLike | None = None,
+) -> float:
     """The harmonic mean of precision and recall: F1 = 2 TP / (2 TP + FP + FN).
 
     TP are the rows of a class that are predicted as it, FP the others that are, FN those of it that are not. With two
@@ -64,14 +71,19 @@ def f1(y_true: ArrayLike, y_pred: ArrayLike, *, n_classes: int | None = None) ->
         n_classes = max(largest + 1, 2)
     if largest >= n_classes:
         raise UsageError(f"A class number is below n_classes, here {n_classes}; {largest} is not. Leave n_classes out.")
-    hits = np.bincount(truth[truth == predicted], minlength=n_classes)
+    weights = _weights(row_weights, len(truth))
+
+    def counted(classes: Classes, of: NDArray[np.bool_] | slice) -> NDArray[Any]:
+        return np.bincount(classes[of], None if weights is None else weights[of], minlength=n_classes)
+
+    hits = counted(truth, truth == predicted)
     # TP + FN rows are of a class and TP + FP are predicted as it: together the denominator.
-    rows = np.bincount(truth, minlength=n_classes) + np.bincount(predicted, minlength=n_classes)
-    scores = 2 * hits / np.maximum(rows, 1)
+    rows = counted(truth, slice(None)) + counted(predicted, slice(None))
+    scores = 2 * hits / np.where(rows > 0, rows, 1)
     return float(scores[1] if n_classes == 2 else scores[rows > 0].mean())
 
 
-def auc(y_true: ArrayLike, probabilities: ArrayLike) -> float:
+def auc(y_true: ArrayLike, probabilities: ArrayLike, row_weights: ArrayLike | None = None) -> float:
     """The area under the ROC curve: how often a row of the class gets a higher probability than a row of another.
 
     With R the sum of the ranks of the n1 rows of the class among all n1 + n0, ties sharing their mean rank,
@@ -98,14 +110,26 @@ def auc(y_true: ArrayLike, probabilities: ArrayLike) -> float:
     0.75
     """
     truth, scores = _classes_and_probabilities(y_true, probabilities)
+    weights = _weights(row_weights, len(truth))
     if scores.ndim == 1:
-        return _auc_of_class(truth == 1, scores)
+        return _auc_of_class(truth == 1, scores, weights)
     if scores.shape[1] == 2:
-        return _auc_of_class(truth == 1, scores[:, 1])
-    return float(np.mean([_auc_of_class(truth == k, scores[:, k]) for k in range(scores.shape[1])]))
+        return _auc_of_class(truth == 1, scores[:, 1], weights)
+    return float(np.mean([_auc_of_class(truth == k, scores[:, k], weights) for k in range(scores.shape[1])]))
 
 
-def _auc_of_class(positive: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> float:
+def _auc_of_class(
+    positive: NDArray[np.bool_], scores: NDArray[np.floating[Any]], weights: Floats | None = None
+) -> float:
+    if weights is not None:
+        # Over the different scores: the weight of the class above each, and half of that at it, meets that of the rest.
+        _, place = np.unique(scores, return_inverse=True)
+        of_class = np.bincount(place, weights * positive)
+        of_rest = np.bincount(place, weights * ~positive)
+        total = of_class.sum() * of_rest.sum()
+        if total == 0 or np.isnan(scores).any():
+            return float("nan")
+        return float((of_class * (np.cumsum(of_rest) - of_rest / 2)).sum() / total)
     n1 = int(positive.sum())
     n0 = len(positive) - n1
     if n1 == 0 or n0 == 0 or np.isnan(scores).any():
@@ -117,7 +141,7 @@ def _auc_of_class(positive: NDArray[np.bool_], scores: NDArray[np.floating[Any]]
     return float((rank_sum - n1 * (n1 + 1) / 2) / (n1 * n0))
 
 
-def log_loss(y_true: ArrayLike, probabilities: ArrayLike) -> float:
+def log_loss(y_true: ArrayLike, probabilities: ArrayLike, row_weights: ArrayLike | None = None) -> float:
     """The mean over the rows of -log(probability of the row's class), in nats.
 
     A probability is first kept within [eps, 1 - eps], eps the spacing of its dtype at 1 (2.2e-16 in float64, 1.2e-7 in
@@ -146,10 +170,11 @@ def log_loss(y_true: ArrayLike, probabilities: ArrayLike) -> float:
     of_class = np.where(truth == 1, p, 1 - p) if p.ndim == 1 else p[np.arange(len(p)), truth]
     eps = np.finfo(p.dtype).eps
     kept = np.clip(of_class, eps, 1 - eps)
-    return float(-np.mean(arithmetic.log(kept.astype(np.float64))))
+    losses = -arithmetic.log(kept.astype(np.float64))
+    return float(np.average(losses, weights=_weights(row_weights, len(truth))))
 
 
-def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+def rmse(y_true: ArrayLike, y_pred: ArrayLike, row_weights: ArrayLike | None = None) -> float:
     """The root of the mean squared error, in the target's units: sqrt(sum (y_true - y_pred)**2 / n).
 
     Args:
@@ -164,10 +189,11 @@ def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """
     truth, predicted = _numbers(y_true, y_pred)
     with np.errstate(all="ignore"):  # predictions of a network that diverged may be infinite, and so is their error
-        return float(np.mean(np.sqrt(np.mean((truth - predicted) ** 2, axis=0))))
+        squares = np.average((truth - predicted) ** 2, axis=0, weights=_weights(row_weights, len(truth)))
+        return float(np.mean(np.sqrt(squares)))
 
 
-def r2(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+def r2(y_true: ArrayLike, y_pred: ArrayLike, row_weights: ArrayLike | None = None) -> float:
     """The share of the target's variance that is explained: 1 - sum (y_true - y_pred)**2 / sum (y_true - mean)**2.
 
     Args:
@@ -185,12 +211,28 @@ def r2(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     0.5
     """
     truth, predicted = _numbers(y_true, y_pred)
-    if (truth == truth[0]).all(axis=0).any():
+    weights = _weights(row_weights, len(truth))
+    counting = truth if weights is None else truth[weights > 0]
+    if (counting == counting[0]).all(axis=0).any():
         return float("nan")
     with np.errstate(all="ignore"):
-        unexplained = np.sum((truth - predicted) ** 2, axis=0)
-        variance = np.sum((truth - truth.mean(axis=0)) ** 2, axis=0)
+        mean = np.average(truth, axis=0, weights=weights)
+        w = 1.0 if weights is None else weights.reshape(-1, *[1] * (truth.ndim - 1))
+        unexplained = np.sum(w * (truth - predicted) ** 2, axis=0)
+        variance = np.sum(w * (truth - mean) ** 2, axis=0)
         return float(np.mean(1 - unexplained / variance))
+
+
+def _weights(row_weights: ArrayLike | None, n: int) -> Floats | None:
+    """(n,) weights of rows, or None where every row counts the same."""
+    if row_weights is None:
+        return None
+    weights = np.asarray(row_weights, np.float64)
+    if weights.shape != (n,) or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise UsageError(
+            f"row_weights are ({n},) finite numbers, 0 or more and not all 0; these, of shape {weights.shape}, are not."
+        )
+    return weights
 
 
 def _classes(name: str, values: ArrayLike) -> Classes:

@@ -11,16 +11,20 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from glassnet import reference
-from glassnet.equations import Equations, decoding, encoding
+from glassnet.cells import listed
+from glassnet.columns import Recipe
+from glassnet.encoding import Encoding, Target
+from glassnet.equations import Equations, decoding
 from glassnet.errors import DataError, UsageError
 from glassnet.network import FloatArray, Network, Parameters
 from glassnet.optimizers import Adam
 from glassnet.persistence import read_model_file, write_model_file
 from glassnet.populations import Population, score, spread, train_population
-from glassnet.tables import Encoder, as_table, listed, split, task_of
+from glassnet.preparation import Prepared, prepare
+from glassnet.tables import Table, as_table
 from glassnet.training import AnyOptimizer
 
 
@@ -41,18 +45,28 @@ class Model:
 
     network: Network
     members: tuple[Parameters, ...]
-    encoder: Encoder
+    encoder: Encoding
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def target(self) -> Target:
+        """The column that is predicted."""
+        assert self.encoder.target is not None, "a model predicts something"
+        return self.encoder.target
 
     @property
     def task(self) -> str:
         """`classification` or `regression`."""
-        return "regression" if self.encoder.target.kind == "number" else "classification"
+        return "regression" if self.target.kind == "number" else "classification"
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes in the order of `predict_proba`'s columns; the last of two is the positive one."""
-        return self.encoder.target.classes
+        return self.target.classes
+
+    def table(self, data: Any) -> Table:
+        """`data` as a table whose columns are read as the model knows them."""
+        return as_table(data, kinds=self.encoder.kinds)
 
     def outputs(self, X: FloatArray) -> FloatArray:
         """Probabilities, or scaled predictions, (n, n_outputs) of encoded rows (n, n_features)."""
@@ -63,40 +77,38 @@ class Model:
 
     def predict(self, data: Any) -> list[str] | NDArray[np.float64]:
         """The class of every row, or its number in the target's own unit (n,)."""
-        return self.encoder.decode(self.outputs(self.encoder.encode(as_table(data))))
+        return self.encoder.decode(self.outputs(self.encoder.encode(self.table(data))))
 
     def predict_proba(self, data: Any) -> FloatArray:
         """The probability of every class (n, n_classes), in the order of `classes`."""
         if self.task == "regression":
             raise UsageError("A regression predicts numbers, not probabilities. Use predict.")
-        return self.class_probabilities(self.outputs(self.encoder.encode(as_table(data))))
+        return self.class_probabilities(self.outputs(self.encoder.encode(self.table(data))))
 
     def class_probabilities(self, outputs: FloatArray) -> FloatArray:
         """From `outputs` to a column per class: one output is the probability of the last of two classes."""
-        return np.hstack([1 - outputs, outputs]) if self.encoder.target.kind == "binary" else outputs
+        return np.hstack([1 - outputs, outputs]) if self.target.kind == "binary" else outputs
 
-    def evaluate(self, data: Any) -> dict[str, float]:
+    def evaluate(self, data: Any, row_weights: ArrayLike | None = None) -> dict[str, float]:
         """Metrics on rows with the target: accuracy, f1, auc, log_loss; or rmse (in the target's unit) and r2."""
-        table = as_table(data)
-        return self._metrics(self.encoder.encode(table), self.encoder.encode_target(table))
+        table = self.table(data)
+        return self._metrics(self.encoder.encode(table), self.encoder.encode_target(table), row_weights)
 
-    def _metrics(self, X: FloatArray, y: FloatArray) -> dict[str, float]:
-        found = score(self.network, y, self.outputs(X))
+    def _metrics(self, X: FloatArray, y: FloatArray, row_weights: ArrayLike | None) -> dict[str, float]:
+        found = score(self.network, y, self.outputs(X), row_weights)
         if self.task == "regression":
-            found["rmse"] *= self.encoder.target.scale
+            found["rmse"] *= self.target.scale
         return found
 
     @property
     def encode_equations(self) -> Equations:
         """How the columns become x1, x2, ..., and a number to be predicted becomes y."""
-        target = self.encoder.target
-        scaled = (target.source, target.center, target.scale) if target.kind == "number" else None
-        return encoding([(column.source, column.center, column.scale) for column in self.encoder.columns], scaled)
+        return self.encoder.equations
 
     @property
     def decode_equations(self) -> Equations:
         """How the outputs become the target; a note says which number stands for which class."""
-        target = self.encoder.target
+        target = self.target
         (equation,) = decoding(self.network, target.source, target.center, target.scale)
         note = ""
         if target.kind == "binary":
@@ -108,20 +120,33 @@ class Model:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What `fit` did: the model that was kept, all starts, which rows were whose, and how good it is on them.
+    """What `fit` did: the model that was kept, all starts, the table it was made from, and how good it is.
 
     `train` and `test` are the kept start's metrics; `starts` the spread of every metric over all starts, on test rows
-    where there are any, else on training rows. `notices` are sentences about what was decided for the user.
+    where there are any, else on training rows.
     """
 
     model: Model
     population: Population
-    train_rows: NDArray[np.intp]
-    test_rows: NDArray[np.intp]
+    prepared: Prepared
     train: dict[str, float]
     test: dict[str, float]
     start_scores: dict[str, FloatArray]
-    notices: tuple[str, ...]
+
+    @property
+    def train_rows(self) -> NDArray[np.intp]:
+        """Which rows were trained on."""
+        return self.prepared.train_rows
+
+    @property
+    def test_rows(self) -> NDArray[np.intp]:
+        """Which rows were held back."""
+        return self.prepared.test_rows
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Sentences about what was decided for the user, and about what may be wrong with the data."""
+        return (*self.prepared.notices, *self.prepared.warnings)
 
     @property
     def starts(self) -> dict[str, dict[str, float]]:
@@ -135,8 +160,41 @@ def fit(
     target: str,
     *,
     features: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
+    weights: str | None = None,
+    group: str | None = None,
+    split_column: str | None = None,
     task: str | None = None,
     positive: str | None = None,
+    recipe: str | Recipe = "plain",
+    strict: bool = False,
+    test_size: float | None = 0.2,
+    stratify: bool = True,
+    random_state: int = 0,
+    **training: Any,
+) -> Fitted:
+    """From a table to a model: split, encode on the training rows alone, train many starts, keep one.
+
+    `target` is the column to predict. What the columns are, and which rows are for testing, is as in
+    `glassnet.preparation.prepare`; further arguments, of the network and its training, as in `fit_prepared`.
+    The start with the lowest training objective is kept; test rows have no say in it.
+
+    >>> table = {"dose": [0.0, 1.0, 2.0, 3.0, 4.0], "cost": [1.0, 3.0, 5.0, 7.5, 9.0]}
+    >>> fitted = fit(table, "cost", hidden=(), epochs=300, batch_size=None, starts=3, test_size=None)
+    >>> fitted.model.task, fitted.train["r2"] > 0.9
+    ('regression', True)
+    """
+    prepared = prepare(
+        data, target, features=features, ignore=ignore, weights=weights, group=group, split_column=split_column,
+        task=task, positive=positive, recipe=recipe, strict=strict, test_size=test_size, stratify=stratify,
+        random_state=random_state,
+    )  # fmt: skip
+    return fit_prepared(prepared, random_state=random_state, **training)
+
+
+def fit_prepared(
+    prepared: Prepared,
+    *,
     hidden: Sequence[int] = (2,),
     activation: str = "relu",
     loss: str | None = None,
@@ -147,46 +205,23 @@ def fit(
     l1: float = 0.0,
     l2: float = 0.0,
     starts: int = 100,
-    test_size: float | None = 0.2,
-    stratify: bool = True,
     random_state: int = 0,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Fitted:
-    """From a table to a model: split, encode on the training rows alone, train many starts, keep one.
+    """Train many starts on a table that was prepared, and keep one.
 
-    `target` is the column to predict; `features` the columns to predict it from, all others where left out.
-    `task`: classification or regression, told from the target where left out. `loss` follows from it:
-    binary_cross_entropy, cross_entropy or mean_squared_error. `hidden`: units per hidden layer, () for none.
-    `optimizer`: Adam(0.01) where left out.
-    `test_size`: the share of rows held back, by class unless `stratify` is off; None holds back none.
-    The start with the lowest training objective is kept; test rows have no say in it.
+    `hidden`: units per hidden layer, () for none. `loss` follows from the task where left out:
+    binary_cross_entropy, cross_entropy or mean_squared_error. `optimizer`: Adam(0.01) where left out.
 
-    >>> table = {"dose": [0.0, 1.0, 2.0, 3.0, 4.0], "cost": [1.0, 3.0, 5.0, 7.5, 9.0]}
-    >>> fitted = fit(table, "cost", hidden=(), epochs=300, batch_size=None, starts=3, test_size=None)
-    >>> fitted.model.task, fitted.train["r2"] > 0.9
-    ('regression', True)
+    >>> prepared = prepare({"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}, "ill", test_size=None)
+    >>> fit_prepared(prepared, hidden=(), epochs=300, starts=2).train["accuracy"]
+    1.0
     """
-    table = as_table(data)
-    table.require([target])
-    if features is not None and target in features:
-        raise UsageError(f"The target is what is predicted, never a feature; {target!r} is both. Leave it out of them.")
-    told = task_of(table, target, task)
-    labels = table.labels(target) if told == "classification" else None
-    if test_size is None:
-        train_rows, test_rows = np.arange(table.n_rows), np.arange(0)
-    else:
-        train_rows, test_rows = split(
-            table.n_rows, test_size=test_size, seed=random_state, stratify=labels if stratify else None
-        )
-    training = table.select(train_rows)
-    encoder, notices = Encoder.fit(training, features, target, task=told, positive=positive)
-    X, y = encoder.encode(training), encoder.encode_target(training)
-    testing = table.select(test_rows)
-    # Encoded now, so that a cell that cannot be used is found before the training and not after it.
-    X_test, y_test = encoder.encode(testing), encoder.encode_target(testing)
+    encoder, X, y = prepared.encoding, prepared.X, prepared.y
+    assert encoder.target is not None, "a table is prepared for a target"
     network = Network((X.shape[1], *hidden, y.shape[1]), activation, loss or _LOSS_OF[encoder.target.kind])
-    _refuse_unfit_loss(network, encoder)
+    _refuse_unfit_loss(network, encoder.target)
     if network.n_parameters * starts > _MAX_PARAMETERS:
         raise UsageError(
             f"All starts together have at most {_MAX_PARAMETERS:,} parameters; {starts:,} of {network.n_parameters:,} "
@@ -194,20 +229,23 @@ def fit(
         )
     population = train_population(
         network, X, y, size=starts, optimizer=optimizer or Adam(0.01), epochs=epochs, batch_size=batch_size,
-        random_state=random_state, initializer=initializer, l1=l1, l2=l2, threads=threads, progress=progress,
+        random_state=random_state, initializer=initializer, row_weights=prepared.row_weights, l1=l1, l2=l2,
+        threads=threads, progress=progress,
     )  # fmt: skip
     unsaved = Model(network, (population.start(population.kept),), encoder)
-    in_training = unsaved._metrics(X, y)
+    weights = prepared.row_weights
+    in_training = unsaved._metrics(X, y, weights)
     in_test: dict[str, float] = {}
-    if len(test_rows):
-        X, y = X_test, y_test
-        in_test = unsaved._metrics(X, y)
-    scores = population.scores(X, y)
+    if len(prepared.test_rows):
+        X, y, weights = prepared.X_test, prepared.y_test, prepared.test_weights
+        in_test = unsaved._metrics(X, y, weights)
+    scores = population.scores(X, y, weights)
     if encoder.target.kind == "number":
         scores["rmse"] = scores["rmse"] * encoder.target.scale
     provenance = {
         "data_sha256": population.data.hash,
-        "rows": {"train": len(train_rows), "test": len(test_rows)},
+        "rows": {"train": len(prepared.train_rows), "test": len(prepared.test_rows)},
+        "columns": prepared.roles,
         "random_state": random_state,
         "kept_start": population.kept,
         "starts": starts,
@@ -226,7 +264,7 @@ def fit(
         },
     }
     model = Model(network, unsaved.members, encoder, plain(provenance))
-    return Fitted(model, population, train_rows, test_rows, in_training, in_test, scores, notices)
+    return Fitted(model, population, prepared, in_training, in_test, scores)
 
 
 _MAX_PARAMETERS = 2**27  # 1 GiB; training takes a few times as much
@@ -234,11 +272,11 @@ _LOSS_OF = {"binary": "binary_cross_entropy", "classes": "cross_entropy", "numbe
 _LINKS_OF = {"binary": ("sigmoid",), "classes": ("softmax",), "number": ("identity", "exp")}
 
 
-def _refuse_unfit_loss(network: Network, encoder: Encoder) -> None:
-    kind = encoder.target.kind
+def _refuse_unfit_loss(network: Network, target: Target) -> None:
+    kind = target.kind
     if network.loss_row.link not in _LINKS_OF[kind]:
         what = {"binary": "two classes", "classes": f"{network.n_outputs} classes", "number": "a number"}[kind]
-        raise UsageError(f"{encoder.target.source!r} is {what}, which {_LOSS_OF[kind]} suits; {network.loss} does not.")
+        raise UsageError(f"{target.source!r} is {what}, which {_LOSS_OF[kind]} suits; {network.loss} does not.")
     if network.loss_row.targets == "nonnegative":
         raise UsageError(
             "A table's numbers are scaled to mean 0, and poisson takes counts of 0 or more. "
@@ -294,16 +332,18 @@ def load(path: str | os.PathLike[str]) -> Model:
         described = metadata["network"]
         network = Network(tuple(described["sizes"]), tuple(described["activations"]), described["loss"])
         members = tuple(Parameters(network, tensors[f"member_{n}"]) for n in range(metadata["members"]))
-        encoder = Encoder.from_json(metadata["encoder"])
+        encoder = Encoding.from_json(metadata["encoder"])
         provenance = dict(metadata["provenance"])
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise DataError(f"{path} is no glassnet model: {problem}. Train it again with glassnet train.") from problem
-    n_outputs = len(encoder.target.classes) if encoder.target.kind == "classes" else 1
+    target = encoder.target
+    n_outputs = len(target.classes) if target and target.kind == "classes" else 1
     if (
         not members
+        or target is None
         or len(tensors) != len(members)
-        or (network.n_features, network.n_outputs) != (len(encoder.columns), n_outputs)
-        or network.loss_row.link not in _LINKS_OF[encoder.target.kind]
+        or (network.n_features, network.n_outputs) != (encoder.n_features, n_outputs)
+        or network.loss_row.link not in _LINKS_OF[target.kind]
     ):
         raise DataError(f"{path} is no glassnet model: its network, encoder and parameters do not fit together.")
     return Model(network, members, encoder, provenance)

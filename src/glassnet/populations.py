@@ -90,7 +90,7 @@ class Population:
         parts = [stacked.forward(self.network, part, X).probabilities for part in _parts(self.parameters, len(X))]
         return np.swapaxes(np.concatenate(parts), 1, 2)
 
-    def scores(self, X: ArrayLike, y: ArrayLike) -> dict[str, FloatArray]:
+    def scores(self, X: ArrayLike, y: ArrayLike, row_weights: ArrayLike | None = None) -> dict[str, FloatArray]:
         """Metrics of every start on X, y: each a (size,) array.
 
         accuracy, f1, auc and log_loss for classes; rmse and r2 else.
@@ -100,11 +100,13 @@ class Population:
         ['accuracy', 'auc', 'f1', 'log_loss']
         """
         targets = np.asarray(y)
-        every = [score(self.network, targets, p) for p in self.probabilities(X)]
+        every = [score(self.network, targets, p, row_weights) for p in self.probabilities(X)]
         return {name: np.array([scores[name] for scores in every]) for name in every[0]}
 
 
-def score(network: Network, y: ArrayLike, probabilities: FloatArray) -> dict[str, float]:
+def score(
+    network: Network, y: ArrayLike, probabilities: FloatArray, row_weights: ArrayLike | None = None
+) -> dict[str, float]:
     """The metrics that suit the network's loss, for targets (n, n_outputs) or (n,) and probabilities (n, n_outputs).
 
     >>> score(Network((1, 1)), [0, 1], np.array([[0.2], [0.9]]))["accuracy"]
@@ -119,12 +121,15 @@ def score(network: Network, y: ArrayLike, probabilities: FloatArray) -> dict[str
         predicted = p.argmax(axis=1)
     else:
         y = y.reshape(probabilities.shape)
-        return {"rmse": metrics.rmse(y, probabilities), "r2": metrics.r2(y, probabilities)}
+        return {
+            "rmse": metrics.rmse(y, probabilities, row_weights),
+            "r2": metrics.r2(y, probabilities, row_weights),
+        }
     return {
-        "accuracy": metrics.accuracy(truth, predicted),
-        "f1": metrics.f1(truth, predicted, n_classes=max(2, network.n_outputs)),
-        "auc": metrics.auc(truth, p),
-        "log_loss": metrics.log_loss(truth, p),
+        "accuracy": metrics.accuracy(truth, predicted, row_weights),
+        "f1": metrics.f1(truth, predicted, n_classes=max(2, network.n_outputs), row_weights=row_weights),
+        "auc": metrics.auc(truth, p, row_weights),
+        "log_loss": metrics.log_loss(truth, p, row_weights),
     }
 
 

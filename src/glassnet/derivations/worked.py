@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from glassnet import reference
 from glassnet.checks import DIFFERENCE_STEP
-from glassnet.equations import STAGES, Equation, Equations, Map, Reduce, Symbol, equations
+from glassnet.equations import STAGES, Equation, Equations, Map, Reduce, Symbol, equations, raw_symbol
 from glassnet.errors import UsageError
 from glassnet.expressions import const, evaluate, significant, substitute, symbols, to_text
 from glassnet.kernels import stacked
 from glassnet.model import Model
 from glassnet.network import FloatArray, Network, Parameters
 from glassnet.optimizers import Optimizer
-from glassnet.tables import as_table, is_missing
 
 _BLOCK_ELEMENTS = 2**20
 """Numbers in one stack of moved parameter vectors: 8 MiB."""
@@ -43,12 +42,16 @@ class Line:
 
 @dataclass(frozen=True)
 class WorkedCalculation:
-    """All lines of one row, in order of computation; `title` says which row it is, `answer` what comes out."""
+    """All lines of one row, in order of computation; `title` says which row it is, `answer` what comes out.
+
+    `remarks` say what the model had to do without: missing cells, texts it does not know.
+    """
 
     title: str
     answer: str
     lines: tuple[Line, ...]
     digits: int = 4
+    remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.text()
@@ -58,6 +61,8 @@ class WorkedCalculation:
     def text(self, width: int = 100) -> str:
         """The lines under their stages' names, broken before `=` where they are longer than `width`."""
         written = [self.title]
+        for remark in self.remarks:
+            written += textwrap.wrap(remark, width, initial_indent="  ", subsequent_indent="    ")
         for stage in STAGES:
             found = [line for line in self.lines if line.stage == stage]
             written += ["", stage] if found else []
@@ -83,8 +88,9 @@ class WorkedCalculation:
             yield from textwrap.wrap(part, width, initial_indent=lead, subsequent_indent=" " * (len(lead) + 2))
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain data: `title`, `answer`, and `lines` with every value in full."""
-        return {"title": self.title, "answer": self.answer, "lines": [asdict(line) for line in self.lines]}
+        """The same as plain data: `title`, `answer`, `remarks`, and `lines` with every value in full."""
+        lines = [asdict(line) for line in self.lines]
+        return {"title": self.title, "answer": self.answer, "remarks": list(self.remarks), "lines": lines}
 
 
 def explain(model: Model, data: Any, row: int = 0, *, digits: int = 4) -> WorkedCalculation:
@@ -100,7 +106,7 @@ def explain(model: Model, data: Any, row: int = 0, *, digits: int = 4) -> Worked
     >>> print(gn.explain(model, table, row=2).lines[0].formula)
     (dose - 1.5) / 1.118
     """
-    table = as_table(data)
+    table = model.table(data)
     if not 0 <= row < table.n_rows:
         raise UsageError(f"A row is a number from 0 to {table.n_rows - 1}; got {row}.")
     if len(model.members) > 1:
@@ -108,14 +114,14 @@ def explain(model: Model, data: Any, row: int = 0, *, digits: int = 4) -> Worked
             f"A worked calculation is of one network; this model averages {len(model.members)}. "
             "Explain a model of one of its members."
         )
-    one, target = table.select([row]), model.encoder.target
+    one, target = table.select([row]), model.target
     X = model.encoder.encode(one)
     # A target left blank, as for a new patient, is not known; anything else in its cell has to be a class or a number.
-    known = target.source in table.names and not is_missing(one.texts(target.source)[0])
+    known = target.source in table.names and not one.column(target.source).missing[0]
     y = model.encoder.encode_target(one)[0] if known else None
-    read = [column.source for column in model.encoder.columns]
-    read += [target.source] if known and target.kind == "number" else []
-    raw = {name: float(one.numbers(name)[0]) for name in read}
+    raw = {key: float(value[0]) for key, value in model.encoder.values(one).items()}
+    if known and target.kind == "number":
+        raw[raw_symbol(target.source)] = float(one.numbers(target.source)[0])
     equations_around = model.encode_equations, model.decode_equations
     lines = worked_lines(model.network, model.members[0], X[0], y, *equations_around, raw, digits)
     outputs = model.outputs(X)
@@ -127,7 +133,7 @@ def explain(model: Model, data: Any, row: int = 0, *, digits: int = 4) -> Worked
     else:
         answer = f"prediction: {target.source} = {significant(float(decoded), digits)}"
     said = f", {target.source} {one.texts(target.source)[0]}" if known else ""
-    return WorkedCalculation(f"Row {row}{said}", answer, lines, digits)
+    return WorkedCalculation(f"Row {row}{said}", answer, lines, digits, model.encoder.remarks(one))
 
 
 def worked_lines(
@@ -137,17 +143,17 @@ def worked_lines(
     y: FloatArray | None,
     encode: Equations,
     decode: Equations,
-    raw: dict[str, float],
+    raw: dict[Symbol, float],
     digits: int,
 ) -> tuple[Line, ...]:
-    """Every line for one row: x (n_features,) as encoded, y (n_outputs,) or None, `raw` the columns' own values."""
+    """Every line for one row: x (n_features,) as encoded, y (n_outputs,) or None, `raw` what `encode` starts from."""
     X = x[np.newaxis, :].astype(np.float64)
     parameters = Parameters(network, parameters.vector.astype(np.float64))
     if y is None:
         trace = reference.forward(network, parameters, X)
     else:
         trace = reference.backward(network, parameters, X, y[np.newaxis, :])
-    values = {Symbol("raw", None, ("row",), of=name): value for name, value in raw.items()} | _values(trace)
+    values = raw | _values(trace)
     quotients = _quotients(trace)
     every = [*encode, *equations(network), *decode]
     wanted = ("encode", "forward", "decode") if y is None else STAGES

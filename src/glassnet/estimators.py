@@ -1,0 +1,104 @@
+"""scikit-learn's conventions over what the other rooms do: thin adapters."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from glassnet.cells import shown
+from glassnet.columns import Floats, Recipe
+from glassnet.encoding import Encoding
+from glassnet.errors import UsageError
+from glassnet.tables import Table, as_table
+
+
+class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Columns of any kind made numbers, for scikit-learn's pipelines: what `glassnet train` does to a table.
+
+    `recipe`: a name in `glassnet.columns.RECIPES`, or a `Recipe`. Columns that can tell nothing, having one value or
+    none, are left out with a warning, or refused where `strict`.
+
+    `fit` takes a data frame (pandas, polars, pyarrow) or an array (n_samples, n_features) and sets `encoding_`, the
+    records and equations; `left_out_`, a dictionary of columns and reasons; `notices_`, what else was decided.
+
+    >>> import numpy as np
+    >>> encoder = Encoder().fit(np.array([["red", 1.0], ["blue", 2.0], ["red", 6.0]], dtype=object))
+    >>> encoder.get_feature_names_out().tolist()
+    ['x0 = blue', 'x0 = red', 'x1']
+    >>> encoder.transform(np.array([["red", 3.0], ["green", 3.0]], dtype=object)).tolist()
+    [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    >>> print(encoder.encoding_.equations)
+    encode
+      x1 = ['x0' = blue]
+      x2 = ['x0' = red]
+      x3 = ('x1' - 3) / 2.160246899469287
+    """
+
+    encoding_: Encoding
+    left_out_: dict[str, str]
+    notices_: tuple[str, ...]
+
+    def __init__(self, recipe: str | Recipe = "plain", *, strict: bool = False) -> None:
+        self.recipe = recipe
+        self.strict = strict
+
+    def fit(self, X: Any, y: Any = None) -> Encoder:
+        """Learn the encoding of every column of X; `y` is ignored."""
+        table = self._table(X, reset=True)
+        if table.n_rows < 2:
+            raise UsageError("an encoding is learned from 2 rows or more; got 1 sample.")
+        found = Encoding.fit(table, table.names, None, recipe=self.recipe, strict=self.strict)
+        self.encoding_, self.left_out_, self.notices_ = found
+        for name, reason in self.left_out_.items():
+            warnings.warn(f"column {shown(name)} left out: {reason}", UserWarning, stacklevel=2)
+        return self
+
+    def transform(self, X: Any) -> Floats:
+        """The features of X, (n_samples, n_features_out); columns of a frame are found by name."""
+        check_is_fitted(self)
+        return self.encoding_.encode(self._table(X, reset=False))
+
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+        """The columns that features X were made of, (n_samples, columns used) objects in the user's units."""
+        check_is_fitted(self)
+        undone = self.encoding_.undo(X)
+        columns = np.empty((len(np.asarray(X)), len(undone)), dtype=object)
+        for j, values in enumerate(undone.values()):
+            columns[:, j] = values
+        return columns
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
+        """The features' names: a column's own, `column = level`, `column other`, `column missing`."""
+        check_is_fitted(self)
+        if input_features is not None and list(input_features) != list(self._names()):
+            raise UsageError(
+                "input_features is equal to feature_names_in_ or left out, for the features have names of their own; "
+                f"got {list(input_features)!r}."
+            )
+        return np.asarray(self.encoding_.feature_names, dtype=object)
+
+    def _names(self) -> list[str]:
+        names = getattr(self, "feature_names_in_", None)
+        return [f"x{j}" for j in range(self.n_features_in_)] if names is None else list(names)
+
+    def _table(self, X: Any, *, reset: bool) -> Table:
+        kinds = {} if reset else self.encoding_.kinds
+        if hasattr(X, "columns") or hasattr(X, "column_names"):
+            table = as_table(X, kinds=kinds)
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return table
+        array = check_array(X, dtype=None, ensure_all_finite="allow-nan", estimator=self)
+        validate_data(self, array, reset=reset, skip_check_array=True)
+        return as_table({f"x{j}": array[:, j] for j in range(array.shape[1])}, kinds=kinds)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags

@@ -1,0 +1,665 @@
+"""Delimited text, CSV above all, in one pass: blocks are cut at row ends, checked, parsed by pyarrow and judged.
+
+pyarrow reads numbers faster than anything of ours would, and misreads some without a word: 1e400 becomes infinity,
+1e-400 becomes 0, long whole numbers are rounded, codes lose their zeros. So a block's bytes and numbers are looked at
+for any such thing, and a block that may hold one is read again as texts, which `cells` judges one by one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.cells import CellRules, Fault, Kind, all_digits, is_code, is_number, numbers_of, shown, tell_kind
+from glassnet.errors import DataError
+from glassnet.reading.dialect import Dialect, told_dialect
+from glassnet.tables import Column, Table, check_names, column_of_levels, require
+
+MAX_ROW_BYTES = 2**20
+MAX_COLUMNS = 20_000
+BLOCK_BYTES = 2**20
+SAMPLE_BYTES = 2**20  # what the dialect is told from
+_ROWS_A_BLOCK = 1000
+_MAX_BLOCK_BYTES = 2**26
+_EXACT = 2.0**53
+_LF, _CR, _QUOTE, _MINUS, _ZERO = 10, 13, 34, 45, 48
+_WINDOW = 2**16
+_BOM = b"\xef\xbb\xbf"
+
+Bytes = NDArray[np.uint8]
+Places = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole rows: their bytes, and, where quotes hold line ends, the line of each row within the block."""
+
+    data: bytes
+    quoted: bool
+    row_lines: Places | None
+    n_lines: int | None
+
+
+class MisreadError(Exception):
+    """What is wrong with the file, so many lines, and bytes, behind the beginning of a block.
+
+    The message has {line} and {byte} for who knows where the block begins.
+    """
+
+    def __init__(self, message: str, *, lines: int, byte: int = 0) -> None:
+        super().__init__(message)
+        self.lines, self.byte = lines, byte
+
+    @classmethod
+    def at(cls, message: str, data: bytes, byte: int) -> MisreadError:
+        """Wrong at this byte of `data`."""
+        return cls(message, lines=len(_line_ends(np.frombuffer(data[:byte], np.uint8))), byte=byte)
+
+
+# Cutting
+
+
+def _line_ends(data: Bytes) -> Places:
+    """Where lines end: at an LF, or at a CR that no LF follows."""
+    ends = data == _LF
+    returns = data == _CR
+    if returns.any():
+        returns[:-1] &= ~ends[1:]
+        ends |= returns
+    return np.flatnonzero(ends)
+
+
+def toggles(data: bytes, delimiter: bytes) -> Places:
+    """Where quotes open and close, in turn; `data` begins with a row.
+
+    A quote opens only at the beginning of a cell; elsewhere in a cell without quotes it is a letter like any other. In
+    a quoted cell two quotes are one that is meant. Raises MisreadError: text behind a closing quote.
+
+    >>> toggles(b'a,"b""c",5" pipe,d', b",").tolist()
+    [2, 7]
+    """
+    if b'"' not in data:
+        return np.empty(0, np.intp)
+    view = np.frombuffer(data, np.uint8)
+    quotes = np.flatnonzero(view == _QUOTE)
+    at_end = np.zeros(256, dtype=bool)
+    at_end[[delimiter[0], _LF, _CR]] = True
+    begins = np.where(quotes > 0, at_end[view[quotes - 1]], True)
+    stops = np.where(quotes + 1 < len(view), at_end[view[np.minimum(quotes + 1, len(view) - 1)]], True)
+    paired = np.append(np.diff(quotes) == 1, False)
+    follows = np.append(False, paired[:-1])
+    even = np.arange(len(quotes)) % 2 == 0
+    if np.where(even, begins | follows, stops | paired).all():
+        return quotes  # as they stand, each opens, closes, or is one of two
+    found: list[int] = []
+    inside, j = False, 0
+    while j < len(quotes):
+        if not inside:
+            if begins[j]:
+                inside = True
+                found.append(int(quotes[j]))
+        elif paired[j]:
+            j += 1
+        elif stops[j]:
+            inside = False
+            found.append(int(quotes[j]))
+        else:
+            message = (
+                "a quote opened in line {line} is closed within a cell, for text follows it. "
+                "Write a quote within a quoted cell twice, or close the cell's quote."
+            )
+            raise MisreadError.at(message, data, found[-1])
+        j += 1
+    return np.array(found, dtype=np.intp)
+
+
+def row_ends(data: bytes, marks: Places) -> Places:
+    """Where rows end: at the line ends outside quotes, which open and close at `marks`."""
+    ends = _line_ends(np.frombuffer(data, np.uint8))
+    return ends[np.searchsorted(marks, ends) % 2 == 0] if marks.size else ends
+
+
+def cut(buffer: bytes, delimiter: bytes, final: bool) -> tuple[Block | None, bytes]:
+    """The whole rows at the beginning of the buffer, and what is left of it; blank lines at the end stay with the rest.
+
+    Raises MisreadError: a row over 1 MiB, a quote that is never closed, text behind a closing quote.
+    """
+    marks = toggles(buffer, delimiter)
+    if final and len(marks) % 2:
+        message = "a quote opened in line {line} is never closed. Close it, or remove it."
+        raise MisreadError.at(message, buffer, int(marks[-1]))
+    if final:
+        size = len(buffer)
+    elif marks.size:
+        ends = row_ends(buffer[:-1], marks)  # a CR at the very end may be half of a line end
+        size = int(ends[-1]) + 1 if ends.size else 0
+        if buffer[size : size + 1] == b"\n" and buffer[size - 1 : size] == b"\r":
+            size += 1
+    else:
+        size = buffer.rfind(b"\n") + 1 or buffer.rfind(b"\r", 0, len(buffer) - 1) + 1
+    filled = size
+    while filled and buffer[filled - 1] in b"\r\n":
+        filled -= 1
+    if not filled:
+        # nothing, or blank lines, which are blank rows only if a row follows them
+        if len(buffer) > MAX_ROW_BYTES and not final:
+            raise MisreadError(_TOO_LONG, lines=0)
+        return None, b"" if final else buffer
+    end = filled + (2 if buffer[filled : min(size, filled + 2)] == b"\r\n" else min(1, size - filled))
+    data = buffer[:end]
+    marks = marks[marks < end]
+    row_lines = n_lines = None
+    if marks.size or _may_hold_a_long_row(data):
+        row_lines, n_lines = _lines_of_rows(data, marks)
+    return Block(data, bool(marks.size), row_lines, n_lines), b"" if final else buffer[end:]
+
+
+_TOO_LONG = (
+    "line {line} begins a row of more than 1 MiB. Correct the row; a quote that is never closed is the usual cause."
+)
+
+
+def _may_hold_a_long_row(data: bytes) -> bool:
+    """Whether half of the longest row that is allowed is somewhere without an LF."""
+    half = MAX_ROW_BYTES // 2
+    return any(data.find(b"\n", at, at + half) < 0 for at in range(0, len(data) - half, half))
+
+
+def _lines_of_rows(data: bytes, marks: Places) -> tuple[Places | None, int | None]:
+    """The line, from 0, on which each row begins, and the number of lines; None where every line is a row."""
+    every = _line_ends(np.frombuffer(data, np.uint8))
+    ends = every[np.searchsorted(marks, every) % 2 == 0]
+    begins = np.append(0, ends + 1)
+    long = np.flatnonzero(np.append(ends + 1, len(data)) - begins > MAX_ROW_BYTES)
+    if long.size:
+        raise MisreadError.at(_TOO_LONG, data, int(begins[long[0]]))
+    if len(ends) == len(every):
+        return None, None
+    begins = begins[begins < len(data)]
+    return np.searchsorted(every, begins), len(every) + int(every[-1] < len(data) - 1)
+
+
+def blocks(pieces: Iterator[bytes], delimiter: bytes, block_bytes: int) -> Iterator[Block | MisreadError]:
+    """The rows of the file in blocks; where it breaks, the breach, and no more."""
+    buffer, ended = b"", False
+    try:
+        while not ended:
+            while len(buffer) < block_bytes and not ended:
+                piece = next(pieces, b"")
+                buffer, ended = buffer + piece, not piece
+            block, buffer = cut(buffer, delimiter, ended)
+            if block is not None:
+                yield block
+            elif not ended:  # no row ends in it
+                piece = next(pieces, b"")
+                buffer += piece
+                if not piece:
+                    block, buffer = cut(buffer, delimiter, True)
+                    if block is not None:
+                        yield block
+                    return
+    except MisreadError as error:
+        yield error
+
+
+# Converting
+
+
+@dataclass
+class Plan:
+    """How blocks are parsed: `kinds` of the columns, None where not told yet; of numbers, whether they are `digits`
+    alone. `as_integers`: columns of digits are parsed as integers, which is faster, until a cell is none.
+    """
+
+    dialect: Dialect
+    rules: CellRules
+    kinds: list[Kind | None]
+    null_values: list[str]
+    digits: list[bool]
+    as_integers: bool = True
+    failures: int = 0
+
+
+def convert(block: Block, plan: Plan) -> list[Any]:
+    """The block's columns as pyarrow arrays: float64 of numbers that were parsed, dictionaries of texts else.
+
+    Raises MisreadError: a NUL, bytes that are not UTF-8, a row of another width, a row without a value.
+    """
+    _check_bytes(block.data)
+    kinds, digits = list(plan.kinds), list(plan.digits)  # as they are now: more may be told meanwhile
+    columns = _parsed_numbers(block, plan, kinds, digits) or _parsed(block, plan, [_TEXT] * len(kinds))
+    _refuse_blank_row(block, columns)
+    return columns
+
+
+_TEXT, _REAL, _WHOLE = "dictionary", "float64", "int64"
+
+
+def _parsed_numbers(block: Block, plan: Plan, kinds: list[Kind | None], digits: list[bool]) -> list[Any] | None:
+    """The columns, numbers parsed as such; None where a cell is no number, or may be one that pyarrow misreads."""
+    numbers = [j for j, kind in enumerate(kinds) if kind == "number"]
+    while plan.failures < 2:
+        types = [_TEXT] * len(kinds)
+        for j in numbers:
+            types[j] = _WHOLE if digits[j] and plan.as_integers else _REAL
+        try:
+            columns = _parsed(block, plan, types)
+        except _NoNumberError:
+            if _WHOLE in types:
+                plan.as_integers = False
+            else:
+                plan.failures += 1
+                return None
+            continue
+        zero = False
+        for j in numbers:
+            sound, with_zero = _examined(columns[j])
+            if not sound:
+                return None
+            zero = zero or (with_zero and types[j] == _REAL)
+        if zero and _holds_tiny_numbers(block.data):
+            return None
+        if any(digits[j] for j in numbers) and _holds_codes(block.data, plan.dialect.delimiter.encode()):
+            return None
+        return columns
+    return None
+
+
+def _check_bytes(data: bytes) -> None:
+    at = data.find(b"\0")
+    if at >= 0:
+        raise MisreadError.at(
+            "line {line} holds a NUL byte (byte {byte}): remove it, or write the file again.", data, at
+        )
+    if not data.isascii():
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            message = (
+                "line {line} is not UTF-8: byte {byte} is "
+                f"0x{data[error.start]:02x}. Save the file as UTF-8, or name its encoding (--encoding cp1252, say)."
+            )
+            raise MisreadError.at(message, data, error.start) from error
+
+
+class _NoNumberError(Exception):
+    """A cell of a column of numbers is none, or none without blanks around it."""
+
+
+def _parsed(block: Block, plan: Plan, types: Sequence[str]) -> list[Any]:
+    import pyarrow
+    from pyarrow import csv
+
+    bad: list[Any] = []
+
+    def note(row: Any) -> str:
+        bad.append(row)
+        return "error"
+
+    names = [f"f{j}" for j in range(len(types))]
+    texts = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    of_name = {_TEXT: texts, _REAL: pyarrow.float64(), _WHOLE: pyarrow.int64()}
+    try:
+        table = csv.read_csv(
+            pyarrow.BufferReader(block.data),
+            csv.ReadOptions(use_threads=False, column_names=names, block_size=len(block.data) + 1),
+            csv.ParseOptions(
+                delimiter=plan.dialect.delimiter,
+                newlines_in_values=block.quoted,
+                ignore_empty_lines=False,
+                invalid_row_handler=note,
+            ),
+            csv.ConvertOptions(
+                column_types={name: of_name[kind] for name, kind in zip(names, types, strict=True)},
+                null_values=plan.null_values,
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
+                decimal_point=plan.dialect.decimal,
+                check_utf8=False,
+            ),
+        )
+    except pyarrow.ArrowInvalid as error:
+        if bad:
+            raise _wrong_width(block, bad[0], plan) from error
+        raise _NoNumberError from error
+    return [column.chunk(0) if column.num_chunks == 1 else column.combine_chunks() for column in table.columns]
+
+
+def _wrong_width(block: Block, row: Any, plan: Plan) -> MisreadError:
+    cells = "cell" if row.actual_columns == 1 else "cells"
+    sign = plan.dialect.delimiter
+    text = shown(row.text).replace("{", "{{").replace("}", "}}")
+    return MisreadError(
+        f"every row needs as many cells as the header, {row.expected_columns}; line {{line}} has {row.actual_columns} "
+        f"{cells}: {text}. Correct the row: a cell with {shown(sign)} in it must stand in quotes; or say with "
+        "--delimiter what stands between cells.",
+        lines=_line_of(block, row.number - 1),
+    )
+
+
+def _line_of(block: Block, row: int) -> int:
+    return row if block.row_lines is None else int(block.row_lines[row])
+
+
+def _examined(column: Any) -> tuple[bool, bool]:
+    """Whether all numbers are finite and small enough to be exact, and whether any is 0."""
+    values = column.to_numpy(zero_copy_only=False)
+    if column.null_count:
+        values = values[~np.isnan(values)]
+        if len(values) + column.null_count != len(column):
+            return False, False  # NaN where nothing is missing
+        if not len(values):
+            return True, False
+    least, greatest = values.min(), values.max()
+    zero = bool(least <= 0 <= greatest) and not values.all()
+    return bool(least > -_EXACT and greatest < _EXACT), zero
+
+
+def _holds_tiny_numbers(data: bytes) -> bool:
+    """Whether the bytes may hold a number that becomes 0: an exponent of -100 and less, or many zeros."""
+    if data.find(b"0" * 64) >= 0:
+        return True
+    view = np.frombuffer(data, np.uint8)
+    for start in range(0, len(view), _WINDOW):
+        for at in (np.flatnonzero(view[start : start + _WINDOW] == _MINUS) + start).tolist():
+            if at and data[at - 1] in b"eE" and re.match(rb"[0-9]{3}", data[at + 1 : at + 4]):
+                return True
+    return False
+
+
+def _holds_codes(data: bytes, delimiter: bytes) -> bool:
+    """Whether a cell of digits alone begins with a zero: a code, which loses it as a number."""
+    code = re.compile(rb'0[0-9]+(?=["\r\n ' + re.escape(delimiter) + rb"]|\Z)")
+    if code.match(data):
+        return True
+    view = np.frombuffer(data, np.uint8)
+    for start in range(0, len(view) - 1, _WINDOW):  # small enough to stay in the cache, and in memory that is reused
+        zero = view[start + 1 : start + _WINDOW + 1] == _ZERO
+        before = view[start : start + len(zero)]
+        # Blanks, quotes, commas, tabs and line ends, which may stand before a cell, are less than a minus.
+        zero &= (before < _MINUS) | (before == delimiter[0]) if delimiter[0] > _MINUS else before < _MINUS
+        if any(code.match(data, at) for at in (np.flatnonzero(zero) + start + 1).tolist()):
+            return True
+    return False
+
+
+def _refuse_blank_row(block: Block, columns: Sequence[Any]) -> None:
+    """A blank line is a row of no cells, which pyarrow reads as missing ones; in one column alone that is the same."""
+    if len(columns) == 1:
+        return
+    blank: NDArray[np.bool_] | None = None
+    for column in columns:
+        if not column.null_count:
+            return
+        here = np.asarray(column.is_null())
+        blank = here if blank is None else blank & here
+        if not blank.any():
+            return
+    if blank is not None:
+        line = _line_of(block, int(np.argmax(blank)))
+        raise MisreadError("line {line} is blank: it has no value in any column. Remove it.", lines=line)
+
+
+# Gathering
+
+
+@dataclass
+class Gathered:
+    """One column's parts so far, in order: numbers in one array that grows, texts as dictionaries of each block."""
+
+    kind: Kind | None
+    said: bool
+    parts: list[Any] = field(default_factory=list)
+    fault: Fault | None = None
+    n_rows: int = 0
+    example_of_code: str = ""
+    digits: bool = False
+    numbers: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    def add(self, part: Any, rules: CellRules, expected: int) -> None:
+        """Take in the next block's part; the first that holds a value tells the kind.
+
+        `expected` is how many rows the whole file may have: memory that is taken at once is never copied.
+        """
+        if self.kind is None and part.null_count < len(part):
+            self._tell(part, rules)
+        if self.kind != "number":
+            self.parts.append(part)
+            self.n_rows += len(part)
+            return
+        values = self._numbers(part, rules) if hasattr(part, "dictionary") else part.to_numpy(zero_copy_only=False)
+        end = self.n_rows + len(values)
+        if end > len(self.numbers):
+            grown = np.empty(max(expected, end + end // 2))
+            grown[: self.n_rows] = self.numbers[: self.n_rows] if len(self.numbers) else np.nan
+            self.numbers = grown
+        self.numbers[self.n_rows : end] = values
+        self.n_rows = end
+
+    def _tell(self, part: Any, rules: CellRules) -> None:
+        import pyarrow
+
+        levels = part.dictionary
+        counts = np.bincount(part.indices.drop_null().to_numpy(), minlength=len(levels))
+        self.kind = tell_kind(levels, counts, rules)
+        if self.kind == "number":
+            self.parts = []  # nothing but missing cells, which `add` fills in
+            values, fault = numbers_of(levels, rules)
+            known = ~np.isnan(values)
+            self.digits = fault is None and all_digits(levels.filter(pyarrow.array(known)), values[known])
+        elif self.kind == "text":
+            words = [word for word in levels.to_pylist() if word is not None and not rules.is_missing(word)]
+            codes = [word for word in words if is_code(word)]
+            if codes and 2 * sum(is_number(word, rules) for word in words) > len(words):
+                self.example_of_code = codes[0]
+
+    def _numbers(self, part: Any, rules: CellRules) -> NDArray[np.float64]:
+        import pyarrow.compute as compute
+
+        values, fault = numbers_of(part.dictionary, rules, codes_allowed=self.said or not self.digits)
+        indices = compute.fill_null(part.indices, len(values)).to_numpy()
+        if fault is not None and self.fault is None:
+            # levels come in order of use, so the first at fault is that of the first cell
+            row = self.n_rows + int(np.argmax(indices == fault.row))
+            self.fault = Fault(row, fault.problem, fault.way_out)
+        found: NDArray[np.float64] = np.append(values, np.nan)[indices]
+        return found
+
+    def column(self, name: str, rules: CellRules) -> Column:
+        """All parts as one column; they are let go of."""
+        import pyarrow
+
+        parts, self.parts = self.parts, []
+        if self.kind is None:
+            return Column("number", np.full(self.n_rows, np.nan))
+        if self.kind == "number":
+            numbers, self.numbers = self.numbers[: self.n_rows], np.empty(0)
+            return Column("number", numbers, None, self.fault)
+        try:
+            whole = pyarrow.chunked_array(parts).unify_dictionaries().combine_chunks()
+        except pyarrow.ArrowException as error:
+            raise DataError(
+                f"column {shown(name)} has more different texts than fit into 2 GiB. Leave it out of the file."
+            ) from error
+        if isinstance(whole, pyarrow.ChunkedArray):
+            whole = whole.chunk(0)
+        return column_of_levels(whole.indices, whole.dictionary, rules, self.kind)
+
+
+@dataclass
+class _Place:
+    """Where in the file the next block begins."""
+
+    source: str
+    line: int
+    byte: int
+
+    def explained(self, error: MisreadError) -> DataError:
+        """The error with its place in the file."""
+        said = str(error).format(line=f"{self.line + error.lines}", byte=f"{self.byte + error.byte}")
+        return DataError(f"{self.source}: {said}")
+
+
+def read_delimited(
+    source: str,
+    pieces: Iterator[bytes],
+    notices: list[str],
+    rules: CellRules,
+    *,
+    delimiter: str | None,
+    decimal: Literal[".", ","] | None,
+    texts: Sequence[str],
+    numbers: Sequence[str],
+    kinds: Mapping[str, Kind],
+    threads: int | None,
+    size: int,
+) -> Table:
+    """The table that these pieces of UTF-8 hold; what was decided and is not plain goes to `notices`.
+
+    `size` is how many bytes there will be, 0 where that is not known.
+    Raises DataError, with the place, for all that is not right.
+    """
+    buffer, ended = b"", False
+    while len(buffer) < SAMPLE_BYTES and not ended:
+        piece = next(pieces, b"")
+        buffer, ended = buffer + piece, not piece
+    bom = len(buffer) - len(buffer.removeprefix(_BOM))
+    buffer = buffer[bom:]
+    if ended and not buffer.strip():
+        raise DataError(f"{source}: a table needs a header and a row; this file is empty.")
+    place = _Place(source, 1, bom)
+    workers = threads or os.cpu_count() or 1
+    try:
+        dialect, header = _header(source, buffer, ended, notices, delimiter, decimal, [*texts, *numbers], texts)
+        rules = CellRules(rules.missing, dialect.decimal)
+        said: dict[str, Kind] = {**kinds, **dict.fromkeys(texts, "text"), **dict.fromkeys(numbers, "number")}
+        columns = [Gathered(said.get(name), name in said) for name in dialect.names]
+        words = {form for word in rules.missing for form in (word, word.lower(), word.upper(), word.capitalize())}
+        plan = Plan(dialect, rules, [column.kind for column in columns], sorted(words), [False] * len(columns))
+        place.line += len(_line_ends(np.frombuffer(header, np.uint8)))
+        place.byte += len(header)
+        block_bytes = min(max(BLOCK_BYTES, _ROWS_A_BLOCK * len(header)), _MAX_BLOCK_BYTES)
+        read = (buffer[at : at + block_bytes] for at in range(len(header), len(buffer), block_bytes))
+        every = blocks(chain(read, pieces), dialect.delimiter.encode(), block_bytes)
+        row_lines = _gather(every, plan, columns, place, workers, size)
+    except MisreadError as error:
+        raise place.explained(error) from error
+    if not row_lines:
+        raise DataError(f"{source}: a table needs a header and a row; this file has a header and no rows.")
+    return _table(source, dialect.names, columns, rules, np.concatenate(row_lines), notices, workers)
+
+
+def _header(
+    source: str,
+    buffer: bytes,
+    ended: bool,
+    notices: list[str],
+    delimiter: str | None,
+    decimal: Literal[".", ","] | None,
+    named: Sequence[str],
+    texts: Sequence[str],
+) -> tuple[Dialect, bytes]:
+    """The dialect, and the bytes of line 1 (of several lines, where a name has line ends in it)."""
+    start = buffer[:MAX_ROW_BYTES]
+    _check_bytes(re.split(rb"[\r\n]", start, maxsplit=1)[0])
+    whole = ended and len(start) == len(buffer)
+    dialect = told_dialect(source, start.decode("utf-8", "replace"), whole, delimiter, decimal, texts, notices)
+    if len(dialect.names) > MAX_COLUMNS:
+        raise DataError(f"{source}: a table has at most {MAX_COLUMNS:,} columns; line 1 has {len(dialect.names):,}.")
+    require(named, dialect.names, source)
+    marks = toggles(start, dialect.delimiter.encode())
+    ends = row_ends(start, marks)
+    if not ends.size and len(marks) % 2:
+        raise MisreadError("a quote opened in line {line} is never closed. Close it, or remove it.", lines=0)
+    header = start[: int(ends[0]) + 1] if ends.size else start
+    _check_bytes(header)
+    return dialect, header
+
+
+def _gather(
+    every: Iterator[Block | MisreadError],
+    plan: Plan,
+    columns: Sequence[Gathered],
+    place: _Place,
+    workers: int,
+    size: int,
+) -> list[NDArray[np.int64]]:
+    """Convert blocks side by side and take them in in order; returns the line of every row, block by block.
+
+    Raises MisreadError, `place` being then that of the block that is at fault.
+    """
+    row_lines: list[NDArray[np.int64]] = []
+
+    def take(block: Block, parts: Sequence[Any]) -> None:
+        n = len(parts[0])
+        lines = np.arange(n) if block.row_lines is None else block.row_lines
+        assert len(lines) == n, "pyarrow reads as many rows as there are row ends"
+        row_lines.append(lines + place.line)
+        # As many rows a byte as in this block; one in fifty more, for rows that are shorter.
+        expected = int(1.02 * n / len(block.data) * size) + n
+        for j, (column, part) in enumerate(zip(columns, parts, strict=True)):
+            column.add(part, plan.rules, expected)
+            plan.kinds[j], plan.digits[j] = column.kind, column.digits
+        place.line += n if block.n_lines is None else block.n_lines
+        place.byte += len(block.data)
+
+    waiting: deque[tuple[Block, Future[list[Any]]]] = deque()
+
+    def take_next() -> None:
+        block, future = waiting.popleft()
+        take(block, future.result())
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for block in every:
+                if isinstance(block, MisreadError):
+                    while waiting:  # what comes before is at fault first
+                        take_next()
+                    raise block
+                if not row_lines:
+                    take(block, convert(block, plan))  # the first block tells the kinds for all others
+                    continue
+                waiting.append((block, pool.submit(convert, block, plan)))
+                if len(waiting) > 2 * workers:
+                    take_next()
+            while waiting:
+                take_next()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+    return row_lines
+
+
+def _table(
+    source: str,
+    names: tuple[str, ...],
+    columns: list[Gathered],
+    rules: CellRules,
+    line_numbers: NDArray[np.int64],
+    notices: list[str],
+    workers: int,
+) -> Table:
+    while names and not names[-1].strip() and columns[-1].kind is None:
+        notices.append(f"column {len(names)} has no name and no value in it: left out")
+        names = names[:-1]
+        columns.pop()
+    check_names(names, source)
+    for name, column in zip(names, columns, strict=True):
+        if column.example_of_code:
+            code = shown(column.example_of_code)
+            notices.append(f"column {shown(name)} is read as text: {code} begins with a zero, as codes do")
+    n = len(line_numbers)
+    pairs = dict(zip(names, columns, strict=True))
+    with ThreadPoolExecutor(workers) as pool:  # texts take time: their dictionaries become one
+        texts = {name: pool.submit(c.column, name, rules) for name, c in pairs.items() if c.kind != "number"}
+        read = {name: texts[name].result() if name in texts else c.column(name, rules) for name, c in pairs.items()}
+    return Table(read, n, np.arange(n), line_numbers, source, tuple(notices))
