@@ -133,17 +133,17 @@ def holds_codes(texts: Any) -> bool:
     return bool(compute.any(compute.match_substring_regex(texts, _CODE)).as_py())
 
 
-def all_digits(texts: Any, values: NDArray[np.float64]) -> bool:
-    """Whether all texts of a pyarrow array, whose numbers are `values`, are digits and nothing else.
+def all_digits(texts: Any) -> bool:
+    """Whether all texts of a pyarrow array are digits and nothing else.
 
     >>> import pyarrow
-    >>> all_digits(pyarrow.array(["7", "007"]), np.array([7.0, 7.0]))
-    True
+    >>> all_digits(pyarrow.array(["7", "007"])), all_digits(pyarrow.array(["7", "-7"]))
+    (True, False)
     """
     import pyarrow.compute as compute
 
-    if not ((values >= 0) & (values == np.floor(values))).all():
-        return False
+    if len(texts) and not texts[0].as_py().isdigit():
+        return False  # most columns of decimals show it at once
     return bool(compute.all(compute.match_substring_regex(texts, "^[0-9]+$")).as_py())
 
 
@@ -168,7 +168,7 @@ def tell_kind(levels: Any, counts: NDArray[np.int64], rules: CellRules = PLAIN) 
     present = levels.drop_null()
     values = _cast(present, rules)
     if values is not None and len(values):  # the common case, in no time
-        return "text" if all_digits(present, values) and holds_codes(present) else "number"
+        return "text" if all_digits(present) and holds_codes(present) else "number"
     seen = {"number": 0, "boolean": 0, "date": 0, "text": 0}
     codes, digits = False, True
     for text, count in zip(rules.without_missing(levels).to_pylist(), counts.tolist(), strict=True):
@@ -321,6 +321,9 @@ def dates_of(texts: Any, rules: CellRules = PLAIN) -> tuple[NDArray[np.float64],
     >>> dates_of(pyarrow.array(["1970-01-02", "1970-01-01 12:00", ""]))[0].tolist()
     [1.0, 0.5, nan]
     """
+    quick = _plain_days(texts)
+    if quick is not None:
+        return quick, None
     values = np.full(len(texts), np.nan)
     zoned: bool | None = None
     epoch = datetime(1970, 1, 1)
@@ -343,6 +346,20 @@ def dates_of(texts: Any, rules: CellRules = PLAIN) -> tuple[NDArray[np.float64],
             moment = moment.astimezone(UTC).replace(tzinfo=None)
         values[row] = (moment - epoch) / timedelta(microseconds=1) / _MICROSECONDS_A_DAY
     return values, None
+
+
+def _plain_days(texts: Any) -> NDArray[np.float64] | None:
+    """Days of dates without a time, a thousand times faster than one by one; None where any cell is something else."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    if not compute.all(compute.match_substring_regex(texts, r"^\d{4}-\d\d-\d\d$")).as_py():
+        return None
+    try:
+        days = texts.cast(pyarrow.date32()).cast(pyarrow.int32())
+    except pyarrow.ArrowInvalid:
+        return None
+    return np.array(days.cast(pyarrow.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def date_text(days: float) -> str:

@@ -39,8 +39,8 @@ def read_table(
     blank cells, that say that there is no value. Line ends may be LF, CR LF or CR, and stand in quoted cells too.
     A last column without a name and without a value is dropped, which `notices` says.
 
-    A column's kind is told from the first megabyte of the file that has a value in it. A later cell of another kind is
-    raised when the column is asked for, for it may not be needed.
+    A column's kind is told from the first part of the file, 256 KiB or 1,000 rows, that has a value in it. A later cell
+    of another kind is raised when the column is asked for, for it may not be needed.
 
     Limits: a row of 1 MiB, 20,000 columns, a gzip file of 100 times its own size. A file is read block by block, in
     memory for its columns and a few blocks more.

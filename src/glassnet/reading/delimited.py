@@ -26,7 +26,8 @@ from glassnet.tables import Column, Table, check_names, column_of_levels, requir
 
 MAX_ROW_BYTES = 2**20
 MAX_COLUMNS = 20_000
-BLOCK_BYTES = 2**20
+BLOCK_BYTES = 2**21
+FIRST_BLOCK_BYTES = 2**18
 SAMPLE_BYTES = 2**20  # what the dialect is told from
 _ROWS_A_BLOCK = 1000
 _MAX_BLOCK_BYTES = 2**26
@@ -41,12 +42,20 @@ Places = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Block:
-    """Whole rows: their bytes, and, where quotes hold line ends, the line of each row within the block."""
+    """Whole rows: their bytes, and whether any cell is in quotes."""
 
     data: bytes
+    delimiter: bytes
     quoted: bool
-    row_lines: Places | None
-    n_lines: int | None
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A block's columns as pyarrow arrays: numbers, or dictionaries of texts; and the line, from 0, of each row."""
+
+    columns: list[Any]
+    row_lines: Places
+    n_lines: int
 
 
 class MisreadError(Exception):
@@ -156,11 +165,13 @@ def cut(buffer: bytes, delimiter: bytes, final: bool) -> tuple[Block | None, byt
         return None, b"" if final else buffer
     end = filled + (2 if buffer[filled : min(size, filled + 2)] == b"\r\n" else min(1, size - filled))
     data = buffer[:end]
-    marks = marks[marks < end]
-    row_lines = n_lines = None
-    if marks.size or _may_hold_a_long_row(data):
-        row_lines, n_lines = _lines_of_rows(data, marks)
-    return Block(data, bool(marks.size), row_lines, n_lines), b"" if final else buffer[end:]
+    block = Block(data, delimiter, bool((marks < end).any()))
+    if _may_hold_a_long_row(data):
+        begins = _begins(data, marks[marks < end])
+        long = np.flatnonzero(np.diff(begins) > MAX_ROW_BYTES)
+        if long.size:
+            raise MisreadError.at(_TOO_LONG, data, int(begins[long[0]]))
+    return block, b"" if final else buffer[end:]
 
 
 _TOO_LONG = (
@@ -174,30 +185,25 @@ def _may_hold_a_long_row(data: bytes) -> bool:
     return any(data.find(b"\n", at, at + half) < 0 for at in range(0, len(data) - half, half))
 
 
-def _lines_of_rows(data: bytes, marks: Places) -> tuple[Places | None, int | None]:
-    """The line, from 0, on which each row begins, and the number of lines; None where every line is a row."""
-    every = _line_ends(np.frombuffer(data, np.uint8))
-    ends = every[np.searchsorted(marks, every) % 2 == 0]
-    begins = np.append(0, ends + 1)
-    long = np.flatnonzero(np.append(ends + 1, len(data)) - begins > MAX_ROW_BYTES)
-    if long.size:
-        raise MisreadError.at(_TOO_LONG, data, int(begins[long[0]]))
-    if len(ends) == len(every):
-        return None, None
-    begins = begins[begins < len(data)]
-    return np.searchsorted(every, begins), len(every) + int(every[-1] < len(data) - 1)
+def _begins(data: bytes, marks: Places) -> Places:
+    """Where rows begin, and at the end the length of the data."""
+    ends = row_ends(data, marks) + 1
+    return np.concatenate([[0], ends[ends < len(data)], [len(data)]])
 
 
-def blocks(pieces: Iterator[bytes], delimiter: bytes, block_bytes: int) -> Iterator[Block | MisreadError]:
-    """The rows of the file in blocks; where it breaks, the breach, and no more."""
-    buffer, ended = b"", False
+def blocks(
+    pieces: Iterator[bytes], delimiter: bytes, first_bytes: int, block_bytes: int
+) -> Iterator[Block | MisreadError]:
+    """The rows of the file in blocks of about so many bytes; where it breaks, the breach, and no more."""
+    buffer, ended, wanted = b"", False, first_bytes
     try:
         while not ended:
-            while len(buffer) < block_bytes and not ended:
+            while len(buffer) < wanted and not ended:
                 piece = next(pieces, b"")
                 buffer, ended = buffer + piece, not piece
             block, buffer = cut(buffer, delimiter, ended)
             if block is not None:
+                wanted = block_bytes
                 yield block
             elif not ended:  # no row ends in it
                 piece = next(pieces, b"")
@@ -217,7 +223,7 @@ def blocks(pieces: Iterator[bytes], delimiter: bytes, block_bytes: int) -> Itera
 @dataclass
 class Plan:
     """How blocks are parsed: `kinds` of the columns, None where not told yet; of numbers, whether they are `digits`
-    alone. `as_integers`: columns of digits are parsed as integers, which is faster, until a cell is none.
+    alone, as codes are. `failures`: how often a block had to be read again because a cell was no number.
     """
 
     dialect: Dialect
@@ -225,53 +231,57 @@ class Plan:
     kinds: list[Kind | None]
     null_values: list[str]
     digits: list[bool]
-    as_integers: bool = True
     failures: int = 0
 
 
-def convert(block: Block, plan: Plan) -> list[Any]:
-    """The block's columns as pyarrow arrays: float64 of numbers that were parsed, dictionaries of texts else.
+def convert(block: Block, plan: Plan) -> Converted:
+    """Check, parse and judge a block.
 
     Raises MisreadError: a NUL, bytes that are not UTF-8, a row of another width, a row without a value.
     """
     _check_bytes(block.data)
     kinds, digits = list(plan.kinds), list(plan.digits)  # as they are now: more may be told meanwhile
-    columns = _parsed_numbers(block, plan, kinds, digits) or _parsed(block, plan, [_TEXT] * len(kinds))
+    columns = _parsed_numbers(block, plan, kinds, digits) or _parsed(block, plan, [_LEVELS] * len(kinds))
     _refuse_blank_row(block, columns)
-    return columns
+    n_rows = len(columns[0])
+    if not block.quoted:
+        return Converted(columns, np.arange(n_rows), n_rows)
+    n_lines = len(_line_ends(np.frombuffer(block.data, np.uint8))) + (block.data[-1:] not in (b"\n", b"\r"))
+    lines = np.arange(n_rows) if n_lines == n_rows else _lines(block)  # a row has a line, and more in quotes
+    assert len(lines) == n_rows, "pyarrow reads as many rows as there are row ends"
+    return Converted(columns, lines, n_lines)
 
 
-_TEXT, _REAL, _WHOLE = "dictionary", "float64", "int64"
+def _lines(block: Block) -> Places:
+    """The line, from 0, on which each row begins."""
+    marks = toggles(block.data, block.delimiter)
+    return np.searchsorted(_line_ends(np.frombuffer(block.data, np.uint8)), _begins(block.data, marks)[:-1])
+
+
+_LEVELS, _REAL, _DIGITS = "dictionary", "float64", "string"
 
 
 def _parsed_numbers(block: Block, plan: Plan, kinds: list[Kind | None], digits: list[bool]) -> list[Any] | None:
     """The columns, numbers parsed as such; None where a cell is no number, or may be one that pyarrow misreads."""
+    if plan.failures > 1:
+        return None
     numbers = [j for j, kind in enumerate(kinds) if kind == "number"]
-    while plan.failures < 2:
-        types = [_TEXT] * len(kinds)
-        for j in numbers:
-            types[j] = _WHOLE if digits[j] and plan.as_integers else _REAL
-        try:
-            columns = _parsed(block, plan, types)
-        except _NoNumberError:
-            if _WHOLE in types:
-                plan.as_integers = False
-            else:
-                plan.failures += 1
-                return None
-            continue
-        zero = False
-        for j in numbers:
-            sound, with_zero = _examined(columns[j])
-            if not sound:
-                return None
-            zero = zero or (with_zero and types[j] == _REAL)
-        if zero and _holds_tiny_numbers(block.data):
+    types = [_LEVELS] * len(kinds)
+    for j in numbers:
+        types[j] = _DIGITS if digits[j] else _REAL
+    try:
+        columns = _parsed(block, plan, types)
+    except _NoNumberError:
+        plan.failures += 1
+        return None
+    zero = False
+    for j in numbers:
+        values = _of_digits(columns[j]) if digits[j] else _sound(columns[j])
+        if values is None:
             return None
-        if any(digits[j] for j in numbers) and _holds_codes(block.data, plan.dialect.delimiter.encode()):
-            return None
-        return columns
-    return None
+        columns[j] = values
+        zero = zero or not (digits[j] or values.all())
+    return None if zero and _holds_tiny_numbers(block.data) else columns
 
 
 def _check_bytes(data: bytes) -> None:
@@ -307,7 +317,7 @@ def _parsed(block: Block, plan: Plan, types: Sequence[str]) -> list[Any]:
 
     names = [f"f{j}" for j in range(len(types))]
     texts = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-    of_name = {_TEXT: texts, _REAL: pyarrow.float64(), _WHOLE: pyarrow.int64()}
+    of_name = {_LEVELS: texts, _REAL: pyarrow.float64(), _DIGITS: pyarrow.string()}
     try:
         table = csv.read_csv(
             pyarrow.BufferReader(block.data),
@@ -347,21 +357,40 @@ def _wrong_width(block: Block, row: Any, plan: Plan) -> MisreadError:
 
 
 def _line_of(block: Block, row: int) -> int:
-    return row if block.row_lines is None else int(block.row_lines[row])
+    return int(_lines(block)[row]) if block.quoted else row
 
 
-def _examined(column: Any) -> tuple[bool, bool]:
-    """Whether all numbers are finite and small enough to be exact, and whether any is 0."""
-    values = column.to_numpy(zero_copy_only=False)
+def _sound(column: Any) -> NDArray[np.float64] | None:
+    """Parsed numbers, if all are finite and small enough to be exact; else their texts have to be looked at."""
+    values: NDArray[np.float64] = column.to_numpy(zero_copy_only=False)
+    present = values
     if column.null_count:
-        values = values[~np.isnan(values)]
-        if len(values) + column.null_count != len(column):
-            return False, False  # NaN where nothing is missing
-        if not len(values):
-            return True, False
-    least, greatest = values.min(), values.max()
-    zero = bool(least <= 0 <= greatest) and not values.all()
-    return bool(least > -_EXACT and greatest < _EXACT), zero
+        present = values[~np.isnan(values)]
+        if len(present) + column.null_count != len(values):
+            return None  # NaN where nothing is missing
+    # One product instead of a search for the least and the greatest: what is large, infinite or NaN shows in it.
+    return values if np.dot(present, present) < _EXACT**2 else None
+
+
+def _of_digits(column: Any) -> NDArray[np.float64] | None:
+    """Texts of digits as numbers; None where one is no such text, begins with a zero as codes do, or is too long."""
+    import pyarrow
+
+    offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
+    text = column.buffers()[2]
+    if text is not None and len(offsets) > 1 and offsets[-1] > offsets[0]:
+        letters = np.frombuffer(text, np.uint8)
+        lengths = np.diff(offsets)
+        codes = letters[np.minimum(offsets[:-1], len(letters) - 1)] == _ZERO
+        codes &= lengths > 1
+        if codes.any() or lengths.max() > 15:
+            return None
+    try:
+        numbers = column.cast(pyarrow.int64())
+    except pyarrow.ArrowInvalid:
+        return None
+    values: NDArray[np.float64] = numbers.to_numpy(zero_copy_only=False)
+    return values
 
 
 def _holds_tiny_numbers(data: bytes) -> bool:
@@ -376,31 +405,13 @@ def _holds_tiny_numbers(data: bytes) -> bool:
     return False
 
 
-def _holds_codes(data: bytes, delimiter: bytes) -> bool:
-    """Whether a cell of digits alone begins with a zero: a code, which loses it as a number."""
-    code = re.compile(rb'0[0-9]+(?=["\r\n ' + re.escape(delimiter) + rb"]|\Z)")
-    if code.match(data):
-        return True
-    view = np.frombuffer(data, np.uint8)
-    for start in range(0, len(view) - 1, _WINDOW):  # small enough to stay in the cache, and in memory that is reused
-        zero = view[start + 1 : start + _WINDOW + 1] == _ZERO
-        before = view[start : start + len(zero)]
-        # Blanks, quotes, commas, tabs and line ends, which may stand before a cell, are less than a minus.
-        zero &= (before < _MINUS) | (before == delimiter[0]) if delimiter[0] > _MINUS else before < _MINUS
-        if any(code.match(data, at) for at in (np.flatnonzero(zero) + start + 1).tolist()):
-            return True
-    return False
-
-
 def _refuse_blank_row(block: Block, columns: Sequence[Any]) -> None:
     """A blank line is a row of no cells, which pyarrow reads as missing ones; in one column alone that is the same."""
     if len(columns) == 1:
         return
     blank: NDArray[np.bool_] | None = None
     for column in columns:
-        if not column.null_count:
-            return
-        here = np.asarray(column.is_null())
+        here = np.isnan(column) if isinstance(column, np.ndarray) else np.asarray(column.is_null())
         blank = here if blank is None else blank & here
         if not blank.any():
             return
@@ -436,7 +447,7 @@ class Gathered:
             self.parts.append(part)
             self.n_rows += len(part)
             return
-        values = self._numbers(part, rules) if hasattr(part, "dictionary") else part.to_numpy(zero_copy_only=False)
+        values = part if isinstance(part, np.ndarray) else self._numbers(part, rules)
         end = self.n_rows + len(values)
         if end > len(self.numbers):
             grown = np.empty(max(expected, end + end // 2))
@@ -446,16 +457,12 @@ class Gathered:
         self.n_rows = end
 
     def _tell(self, part: Any, rules: CellRules) -> None:
-        import pyarrow
-
         levels = part.dictionary
         counts = np.bincount(part.indices.drop_null().to_numpy(), minlength=len(levels))
         self.kind = tell_kind(levels, counts, rules)
         if self.kind == "number":
             self.parts = []  # nothing but missing cells, which `add` fills in
-            values, fault = numbers_of(levels, rules)
-            known = ~np.isnan(values)
-            self.digits = fault is None and all_digits(levels.filter(pyarrow.array(known)), values[known])
+            self.digits = all_digits(rules.without_missing(levels).drop_null())
         elif self.kind == "text":
             words = [word for word in levels.to_pylist() if word is not None and not rules.is_missing(word)]
             codes = [word for word in words if is_code(word)]
@@ -471,6 +478,8 @@ class Gathered:
             # levels come in order of use, so the first at fault is that of the first cell
             row = self.n_rows + int(np.argmax(indices == fault.row))
             self.fault = Fault(row, fault.problem, fault.way_out)
+        if self.digits and fault is None:
+            self.digits = all_digits(rules.without_missing(part.dictionary).drop_null())
         found: NDArray[np.float64] = np.append(values, np.nan)[indices]
         return found
 
@@ -548,8 +557,10 @@ def read_delimited(
         place.line += len(_line_ends(np.frombuffer(header, np.uint8)))
         place.byte += len(header)
         block_bytes = min(max(BLOCK_BYTES, _ROWS_A_BLOCK * len(header)), _MAX_BLOCK_BYTES)
-        read = (buffer[at : at + block_bytes] for at in range(len(header), len(buffer), block_bytes))
-        every = blocks(chain(read, pieces), dialect.delimiter.encode(), block_bytes)
+        # The first block, which tells the kinds, goes alone: it is smaller, so that the others need not wait long.
+        first = len(header) + min(block_bytes, max(FIRST_BLOCK_BYTES, _ROWS_A_BLOCK * len(header)))
+        read = iter([buffer[len(header) : first], buffer[first:]])
+        every = blocks(chain(read, pieces), dialect.delimiter.encode(), first - len(header), block_bytes)
         row_lines = _gather(every, plan, columns, place, workers, size)
     except MisreadError as error:
         raise place.explained(error) from error
@@ -599,20 +610,18 @@ def _gather(
     """
     row_lines: list[NDArray[np.int64]] = []
 
-    def take(block: Block, parts: Sequence[Any]) -> None:
-        n = len(parts[0])
-        lines = np.arange(n) if block.row_lines is None else block.row_lines
-        assert len(lines) == n, "pyarrow reads as many rows as there are row ends"
-        row_lines.append(lines + place.line)
+    def take(block: Block, converted: Converted) -> None:
+        row_lines.append(converted.row_lines + place.line)
         # As many rows a byte as in this block; one in fifty more, for rows that are shorter.
+        n = len(converted.row_lines)
         expected = int(1.02 * n / len(block.data) * size) + n
-        for j, (column, part) in enumerate(zip(columns, parts, strict=True)):
+        for j, (column, part) in enumerate(zip(columns, converted.columns, strict=True)):
             column.add(part, plan.rules, expected)
             plan.kinds[j], plan.digits[j] = column.kind, column.digits
-        place.line += n if block.n_lines is None else block.n_lines
+        place.line += converted.n_lines
         place.byte += len(block.data)
 
-    waiting: deque[tuple[Block, Future[list[Any]]]] = deque()
+    waiting: deque[tuple[Block, Future[Converted]]] = deque()
 
     def take_next() -> None:
         block, future = waiting.popleft()

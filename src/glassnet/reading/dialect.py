@@ -100,7 +100,9 @@ def _rows(text: str, delimiter: str, whole: bool) -> list[list[str]]:
 
 def _told_delimiter(source: str, text: str, whole: bool) -> str:
     """The only sign in the header that cuts all rows into as many cells; else a comma where there is one."""
-    read = {sign: _rows(text, sign, whole) for sign in DELIMITERS}
+    head = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    possible = [sign for sign in DELIMITERS if sign in head or '"' in head]  # a quoted name may have line ends in it
+    read = {sign: _rows(text, sign, whole) for sign in possible}
     widths = {sign: [len(row) for row in rows if row] for sign, rows in read.items() if rows}
     inside = {sign: of_rows for sign, of_rows in widths.items() if of_rows[0] > 1}
     if not inside:
@@ -142,6 +144,8 @@ def _told_decimal(
     source: str, names: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[str]
 ) -> Literal[".", ","]:
     """The sign before decimals; a comma only where it cannot be anything else."""
+    if not any("," in cell for row in rows for cell in row):
+        return "."
     commas: list[str] = []
     points: list[str] = []
     left = _SAMPLE_CELLS
