@@ -1,9 +1,9 @@
-"""What does strict reading cost? A CSV of 200 MB against pyarrow's own reader, and a million rows made ready for training.
+"""What does strict reading cost? A CSV of 200 MB against pyarrow's own reader, and a million rows made features.
 
-The file has 18 columns of decimals, 6 of whole numbers, 5 of categories and one of dates; a second one has the same cells, the
-texts in quotes. Both readers use every core, one after the other, several times; the ratio is the median of the pairs'.
-Memory is the most that a fresh process held, above what it held after its imports. Ends with status 1 if more than 30 %
-is paid, or if a million rows x 30 columns take 5 s and more to be read and encoded.
+The file has 18 columns of decimals, 6 of whole numbers, 5 of categories and one of dates; a second one has the same
+cells, the texts in quotes. Both readers use every core, one after the other, several times; the ratio is the median of
+the pairs'. Memory is the most that a fresh process held, above what it held after its imports. Ends with status 1 if
+more than 30 % is paid on the plain file, or if a million rows x 30 columns take 5 s and more to be read and encoded.
 """
 
 from __future__ import annotations

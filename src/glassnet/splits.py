@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 _LOOKED_AT = 20_000
 _FEW_ROWS, _FEW_OF_A_CLASS, _ROWS_A_BIN, _MOST_BINS = 50, 10, 10, 256
 _TELLING_AUC, _TELLING_R2 = 0.995, 0.999
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, with its ones spread: the golden ratio's first 64 bits
 
 
 def split(
@@ -148,7 +149,7 @@ def repeated(table: Table, names: Sequence[str], train_rows: Rows, test_rows: Ro
     mixed = np.zeros(table.n_rows, dtype=np.uint64)
     for column in columns:
         # a hash that only has to make few rows candidates: what decides is the comparison below
-        mixed = (mixed ^ column) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ column) * _MIX
         mixed ^= mixed >> np.uint64(29)
     train_rows = train_rows[np.argsort(mixed[train_rows], kind="stable")]
     sorted_hashes = mixed[train_rows]

@@ -167,10 +167,7 @@ def cut(buffer: bytes, delimiter: bytes, final: bool) -> tuple[Block | None, byt
     data = buffer[:end]
     block = Block(data, delimiter, bool((marks < end).any()))
     if _may_hold_a_long_row(data):
-        begins = _begins(data, marks[marks < end])
-        long = np.flatnonzero(np.diff(begins) > MAX_ROW_BYTES)
-        if long.size:
-            raise MisreadError.at(_TOO_LONG, data, int(begins[long[0]]))
+        _row_begins(block)
     return block, b"" if final else buffer[end:]
 
 
@@ -185,10 +182,15 @@ def _may_hold_a_long_row(data: bytes) -> bool:
     return any(data.find(b"\n", at, at + half) < 0 for at in range(0, len(data) - half, half))
 
 
-def _begins(data: bytes, marks: Places) -> Places:
-    """Where rows begin, and at the end the length of the data."""
-    ends = row_ends(data, marks) + 1
-    return np.concatenate([[0], ends[ends < len(data)], [len(data)]])
+def _row_begins(block: Block) -> Places:
+    """Where rows begin. Raises MisreadError: a row over 1 MiB."""
+    data = block.data
+    ends = row_ends(data, toggles(data, block.delimiter)) + 1
+    begins = np.concatenate([[0], ends[ends < len(data)]])
+    long = np.flatnonzero(np.diff(begins, append=len(data)) > MAX_ROW_BYTES)
+    if long.size:
+        raise MisreadError.at(_TOO_LONG, data, int(begins[long[0]]))
+    return begins
 
 
 def blocks(
@@ -254,8 +256,7 @@ def convert(block: Block, plan: Plan) -> Converted:
 
 def _lines(block: Block) -> Places:
     """The line, from 0, on which each row begins."""
-    marks = toggles(block.data, block.delimiter)
-    return np.searchsorted(_line_ends(np.frombuffer(block.data, np.uint8)), _begins(block.data, marks)[:-1])
+    return np.searchsorted(_line_ends(np.frombuffer(block.data, np.uint8)), _row_begins(block))
 
 
 _LEVELS, _REAL, _DIGITS = "dictionary", "float64", "string"
@@ -369,7 +370,8 @@ def _sound(column: Any) -> NDArray[np.float64] | None:
         if len(present) + column.null_count != len(values):
             return None  # NaN where nothing is missing
     # One product instead of a search for the least and the greatest: what is large, infinite or NaN shows in it.
-    return values if np.dot(present, present) < _EXACT**2 else None
+    with np.errstate(over="ignore"):
+        return values if np.dot(present, present) < _EXACT**2 else None
 
 
 def _of_digits(column: Any) -> NDArray[np.float64] | None:
