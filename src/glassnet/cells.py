@@ -348,12 +348,23 @@ def dates_of(texts: Any, rules: CellRules = PLAIN) -> tuple[NDArray[np.float64],
     return values, None
 
 
+def all_plain_dates(texts: Any) -> bool:
+    """Whether all texts of a pyarrow array are dates without a time and nothing else.
+
+    >>> import pyarrow
+    >>> all_plain_dates(pyarrow.array(["2020-01-31"])), all_plain_dates(pyarrow.array(["2020-01-31T10:00"]))
+    (True, False)
+    """
+    import pyarrow.compute as compute
+
+    return bool(compute.all(compute.match_substring_regex(texts, r"^\d{4}-\d\d-\d\d$")).as_py())
+
+
 def _plain_days(texts: Any) -> NDArray[np.float64] | None:
     """Days of dates without a time, a thousand times faster than one by one; None where any cell is something else."""
     import pyarrow
-    import pyarrow.compute as compute
 
-    if not compute.all(compute.match_substring_regex(texts, r"^\d{4}-\d\d-\d\d$")).as_py():
+    if not all_plain_dates(texts):
         return None
     try:
         days = texts.cast(pyarrow.date32()).cast(pyarrow.int32())

@@ -19,7 +19,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.cells import CellRules, Fault, Kind, all_digits, is_code, is_number, numbers_of, shown, tell_kind
+from glassnet.cells import (
+    CellRules,
+    Fault,
+    Kind,
+    all_digits,
+    all_plain_dates,
+    dates_of,
+    is_code,
+    is_number,
+    numbers_of,
+    shown,
+    tell_kind,
+)
 from glassnet.errors import DataError
 from glassnet.reading.dialect import Dialect, told_dialect
 from glassnet.tables import Column, Table, check_names, column_of_levels, require
@@ -222,17 +234,18 @@ def blocks(
 # Converting
 
 
+Shape = Literal["levels", "real", "digits", "days"]
+"""How a column's cells are parsed: as different texts, decimals, digits alone (as codes are), or dates without a time."""
+
+
 @dataclass
 class Plan:
-    """How blocks are parsed: `kinds` of the columns, None where not told yet; of numbers, whether they are `digits`
-    alone, as codes are. `failures`: how often a block had to be read again because a cell was no number.
-    """
+    """How blocks are parsed. `failures`: how often one had to be read again because a cell was not of its shape."""
 
     dialect: Dialect
     rules: CellRules
-    kinds: list[Kind | None]
+    shapes: list[Shape]
     null_values: list[str]
-    digits: list[bool]
     failures: int = 0
 
 
@@ -242,8 +255,7 @@ def convert(block: Block, plan: Plan) -> Converted:
     Raises MisreadError: a NUL, bytes that are not UTF-8, a row of another width, a row without a value.
     """
     _check_bytes(block.data)
-    kinds, digits = list(plan.kinds), list(plan.digits)  # as they are now: more may be told meanwhile
-    columns = _parsed_numbers(block, plan, kinds, digits) or _parsed(block, plan, [_LEVELS] * len(kinds))
+    columns = _parsed_by_shape(block, plan) or _parsed(block, plan, ["levels"] * len(plan.shapes))
     _refuse_blank_row(block, columns)
     n_rows = len(columns[0])
     if not block.quoted:
@@ -259,29 +271,24 @@ def _lines(block: Block) -> Places:
     return np.searchsorted(_line_ends(np.frombuffer(block.data, np.uint8)), _row_begins(block))
 
 
-_LEVELS, _REAL, _DIGITS = "dictionary", "float64", "string"
-
-
-def _parsed_numbers(block: Block, plan: Plan, kinds: list[Kind | None], digits: list[bool]) -> list[Any] | None:
-    """The columns, numbers parsed as such; None where a cell is no number, or may be one that pyarrow misreads."""
+def _parsed_by_shape(block: Block, plan: Plan) -> list[Any] | None:
+    """The columns, numbers and days as float64; None where a cell is none, or may be one that pyarrow misreads."""
     if plan.failures > 1:
         return None
-    numbers = [j for j, kind in enumerate(kinds) if kind == "number"]
-    types = [_LEVELS] * len(kinds)
-    for j in numbers:
-        types[j] = _DIGITS if digits[j] else _REAL
+    shapes = list(plan.shapes)  # as they are now: more may be told meanwhile
     try:
-        columns = _parsed(block, plan, types)
-    except _NoNumberError:
+        columns = _parsed(block, plan, shapes)
+    except _OtherShapeError:
         plan.failures += 1
         return None
     zero = False
-    for j in numbers:
-        values = _of_digits(columns[j]) if digits[j] else _sound(columns[j])
-        if values is None:
-            return None
-        columns[j] = values
-        zero = zero or not (digits[j] or values.all())
+    for j, shape in enumerate(shapes):
+        if shape != "levels":
+            values = {"real": _sound, "digits": _of_digits, "days": _days}[shape](columns[j])
+            if values is None:
+                return None
+            columns[j] = values
+            zero = zero or (shape == "real" and not values.all())
     return None if zero and _holds_tiny_numbers(block.data) else columns
 
 
@@ -302,11 +309,11 @@ def _check_bytes(data: bytes) -> None:
             raise MisreadError.at(message, data, error.start) from error
 
 
-class _NoNumberError(Exception):
-    """A cell of a column of numbers is none, or none without blanks around it."""
+class _OtherShapeError(Exception):
+    """A cell is no number, or no date, or has blanks around it."""
 
 
-def _parsed(block: Block, plan: Plan, types: Sequence[str]) -> list[Any]:
+def _parsed(block: Block, plan: Plan, shapes: Sequence[Shape]) -> list[Any]:
     import pyarrow
     from pyarrow import csv
 
@@ -316,9 +323,13 @@ def _parsed(block: Block, plan: Plan, types: Sequence[str]) -> list[Any]:
         bad.append(row)
         return "error"
 
-    names = [f"f{j}" for j in range(len(types))]
-    texts = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-    of_name = {_LEVELS: texts, _REAL: pyarrow.float64(), _DIGITS: pyarrow.string()}
+    names = [f"f{j}" for j in range(len(shapes))]
+    type_of = {
+        "levels": pyarrow.dictionary(pyarrow.int32(), pyarrow.string()),
+        "real": pyarrow.float64(),
+        "digits": pyarrow.string(),
+        "days": pyarrow.date32(),
+    }
     try:
         table = csv.read_csv(
             pyarrow.BufferReader(block.data),
@@ -330,7 +341,7 @@ def _parsed(block: Block, plan: Plan, types: Sequence[str]) -> list[Any]:
                 invalid_row_handler=note,
             ),
             csv.ConvertOptions(
-                column_types={name: of_name[kind] for name, kind in zip(names, types, strict=True)},
+                column_types={name: type_of[shape] for name, shape in zip(names, shapes, strict=True)},
                 null_values=plan.null_values,
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=True,
@@ -341,7 +352,7 @@ def _parsed(block: Block, plan: Plan, types: Sequence[str]) -> list[Any]:
     except pyarrow.ArrowInvalid as error:
         if bad:
             raise _wrong_width(block, bad[0], plan) from error
-        raise _NoNumberError from error
+        raise _OtherShapeError from error
     return [column.chunk(0) if column.num_chunks == 1 else column.combine_chunks() for column in table.columns]
 
 
@@ -395,6 +406,14 @@ def _of_digits(column: Any) -> NDArray[np.float64] | None:
     return values
 
 
+def _days(column: Any) -> NDArray[np.float64]:
+    """Dates as days since 1970-01-01."""
+    import pyarrow
+
+    days: NDArray[np.float64] = column.cast(pyarrow.int32()).cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
+    return days
+
+
 def _holds_tiny_numbers(data: bytes) -> bool:
     """Whether the bytes may hold a number that becomes 0: an exponent of -100 and less, or many zeros."""
     if data.find(b"0" * 64) >= 0:
@@ -427,7 +446,7 @@ def _refuse_blank_row(block: Block, columns: Sequence[Any]) -> None:
 
 @dataclass
 class Gathered:
-    """One column's parts so far, in order: numbers in one array that grows, texts as dictionaries of each block."""
+    """One column's parts so far, in order: numbers in one array that grows, levels as dictionaries of each block."""
 
     kind: Kind | None
     said: bool
@@ -435,7 +454,7 @@ class Gathered:
     fault: Fault | None = None
     n_rows: int = 0
     example_of_code: str = ""
-    digits: bool = False
+    shape: Shape = "levels"
     numbers: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def add(self, part: Any, rules: CellRules, expected: int) -> None:
@@ -445,11 +464,11 @@ class Gathered:
         """
         if self.kind is None and part.null_count < len(part):
             self._tell(part, rules)
-        if self.kind != "number":
+        if self.shape == "levels":
             self.parts.append(part)
             self.n_rows += len(part)
             return
-        values = part if isinstance(part, np.ndarray) else self._numbers(part, rules)
+        values = part if isinstance(part, np.ndarray) else self._values(part, rules)
         end = self.n_rows + len(values)
         if end > len(self.numbers):
             grown = np.empty(max(expected, end + end // 2))
@@ -462,26 +481,38 @@ class Gathered:
         levels = part.dictionary
         counts = np.bincount(part.indices.drop_null().to_numpy(), minlength=len(levels))
         self.kind = tell_kind(levels, counts, rules)
+        present = rules.without_missing(levels).drop_null()
         if self.kind == "number":
+            self.shape = "digits" if all_digits(present) else "real"
+        elif self.kind == "date" and all_plain_dates(present):
+            self.shape = "days"
+        if self.shape != "levels":
             self.parts = []  # nothing but missing cells, which `add` fills in
-            self.digits = all_digits(rules.without_missing(levels).drop_null())
         elif self.kind == "text":
-            words = [word for word in levels.to_pylist() if word is not None and not rules.is_missing(word)]
+            words = present.to_pylist()
             codes = [word for word in words if is_code(word)]
             if codes and 2 * sum(is_number(word, rules) for word in words) > len(words):
                 self.example_of_code = codes[0]
 
-    def _numbers(self, part: Any, rules: CellRules) -> NDArray[np.float64]:
+    def _values(self, part: Any, rules: CellRules) -> NDArray[np.float64]:
+        """The numbers, or days, of a dictionary; the first fault is kept."""
         import pyarrow.compute as compute
 
-        values, fault = numbers_of(part.dictionary, rules, codes_allowed=self.said or not self.digits)
+        if self.kind == "date":
+            values, fault = dates_of(part.dictionary, rules)
+        else:
+            values, fault = numbers_of(part.dictionary, rules, codes_allowed=self.said or self.shape != "digits")
         indices = compute.fill_null(part.indices, len(values)).to_numpy()
         if fault is not None and self.fault is None:
             # levels come in order of use, so the first at fault is that of the first cell
             row = self.n_rows + int(np.argmax(indices == fault.row))
             self.fault = Fault(row, fault.problem, fault.way_out)
-        if self.digits and fault is None:
-            self.digits = all_digits(rules.without_missing(part.dictionary).drop_null())
+        if (
+            self.shape == "digits"
+            and fault is None
+            and not all_digits(rules.without_missing(part.dictionary).drop_null())
+        ):
+            self.shape = "real"
         found: NDArray[np.float64] = np.append(values, np.nan)[indices]
         return found
 
@@ -492,9 +523,9 @@ class Gathered:
         parts, self.parts = self.parts, []
         if self.kind is None:
             return Column("number", np.full(self.n_rows, np.nan))
-        if self.kind == "number":
+        if self.shape != "levels":
             numbers, self.numbers = self.numbers[: self.n_rows], np.empty(0)
-            return Column("number", numbers, None, self.fault)
+            return Column(self.kind, numbers, None, self.fault)
         try:
             whole = pyarrow.chunked_array(parts).unify_dictionaries().combine_chunks()
         except pyarrow.ArrowException as error:
@@ -554,8 +585,10 @@ def read_delimited(
         rules = CellRules(rules.missing, dialect.decimal)
         said: dict[str, Kind] = {**kinds, **dict.fromkeys(texts, "text"), **dict.fromkeys(numbers, "number")}
         columns = [Gathered(said.get(name), name in said) for name in dialect.names]
+        for column in columns:
+            column.shape = "real" if column.kind == "number" else "levels"
         words = {form for word in rules.missing for form in (word, word.lower(), word.upper(), word.capitalize())}
-        plan = Plan(dialect, rules, [column.kind for column in columns], sorted(words), [False] * len(columns))
+        plan = Plan(dialect, rules, [column.shape for column in columns], sorted(words))
         place.line += len(_line_ends(np.frombuffer(header, np.uint8)))
         place.byte += len(header)
         block_bytes = min(max(BLOCK_BYTES, _ROWS_A_BLOCK * len(header)), _MAX_BLOCK_BYTES)
@@ -619,7 +652,7 @@ def _gather(
         expected = int(1.02 * n / len(block.data) * size) + n
         for j, (column, part) in enumerate(zip(columns, converted.columns, strict=True)):
             column.add(part, plan.rules, expected)
-            plan.kinds[j], plan.digits[j] = column.kind, column.digits
+            plan.shapes[j] = column.shape
         place.line += converted.n_lines
         place.byte += len(block.data)
 
