@@ -167,7 +167,7 @@ def test_dates_are_read_to_the_microsecond(moments: list[datetime]) -> None:
     assert fault is None
     # within a few centuries of the origin, days as float64 tell microseconds apart
     for value, moment in zip(values, moments, strict=True):
-        if 1700 < moment.year < 2200:
+        if 1791 < moment.year < 2149:
             assert datetime.fromisoformat(date_text(value)) == moment
         assert abs(value - (moment - datetime(1970, 1, 1)) / timedelta(days=1)) < 1e-9
 

@@ -209,24 +209,23 @@ def blocks(
     pieces: Iterator[bytes], delimiter: bytes, first_bytes: int, block_bytes: int
 ) -> Iterator[Block | MisreadError]:
     """The rows of the file in blocks of about so many bytes; where it breaks, the breach, and no more."""
-    buffer, ended, wanted = b"", False, first_bytes
+    held: list[bytes] = []
+    size, wanted, ended = 0, first_bytes, False
     try:
         while not ended:
-            while len(buffer) < wanted and not ended:
+            while size < wanted and not ended:
                 piece = next(pieces, b"")
-                buffer, ended = buffer + piece, not piece
-            block, buffer = cut(buffer, delimiter, ended)
+                held.append(piece)
+                size, ended = size + len(piece), not piece
+            # Cut at a line end at once, for a row ends there as a rule: then nothing is copied twice.
+            last = held.pop()
+            end = last.rfind(b"\n") + 1 or len(last)
+            block, rest = cut(b"".join([*held, memoryview(last)[:end]]), delimiter, ended)
+            held = [rest + last[end:]]
+            size = len(held[0])
+            wanted = size + 1 if block is None else block_bytes
             if block is not None:
-                wanted = block_bytes
                 yield block
-            elif not ended:  # no row ends in it
-                piece = next(pieces, b"")
-                buffer += piece
-                if not piece:
-                    block, buffer = cut(buffer, delimiter, True)
-                    if block is not None:
-                        yield block
-                    return
     except MisreadError as error:
         yield error
 
@@ -235,7 +234,7 @@ def blocks(
 
 
 Shape = Literal["levels", "real", "digits", "days"]
-"""How a column's cells are parsed: as different texts, decimals, digits alone (as codes are), or dates without a time."""
+"""How a column's cells are parsed: as different texts, decimals, digits alone (as codes are), dates without a time."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from glassnet.errors import DataError, NoInputError, UsageError
 
-PIECE_BYTES = 2**20
+PIECE_BYTES = 2**21
 MAX_UNPACKING = 100
 """How many times its own size a packed file may grow to, once it is larger than `FREE_UNPACKING` bytes."""
 FREE_UNPACKING = 2**26
@@ -80,7 +80,7 @@ def pieces_of(source: str, file: BinaryIO, first: bytes) -> Iterator[bytes]:
 
 
 def unpacked(source: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """What a gzip file holds, in pieces of at most 1 MiB.
+    """What a gzip file holds, in pieces.
 
     Raises DataError: damaged, cut off, or made to fill the memory.
     """
