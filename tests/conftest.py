@@ -11,6 +11,11 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No test is timed: the first example of a test pays for imports, and machines are shared.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
 _unlisted = pytest.StashKey[list[str]]()

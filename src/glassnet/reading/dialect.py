@@ -146,8 +146,8 @@ def _told_decimal(
     """The sign before decimals; a comma only where it cannot be anything else."""
     if not any("," in cell for row in rows for cell in row):
         return "."
-    commas: list[str] = []
-    points: list[str] = []
+    commas: dict[str, str] = {}  # each word, and the column that it was first found in
+    points: dict[str, str] = {}
     left = _SAMPLE_CELLS
     for row in rows:
         for name, cell in zip(names, row, strict=False):
@@ -160,9 +160,9 @@ def _told_decimal(
                     f"is {shown(word)}. Write {shown(_without_thousands(word))}, or read the column with --text."
                 )
             if _COMMA.fullmatch(word):
-                commas.append(word)
+                commas.setdefault(word, name)
             elif _POINT.fullmatch(word):
-                points.append(word)
+                points.setdefault(word, name)
         left -= len(row)
         if left < 0:
             break
@@ -170,10 +170,12 @@ def _told_decimal(
         return "."
     certain = [word for word in commas if len(word.partition(",")[2]) != 3]
     if points or not certain:
-        both = f"{shown(commas[0])} beside {shown(points[0])}" if points else f"{shown(commas[0])}, which may be 1000s"
+        comma, name = next(iter(commas.items()))
+        other = next((f"{shown(word)} in column {shown(of)}" for word, of in points.items()), "")
+        both = f"beside {other}" if other else "where the comma may as well stand between thousands"
         raise DataError(
-            f"{source}: the sign before decimals is not certain: there is {both}. Say which it is with --decimal , "
-            "or --decimal . (or read such columns as text with --text)."
+            f"{source}: the sign before decimals is not certain: column {shown(name)} has {shown(comma)}, {both}. Say "
+            "which it is with --decimal , or --decimal . (or read such columns as text with --text)."
         )
     return ","
 
