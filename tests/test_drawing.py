@@ -10,7 +10,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from glassnet.drawing import (
@@ -418,6 +418,7 @@ def test_marks_stand_at_their_values_with_their_names():
     assert f"{significant(low)} to {significant(high)}" in axes.get_title(loc="left")
 
 
+@example([0.6875, 0.71875, 0.375], 39)
 @given(st.lists(st.floats(0.3, 1.0), min_size=1, max_size=8), st.integers(1, 60))
 @settings(max_examples=6, deadline=None)
 def test_labels_of_marks_never_overlap(values, length):

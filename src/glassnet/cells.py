@@ -374,7 +374,7 @@ def _plain_days(texts: Any) -> NDArray[np.float64] | None:
 
 
 def date_text(days: float) -> str:
-    """The date so many days after 1970-01-01: what `dates_of` reads back, from 1791 to 2149 to the microsecond.
+    """The date so many days after 1970-01-01: what `dates_of` reads back, from 1881 to 2059 to the microsecond.
 
     >>> date_text(18292.0), date_text(0.5)
     ('2020-01-31', '1970-01-01T12:00:00')

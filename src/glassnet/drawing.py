@@ -776,7 +776,7 @@ def distribution_figure(values: ArrayLike, *, label: str, marks: Mapping[str, fl
     kept = everything[np.isfinite(everything)]
     if kept.size == 0:
         raise UsageError(f"A distribution needs a finite value; got {everything.size} values, none finite.")
-    named = [(_plain(name), float(value)) for name, value in (marks or {}).items()]
+    named = [(_plain(name, 30), float(value)) for name, value in (marks or {}).items()]
     for name, value in named:
         if not math.isfinite(value):
             raise UsageError(f"A mark is a finite value; got {value} for {name!r}.")

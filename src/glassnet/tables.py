@@ -33,19 +33,34 @@ from glassnet.cells import (
 from glassnet.errors import DataError, did_you_mean
 
 
-@dataclass(frozen=True, eq=False)
 class Column:
     """What one column holds.
 
     `values` of a number, boolean or date are (n,) float64, NaN where missing (1 for true; days since 1970-01-01); of
     a text (n,) int32, the number of each cell's text among `levels`, a pyarrow array, and -1 where missing. `fault`
-    is the first cell that is not of the column's kind; it is raised when the column is asked for.
+    is the first cell that is not of the column's kind; it is raised when the column is asked for. The values may be
+    given in parts, as a file's blocks have them; they become one array when they are first asked for.
+
+    >>> Column("number", [np.array([1, 2]), np.array([np.nan])]).values.tolist()
+    [1.0, 2.0, nan]
     """
 
-    kind: Kind
-    values: NDArray[Any]
-    levels: Any = None
-    fault: Fault | None = None
+    __slots__ = ("_values", "fault", "kind", "levels")
+
+    def __init__(
+        self, kind: Kind, values: NDArray[Any] | list[NDArray[Any]], levels: Any = None, fault: Fault | None = None
+    ) -> None:
+        self.kind: Kind = kind
+        self._values = values
+        self.levels = levels
+        self.fault = fault
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The cells, (n,)."""
+        if isinstance(self._values, list):
+            self._values = np.concatenate(self._values, dtype=np.float64)
+        return self._values
 
     @property
     def missing(self) -> NDArray[np.bool_]:
@@ -287,7 +302,9 @@ def column_of_levels(indices: Any, levels: Any, rules: CellRules = PLAIN, kind: 
         counts = np.bincount(numbers[numbers >= 0], minlength=len(levels))
         kind = tell_kind(levels, counts, rules) or "number"
     if kind == "text":
-        # the levels that are left, numbered anew, and a place at the end for what is missing
+        # only the levels that are no word for a missing cell, numbered anew; -1 picks the last place
+        if not told.null_count:
+            return Column("text", numbers, told)
         kept = np.asarray(told.is_valid())
         renumbered = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)
         return Column("text", renumbered[numbers], told.drop_null())

@@ -79,8 +79,7 @@ def read_table(
             require([*text, *number], table.names, source)
             return table
         pieces: Iterator[bytes] = sources.pieces_of(source, file, first)
-        packed = first.startswith(sources.GZIP)
-        if packed:
+        if first.startswith(sources.GZIP):
             pieces = sources.unpacked(source, pieces)
             first = next(pieces, b"")
             if first.startswith((columnar.PARQUET, columnar.ARROW_FILE)):
@@ -99,5 +98,4 @@ def read_table(
             numbers=number,
             kinds=kinds or {},
             threads=threads,
-            size=0 if packed or path == "-" else os.fstat(file.fileno()).st_size,
         )

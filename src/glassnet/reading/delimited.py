@@ -38,13 +38,14 @@ from glassnet.tables import Column, Table, check_names, column_of_levels, requir
 
 MAX_ROW_BYTES = 2**20
 MAX_COLUMNS = 20_000
-BLOCK_BYTES = 2**21
+BLOCK_BYTES = 2**20
 FIRST_BLOCK_BYTES = 2**18
 SAMPLE_BYTES = 2**20  # what the dialect is told from
 _ROWS_A_BLOCK = 1000
 _MAX_BLOCK_BYTES = 2**26
 _EXACT = 2.0**53
-_LF, _CR, _QUOTE, _MINUS, _ZERO = 10, 13, 34, 45, 48
+_LF, _CR, _QUOTE, _COMMA, _MINUS, _ZERO = 10, 13, 34, 44, 45, 48
+_AFTER_ZERO = np.isin(np.arange(256), list(b"0123456789xX"))  # pyarrow reads 0x1F as 31
 _WINDOW = 2**16
 _BOM = b"\xef\xbb\xbf"
 
@@ -220,9 +221,11 @@ def blocks(
             # Cut at a line end at once, for a row ends there as a rule: then nothing is copied twice.
             last = held.pop()
             end = last.rfind(b"\n") + 1 or len(last)
-            block, rest = cut(b"".join([*held, memoryview(last)[:end]]), delimiter, ended)
-            held = [rest + last[end:]]
-            size = len(held[0])
+            whole = last if end == len(last) and not held else b"".join([*held, memoryview(last)[:end]])
+            block, rest = cut(whole, delimiter, ended)
+            rest += last[end:]
+            held = [rest] if rest else []
+            size = len(rest)
             wanted = size + 1 if block is None else block_bytes
             if block is not None:
                 yield block
@@ -275,6 +278,8 @@ def _parsed_by_shape(block: Block, plan: Plan) -> list[Any] | None:
     if plan.failures > 1:
         return None
     shapes = list(plan.shapes)  # as they are now: more may be told meanwhile
+    if "digits" in shapes and _may_hold_codes(block.data, block.delimiter):
+        shapes = ["levels" if shape == "digits" else shape for shape in shapes]
     try:
         columns = _parsed(block, plan, shapes)
     except _OtherShapeError:
@@ -283,7 +288,7 @@ def _parsed_by_shape(block: Block, plan: Plan) -> list[Any] | None:
     zero = False
     for j, shape in enumerate(shapes):
         if shape != "levels":
-            values = {"real": _sound, "digits": _of_digits, "days": _days}[shape](columns[j])
+            values = (_days if shape == "days" else _sound)(columns[j])
             if values is None:
                 return None
             columns[j] = values
@@ -326,7 +331,7 @@ def _parsed(block: Block, plan: Plan, shapes: Sequence[Shape]) -> list[Any]:
     type_of = {
         "levels": pyarrow.dictionary(pyarrow.int32(), pyarrow.string()),
         "real": pyarrow.float64(),
-        "digits": pyarrow.string(),
+        "digits": pyarrow.float64(),
         "days": pyarrow.date32(),
     }
     try:
@@ -381,36 +386,30 @@ def _sound(column: Any) -> NDArray[np.float64] | None:
             return None  # NaN where nothing is missing
     # One product instead of a search for the least and the greatest: what is large, infinite or NaN shows in it.
     with np.errstate(over="ignore"):
-        return values if np.dot(present, present) < _EXACT**2 else None
-
-
-def _of_digits(column: Any) -> NDArray[np.float64] | None:
-    """Texts of digits as numbers; None where one is no such text, begins with a zero as codes do, or is too long."""
-    import pyarrow
-
-    offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
-    text = column.buffers()[2]
-    if text is not None and len(offsets) > 1 and offsets[-1] > offsets[0]:
-        letters = np.frombuffer(text, np.uint8)
-        lengths = np.diff(offsets)
-        codes = letters[np.minimum(offsets[:-1], len(letters) - 1)] == _ZERO
-        codes &= lengths > 1
-        if codes.any() or lengths.max() > 15:
-            return None
-    try:
-        numbers = column.cast(pyarrow.int64())
-    except pyarrow.ArrowInvalid:
-        return None
-    values: NDArray[np.float64] = numbers.to_numpy(zero_copy_only=False)
-    return values
+        return values if np.einsum("i,i", present, present) < _EXACT**2 else None  # a BLAS would wake its threads
 
 
 def _days(column: Any) -> NDArray[np.float64]:
     """Dates as days since 1970-01-01."""
     import pyarrow
 
-    days: NDArray[np.float64] = column.cast(pyarrow.int32()).cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
+    days: NDArray[np.float64] = column.view(pyarrow.int32()).cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
     return days
+
+
+def _may_hold_codes(data: bytes, delimiter: bytes) -> bool:
+    """Whether a cell begins with a zero and goes on with a digit (007) or an x: no whole number is written so."""
+    if re.match(rb"0[0-9xX]", data):
+        return True
+    view = np.frombuffer(data, np.uint8)
+    for shift in (0, 1):  # two bytes as one number, for few and long steps keep threads from waiting on each other
+        pairs = np.frombuffer(data, "<u2", max(0, len(data) - 1 - shift) // 2, shift)
+        found = pairs - np.uint16(_ZERO << 8) <= _COMMA  # a zero behind a line end, a blank, a quote, a comma
+        if delimiter[0] > _COMMA:
+            found |= pairs == (_ZERO << 8) + delimiter[0]
+        if found.any() and _AFTER_ZERO[view[2 * np.flatnonzero(found) + shift + 2]].any():
+            return True
+    return False
 
 
 def _holds_tiny_numbers(data: bytes) -> bool:
@@ -445,7 +444,7 @@ def _refuse_blank_row(block: Block, columns: Sequence[Any]) -> None:
 
 @dataclass
 class Gathered:
-    """One column's parts so far, in order: numbers in one array that grows, levels as dictionaries of each block."""
+    """One column's parts so far, in order: arrays of numbers, or the dictionaries of each block."""
 
     kind: Kind | None
     said: bool
@@ -454,27 +453,14 @@ class Gathered:
     n_rows: int = 0
     example_of_code: str = ""
     shape: Shape = "levels"
-    numbers: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
-    def add(self, part: Any, rules: CellRules, expected: int) -> None:
-        """Take in the next block's part; the first that holds a value tells the kind.
-
-        `expected` is how many rows the whole file may have: memory that is taken at once is never copied.
-        """
+    def add(self, part: Any, rules: CellRules) -> None:
+        """Take in the next block's part; the first that holds a value tells the kind."""
         if self.kind is None and part.null_count < len(part):
             self._tell(part, rules)
-        if self.shape == "levels":
-            self.parts.append(part)
-            self.n_rows += len(part)
-            return
-        values = part if isinstance(part, np.ndarray) else self._values(part, rules)
-        end = self.n_rows + len(values)
-        if end > len(self.numbers):
-            grown = np.empty(max(expected, end + end // 2))
-            grown[: self.n_rows] = self.numbers[: self.n_rows] if len(self.numbers) else np.nan
-            self.numbers = grown
-        self.numbers[self.n_rows : end] = values
-        self.n_rows = end
+        levels = self.shape == "levels" or isinstance(part, np.ndarray)
+        self.parts.append(part if levels else self._values(part, rules))
+        self.n_rows += len(part)
 
     def _tell(self, part: Any, rules: CellRules) -> None:
         levels = part.dictionary
@@ -486,7 +472,7 @@ class Gathered:
         elif self.kind == "date" and all_plain_dates(present):
             self.shape = "days"
         if self.shape != "levels":
-            self.parts = []  # nothing but missing cells, which `add` fills in
+            self.parts = [np.full(self.n_rows, np.nan)]  # so far there were missing cells alone
         elif self.kind == "text":
             words = present.to_pylist()
             codes = [word for word in words if is_code(word)]
@@ -506,12 +492,6 @@ class Gathered:
             # levels come in order of use, so the first at fault is that of the first cell
             row = self.n_rows + int(np.argmax(indices == fault.row))
             self.fault = Fault(row, fault.problem, fault.way_out)
-        if (
-            self.shape == "digits"
-            and fault is None
-            and not all_digits(rules.without_missing(part.dictionary).drop_null())
-        ):
-            self.shape = "real"
         found: NDArray[np.float64] = np.append(values, np.nan)[indices]
         return found
 
@@ -523,8 +503,7 @@ class Gathered:
         if self.kind is None:
             return Column("number", np.full(self.n_rows, np.nan))
         if self.shape != "levels":
-            numbers, self.numbers = self.numbers[: self.n_rows], np.empty(0)
-            return Column(self.kind, numbers, None, self.fault)
+            return Column(self.kind, parts, None, self.fault)
         try:
             whole = pyarrow.chunked_array(parts).unify_dictionaries().combine_chunks()
         except pyarrow.ArrowException as error:
@@ -562,11 +541,9 @@ def read_delimited(
     numbers: Sequence[str],
     kinds: Mapping[str, Kind],
     threads: int | None,
-    size: int,
 ) -> Table:
     """The table that these pieces of UTF-8 hold; what was decided and is not plain goes to `notices`.
 
-    `size` is how many bytes there will be, 0 where that is not known.
     Raises DataError, with the place, for all that is not right.
     """
     buffer, ended = b"", False
@@ -595,7 +572,7 @@ def read_delimited(
         first = len(header) + min(block_bytes, max(FIRST_BLOCK_BYTES, _ROWS_A_BLOCK * len(header)))
         read = iter([buffer[len(header) : first], buffer[first:]])
         every = blocks(chain(read, pieces), dialect.delimiter.encode(), first - len(header), block_bytes)
-        row_lines = _gather(every, plan, columns, place, workers, size)
+        row_lines = _gather(every, plan, columns, place, workers)
     except MisreadError as error:
         raise place.explained(error) from error
     if not row_lines:
@@ -636,7 +613,6 @@ def _gather(
     columns: Sequence[Gathered],
     place: _Place,
     workers: int,
-    size: int,
 ) -> list[NDArray[np.int64]]:
     """Convert blocks side by side and take them in in order; returns the line of every row, block by block.
 
@@ -646,11 +622,8 @@ def _gather(
 
     def take(block: Block, converted: Converted) -> None:
         row_lines.append(converted.row_lines + place.line)
-        # As many rows a byte as in this block; one in fifty more, for rows that are shorter.
-        n = len(converted.row_lines)
-        expected = int(1.02 * n / len(block.data) * size) + n
         for j, (column, part) in enumerate(zip(columns, converted.columns, strict=True)):
-            column.add(part, plan.rules, expected)
+            column.add(part, plan.rules)
             plan.shapes[j] = column.shape
         place.line += converted.n_lines
         place.byte += len(block.data)

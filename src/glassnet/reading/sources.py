@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 from glassnet.errors import DataError, NoInputError, UsageError
 
-PIECE_BYTES = 2**21
+PIECE_BYTES = 2**20
+_LOOK_BYTES = 2**14  # a longer line has to be cut
 MAX_UNPACKING = 100
 """How many times its own size a packed file may grow to, once it is larger than `FREE_UNPACKING` bytes."""
 FREE_UNPACKING = 2**26
@@ -71,12 +72,23 @@ def pieces_of(source: str, file: BinaryIO, first: bytes) -> Iterator[bytes]:
         yield first
     while True:
         try:
-            piece = file.read(PIECE_BYTES)
+            piece = file.read(_to_a_line_end(file))
         except OSError as error:
             raise NoInputError(f"{source}: cannot be read: {error.strerror or error}.") from error
         if not piece:
             return
         yield piece
+
+
+def _to_a_line_end(file: BinaryIO) -> int:
+    """How many bytes to read so that the piece ends with a line, if that can be known: then nobody has to cut it."""
+    if not file.seekable():
+        return PIECE_BYTES
+    here = file.tell()
+    file.seek(here + PIECE_BYTES)
+    rest_of_line = file.read(_LOOK_BYTES).find(b"\n") + 1
+    file.seek(here)
+    return PIECE_BYTES + rest_of_line
 
 
 def unpacked(source: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
