@@ -51,13 +51,17 @@ class CannotWriteError(GlassnetError, OSError):
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """A sentence with the nearest of `candidates`, or nothing where none is near.
+    """A sentence with the nearest of `candidates`, or the first that holds the word; nothing where there is none.
 
     >>> did_you_mean("texture_men", ["texture_mean", "radius_mean"])
     " Did you mean 'texture_mean'?"
+    >>> did_you_mean("income", ["age", "income-over-50k"])
+    " Did you mean 'income-over-50k'?"
     >>> did_you_mean("zebra", ["texture_mean"])
     ''
     """
     folded = {candidate.casefold(): candidate for candidate in candidates}
     near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    if not near and len(word) > 2:
+        near = [name for name in folded if word.casefold() in name]
     return f" Did you mean {folded[near[0]]!r}?" if near else ""

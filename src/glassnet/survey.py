@@ -17,6 +17,7 @@ from glassnet.tables import Column
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _BINS = 12
+_NARROW = 80
 _EXAMPLES = 3
 
 
@@ -68,27 +69,32 @@ class Survey:
         return asdict(self)
 
     def text(self, width: int = 100) -> str:
-        """A table for a terminal of this width."""
+        """A table for a terminal of this width; under 80 letters three lines a column."""
         from rich.console import Console
+        from rich.padding import Padding
         from rich.table import Table as Grid
         from rich.text import Text
 
+        console = Console(file=io.StringIO(), width=width, color_system=None)
         grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
         for heading in ("column", "kind", "missing", "values", "", "becomes"):
             grid.add_column(heading, overflow="fold", justify="right" if heading == "missing" else "left")
         for column in self.columns:
-            becomes = column.encoding if column.role == "feature" else column.role
-            cells = (
-                readable(column.name, 40),
-                column.kind,
-                f"{column.missing:,}" if column.missing else "-",
-                " | ".join(column.range) or f"{column.levels:,}: {', '.join(readable(e, 20) for e in column.examples)}",
-                sparkline(column.histogram),
-                becomes + (f": {column.reason}" if column.reason else ""),
+            name, bars = readable(column.name, 40), sparkline(column.histogram)
+            missing = f"{column.missing:,}" if column.missing else "-"
+            values = " | ".join(column.range) or (
+                f"{column.levels:,}: {', '.join(readable(e, 20) for e in column.examples)}"
             )
-            grid.add_row(*map(Text, cells))
-        console = Console(file=io.StringIO(), width=width, color_system=None)
-        console.print(grid)
+            becomes = column.encoding if column.role == "feature" else column.role
+            becomes += f": {column.reason}" if column.reason else ""
+            if width < _NARROW:
+                head = f"{name}: {column.kind}" + (f", {missing} missing" if column.missing else "")
+                body = "\n".join(filter(None, (f"{values}  {bars}", becomes)))
+                console.print(Text(head, overflow="fold"), Padding(Text(body, overflow="fold"), (0, 0, 0, 2)))
+            else:
+                grid.add_row(*map(Text, (name, column.kind, missing, values, bars, becomes)))
+        if width >= _NARROW:
+            console.print(grid)
         assert isinstance(console.file, io.StringIO)
         lines = [
             f"{sum(self.rows.values()):,} rows: {self.rows['train']:,} to train, {self.rows['test']:,} to test",
@@ -149,7 +155,7 @@ def _values(column: Column) -> dict[str, Any]:
     values = values[np.isfinite(values)]
     if not len(values):
         return {"levels": None, "range": ("no value",), "examples": (), "histogram": ()}
-    write = date_text if column.kind == "date" else lambda value: significant(value, 4)
+    write = date_text if column.kind == "date" else lambda value: significant(value, 4 if value % 1 else 9)
     of_range = (values.min(), np.median(values), values.max())
     _, first = np.unique(values, return_index=True)
     some = Column(column.kind, values[np.sort(first)[:_EXAMPLES]])
