@@ -20,6 +20,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import glassnet as gn
+from glassnet.errors import UsageError
+from glassnet.tables import as_table
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
@@ -243,3 +245,30 @@ def test_what_can_tell_nothing_is_warned_of_or_refused() -> None:
     assert encoder.inverse_transform(encoder.transform(rows)).shape == (len(rows), 1)
     with pytest.raises(ValueError, match="column 'ok' cannot be used"):
         gn.Encoder(strict=True).fit(rows)
+
+
+def test_columns_go_by_their_place_where_arrays_and_frames_meet() -> None:
+    frame = pd.DataFrame({"size": [1.0, 2.0, 6.0], "weight": [3.0, 1.0, 2.0]})
+    wanted = gn.Encoder().fit(frame).transform(frame)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        assert np.array_equal(gn.Encoder().fit(frame).transform(frame.to_numpy()), wanted)
+    with pytest.warns(UserWarning, match="has feature names"):
+        assert np.array_equal(gn.Encoder().fit(frame.to_numpy()).transform(frame), wanted)
+    numbered = frame.set_axis([7, 8], axis=1)
+    assert np.array_equal(gn.Encoder().fit(numbered).transform(numbered), wanted)
+
+
+def test_an_array_takes_names_from_the_step_before() -> None:
+    cells = np.array([[1.0, "red", 2.0], [2.0, "blue", 5.0], [6.0, "red", 3.0]], dtype=object)
+    chosen = ColumnTransformer([("e", gn.Encoder(), [1, 2])]).fit(cells)
+    assert chosen.get_feature_names_out().tolist() == ["e__x1 = blue", "e__x1 = red", "e__x2"]
+    frame = pd.DataFrame({"size": [1.0, 2.0, 6.0], "weight": [3.0, 1.0, 2.0]})
+    assert make_pipeline(StandardScaler(), gn.Encoder()).fit(frame).get_feature_names_out().tolist() == list(frame)
+    with pytest.raises(UsageError, match="length equal to number of features"):
+        gn.Encoder().fit(frame.to_numpy()).get_feature_names_out(["size"])
+
+
+def test_a_gap_of_pandas_is_a_gap() -> None:
+    cells = np.array([[1.5, "red"], [pd.NA, pd.NA], [2.5, "blue"]], dtype=object)
+    assert np.array_equal(as_table(cells).columns["x1"].missing, [False, True, False])
+    assert np.array_equal(as_table(cells).columns["x2"].missing, [False, True, False])

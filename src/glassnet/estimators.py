@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from glassnet.cells import shown
+from glassnet.cells import listed, shown
 from glassnet.columns import Floats, Recipe
 from glassnet.encoding import Encoding
 from glassnet.errors import UsageError
@@ -59,7 +60,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, X: Any) -> Floats:
-        """The features of X, (n_samples, n_features_out); columns of a frame are found by name."""
+        """The features of X, (n_samples, n_features_out), whose columns are those of `fit` in the same order."""
         check_is_fitted(self)
         return self.encoding_.encode(self._table(X, reset=False))
 
@@ -73,28 +74,41 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return columns
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """The features' names: a column's own, `column = level`, `column other`, `column missing`."""
+        """The features' names: a column's own, `column = level`, `column other`, `column missing`.
+
+        `input_features` are the columns' names, where `fit` saw an array.
+        """
         check_is_fitted(self)
-        if input_features is not None and list(input_features) != list(self._names()):
+        names = self._names()
+        given = names if input_features is None else [str(name) for name in input_features]
+        if hasattr(self, "feature_names_in_") and given != names:
+            raise UsageError(f"input_features is equal to feature_names_in_ or left out; got {listed(given)}.")
+        if len(given) != len(names):
             raise UsageError(
-                "input_features is equal to feature_names_in_ or left out, for the features have names of their own; "
-                f"got {list(input_features)!r}."
+                f"input_features should have length equal to number of features, {len(names)}; got {len(given)}."
             )
-        return np.asarray(self.encoding_.feature_names, dtype=object)
+        new = dict(zip(names, given, strict=True))
+        columns = tuple(replace(column, source=new[column.source]) for column in self.encoding_.columns)
+        return np.asarray(replace(self.encoding_, columns=columns).feature_names, dtype=object)
 
     def _names(self) -> list[str]:
         names = getattr(self, "feature_names_in_", None)
         return [f"x{j}" for j in range(self.n_features_in_)] if names is None else list(names)
 
     def _table(self, X: Any, *, reset: bool) -> Table:
+        """X under the names that `fit` gives its columns, whatever they are called in X: scikit-learn sees to that."""
+        framed = hasattr(X, "columns") or hasattr(X, "column_names")
+        if not framed:
+            X = check_array(X, dtype=None, ensure_all_finite="allow-nan", estimator=self)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        names = self._names()
+        if framed:
+            own = [str(name) for name in getattr(X, "column_names", X.columns)]
+        else:
+            own, X = names, {name: X[:, j] for j, name in enumerate(names)}
         kinds = {} if reset else self.encoding_.kinds
-        if hasattr(X, "columns") or hasattr(X, "column_names"):
-            table = as_table(X, kinds=kinds)
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            return table
-        array = check_array(X, dtype=None, ensure_all_finite="allow-nan", estimator=self)
-        validate_data(self, array, reset=reset, skip_check_array=True)
-        return as_table({f"x{j}": array[:, j] for j in range(array.shape[1])}, kinds=kinds)
+        table = as_table(X, kinds={mine: kinds[name] for mine, name in zip(own, names, strict=True) if name in kinds})
+        return replace(table, columns=dict(zip(names, table.columns.values(), strict=True)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -355,9 +355,9 @@ def _column_of(name: str, values: Any, rules: CellRules, kind: Kind | None) -> C
         except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
             pass  # float128, dates without a unit
     cells = list(values) if array.dtype.kind in "OU" and not isinstance(values, np.ndarray) else array.tolist()
-    plain = [value for value in cells if value is not None and value == value]
+    plain = [value for value in cells if not _is_absent(value)]
     if plain and all(isinstance(value, bool | np.bool_) for value in plain):
-        held = [None if value is None or value != value else bool(value) for value in cells]
+        held = [None if _is_absent(value) else bool(value) for value in cells]
         return column_of_arrow(name, pyarrow.array(held, pyarrow.bool_()), rules, kind)
     try:
         texts = pyarrow.array([_cell_text(value) for value in cells], pyarrow.string())
@@ -366,10 +366,18 @@ def _column_of(name: str, values: Any, rules: CellRules, kind: Kind | None) -> C
     return column_of_texts(texts, rules, kind)
 
 
+def _is_absent(value: Any) -> bool:
+    """Whether a cell is None, NaN or NaT; or pandas's NA, which cannot say whether it equals itself."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        return True
+
+
 def _cell_text(value: Any) -> str | None:
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or value != value:
+    if _is_absent(value):
         return None
     return number_text(value) if isinstance(value, float) and abs(value) != np.inf else str(value)
 
