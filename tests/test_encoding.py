@@ -419,7 +419,7 @@ def test_half_is_negative_as_in_the_notebook() -> None:
         (["size"], "color", {"positive": "red"}, UsageError, "one of two"),
         (["size"], "kind", {"task": "regression"}, DataError, "holds text"),
         (["size"], "price", {"positive": "1"}, UsageError, "is a number"),
-        (["size"], "same", {}, DataError, "every row of 'same' is '3'"),
+        (["size"], "same", {}, DataError, "every training row of 'same' is '3'"),
         (["size"], "same", {"task": "regression"}, DataError, "'same' is 3 in every row"),
         (["huge"], "kind", {}, DataError, "another unit"),
         (["tiny"], "kind", {}, DataError, "another unit"),

@@ -149,6 +149,29 @@ def test_any_block_size_gives_the_same_table(scratch: Path, data: st.DataObject,
             np.testing.assert_array_equal(whole.column(header[j]).values, expected)
 
 
+@pytest.mark.parametrize("n_columns", [2, 30, 400, 3000])
+@pytest.mark.parametrize("packed", [False, True])
+def test_long_headers_and_many_blocks(scratch: Path, n_columns: int, packed: bool) -> None:
+    """The header, the first block and the pieces that are read end at different places, whatever their sizes."""
+    names = [f"a column with a long name {j}" for j in range(n_columns)]
+    n_rows = 1 + 5 * 2**20 // (2 * n_columns)
+    body = ("\n" + ",".join("12345678"[j % 8] for j in range(n_columns))) * n_rows
+    content = (",".join(names) + body).encode()
+    table = read(scratch, gzip.compress(content, 1) if packed else content)
+    assert table.n_rows == n_rows
+    for j in (0, n_columns - 1):
+        assert set(table.numbers(names[j]).tolist()) == {float(j % 8 + 1)}
+
+
+def test_every_size_of_header_before_a_block(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in (("BLOCK_BYTES", 64), ("FIRST_BLOCK_BYTES", 64), ("SAMPLE_BYTES", 256)):
+        monkeypatch.setattr(delimited, name, size)
+    monkeypatch.setattr(delimited, "_ROWS_A_BLOCK", 1)
+    monkeypatch.setattr(sources, "PIECE_BYTES", 64)
+    for length in range(1, 150):
+        assert read(scratch, "h" * length + ",y\n" + "1,2\n" * 99).n_rows == 99
+
+
 def test_plain_variants(scratch: Path) -> None:
     for content in (
         "a,b\n1,x\n2,y\n",
@@ -204,7 +227,7 @@ def test_what_is_decided_is_overruled(scratch: Path) -> None:
     assert read(scratch, "a\tb\n1\t2\n", delimiter="\\t").names == ("a", "b")
     assert read(scratch, "a,b\n1,é\n".encode("cp1252"), encoding="cp1252").texts("b") == ["é"]
     assert read(scratch, "a;b\n1,234;x\n", decimal=",").numbers("a").tolist() == [1.234]
-    assert read(scratch, "a;b\n1,234;x\n", decimal=".").texts("a") == ["1,234"]
+    assert read(scratch, "a;b\n1,234;x\n", decimal=".", text=["a"]).texts("a") == ["1,234"]
     assert read(scratch, "a,b\n1,2\n", text=["a"]).column("a").kind == "text"
     assert read(scratch, "a,b\n007,2\n", number=["a"]).numbers("a").tolist() == [7.0]
     assert read(scratch, "a,b\n-,2\nNA,3\n1,4\n", missing=["-"], text=["a"]).texts("a") == ["", "NA", "1"]
@@ -262,7 +285,6 @@ def test_the_encodings_own_errors_are_named(scratch: Path) -> None:
         ("a,b\r\n1,2\r\n1\r\n", "line 3 has 1 cell"),
         ("a,b\n1,2\n{0}\n", "line 3 has 1 cell: '{0}'"),
         ("a,b\n1,2\n\n3,4\n", "line 3 is blank"),
-        ("a,b\n1,2\n,\n3,4\n", "line 3 is blank"),
         ("a,b\r\n1,2\r\n\r\n\r\n3,4\r\n", "line 3 is blank"),
         ('a,b\n1,"2\n3,4\n', "a quote opened in line 2 is never closed"),
         ('a,b\n1,2\n"3,4\n5,6\n', "a quote opened in line 3 is never closed"),
@@ -332,7 +354,7 @@ def test_a_breach_is_found_wherever_it_is(scratch: Path, data: st.DataObject) ->
     width = data.draw(st.integers(2, 4))
     at = data.draw(st.integers(1, n))
     quoted = data.draw(st.booleans())
-    rows = [['"1\n2"' if quoted else "1"] * width for _ in range(n + 1)]
+    rows = [['"1\n2"' if quoted else "1"] * width for _ in range(n + 2)]  # one behind the breach
     rows[0] = [f"c{j}" for j in range(width)]
     breach, message = data.draw(
         st.sampled_from(
@@ -343,7 +365,7 @@ def test_a_breach_is_found_wherever_it_is(scratch: Path, data: st.DataObject) ->
                 ([*["1"] * (width - 1), '"x'], "quote opened in"),
                 ([*["1"] * (width - 1), '"x"y'], "quote opened in"),
                 (["\udce9"] * width, "is not UTF-8"),
-                ([""] * width, "is blank"),
+                ([], "is blank"),
             ]
         )
     )
@@ -388,7 +410,10 @@ def test_any_bytes_are_a_table_or_one_error(scratch: Path, content: bytes) -> No
         ("1.5\n" * 9 + "0." + "0" * 330 + "1\n", "row 9 (line 11), column 'x': '0.0"),
         ("1\n" * 9 + "9007199254740993\n", "row 9 (line 11), column 'x': '9007199254740993' has more digits"),
         ("1\n" * 9 + "123456789012345678901234567890\n", "row 9 (line 11)"),
-        ("1\n" * 9 + "1,5\n", "row 9 (line 11), column 'x': '1,5' is not a number. Correct the cell, say how"),
+        (
+            "1\n" * 9 + "1,5\n",
+            "row 9 (line 11), column 'x': '1,5' is not a number. Correct the cell, say with --missing if it stands",
+        ),
         ("2020-01-31\n" * 9 + "soon\n", "row 9 (line 11), column 'x': 'soon' is not a date"),
         ("true\n" * 9 + "maybe\n2\n", "row 9 (line 11), column 'x': 'maybe' is neither true nor false"),
     ],
@@ -444,6 +469,38 @@ def test_missing_words_in_any_case_and_with_blanks(scratch: Path) -> None:
     table = read(scratch, "x,y\n" + "".join(f"{cell},a\n" for cell in cells) + "1,b\n2,b\n")
     assert table.column("x").missing.sum() == len(cells)
     assert table.column("x").kind == "number"
+
+
+def test_a_row_of_missing_cells_is_a_row_and_a_blank_line_is_none(scratch: Path) -> None:
+    assert read(scratch, "a,b\n1,2\n,\n3,4\n").n_rows == 3
+    assert refusal(scratch, "a,b\n1,2\n,\n\n3,4\n").startswith("line 4 is blank")
+
+
+@pytest.mark.parametrize(
+    "content", ["a;b\n1,5;x\n2,25;y\n", "a;b\n1.366,62;x\n2.000,25;y\n", "a;b\n6,191;x\n7,000;y\n"]
+)
+def test_decimals_that_contradict_the_option(scratch: Path, content: str) -> None:
+    said = refusal(scratch, content, decimal=".")
+    assert "with --decimal . a number" in said
+    assert "of column 'a'" in said
+    assert read(scratch, content, decimal=".", text=["a"]).columns["a"].kind == "text"
+
+
+def test_points_where_commas_were_said(scratch: Path) -> None:
+    assert "'1.5'" in refusal(scratch, "a;b\n1.5;x\n2.25;y\n", decimal=",")
+    assert read(scratch, "a;b\n1,5;31.01.2020\n2;01.02.2020\n", decimal=",").columns["b"].kind == "text"
+
+
+def test_utf_32_is_told_by_its_mark(scratch: Path) -> None:
+    table = read(scratch, "a,b\n1,2\n".encode("utf-32"))
+    assert (table.names, table.notices) == (("a", "b"), ("read as UTF-32, as its byte order mark says",))
+
+
+def test_a_way_out_that_was_taken_is_not_named_again(scratch: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        read(scratch, "a,b\n1,2\nx,3\n", number=["a"]).column("a")
+    assert "--missing" in str(caught.value)
+    assert "--text" not in str(caught.value)
 
 
 def test_bare_quotes_are_letters(scratch: Path) -> None:

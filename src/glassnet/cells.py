@@ -255,15 +255,15 @@ def _named(texts: Any, rules: CellRules) -> tuple[NDArray[np.float64], Fault]:
     """The fault of the first text that is no number."""
     for row, text in enumerate(texts.to_pylist()):
         if text is not None and not is_number(text, rules):
-            hint = "Correct the cell"
+            hint = "Correct the cell, say with --missing if it stands for no value"
             other = CellRules(rules.missing, "," if rules.decimal == "." else ".")
             if is_number(text, other):
                 hint += f", say how decimals are written with --decimal {other.decimal}"
-            return np.full(len(texts), np.nan), Fault(row, f"{shown(text)} is not a number", hint + _AS_TEXT)
+            return np.full(len(texts), np.nan), Fault(row, f"{shown(text)} is not a number", hint + AS_TEXT)
     raise AssertionError("pyarrow reads every text that has the form of a number")
 
 
-_AS_TEXT = ", or read the column as text with --text"
+AS_TEXT = ", or read the column as text with --text"
 
 
 def _cast(texts: Any, rules: CellRules) -> NDArray[np.float64] | None:
@@ -307,7 +307,7 @@ def booleans_of(texts: Any, rules: CellRules = PLAIN) -> tuple[NDArray[np.float6
         if text is not None:
             value = _BOOLEANS.get(text.strip().casefold())
             if value is None:
-                return values, Fault(row, f"{shown(text)} is neither true nor false", "Correct the cell" + _AS_TEXT)
+                return values, Fault(row, f"{shown(text)} is neither true nor false", "Correct the cell" + AS_TEXT)
             values[row] = value
     return values, None
 
@@ -336,7 +336,7 @@ def dates_of(texts: Any, rules: CellRules = PLAIN) -> tuple[NDArray[np.float64],
                 raise ValueError
             moment = datetime.fromisoformat(word)
         except ValueError:
-            return values, Fault(row, f"{shown(text)} is not a date as 2020-01-31", "Correct the cell" + _AS_TEXT)
+            return values, Fault(row, f"{shown(text)} is not a date as 2020-01-31", "Correct the cell" + AS_TEXT)
         if zoned is not None and zoned != (moment.tzinfo is not None):
             return values, Fault(
                 row, f"{shown(text)} has {'no' if zoned else 'an'} offset from UTC, unlike the dates before it"

@@ -333,7 +333,7 @@ def train(
     if as_json:
         click.echo(_json(_trained(fitted, output)))
     else:
-        _print_trained(fitted, output, data)
+        _print_trained(fitted, output, data, reading)
 
 
 @commands.command()
@@ -391,9 +391,10 @@ def predict(model: str, data: str, reading: dict[str, Any], as_json: bool) -> No
         click.echo(_json([dict(zip(names, row, strict=True)) for row in rows]))
         return
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(names)
+    writer.writerow(map(_not_a_formula, names))
     for label, *chances in rows:
-        writer.writerow([label if isinstance(label, str) else repr(float(label)), *map(repr, chances)])
+        said = _not_a_formula(label) if isinstance(label, str) else repr(float(label))
+        writer.writerow([said, *map(repr, chances)])
 
 
 @commands.command()
@@ -448,7 +449,10 @@ def _read(path: str, reading: dict[str, Any], model: Model | None = None, *, rem
     """The table, for a model read as the model knows its columns; what was decided is said."""
     from glassnet.reading import read_table
 
-    table = read_table(path, **reading, kinds=None if model is None else model.encoder.kinds)
+    if model is not None:
+        words = model.missing_words if reading["missing"] is None else reading["missing"]
+        reading = {**reading, "missing": words, "kinds": model.encoder.kinds}
+    table = read_table(path, **reading)
     said = list(table.notices)
     if model is not None and remarks:
         said += model.encoder.remarks(table)
@@ -461,6 +465,13 @@ def _load(path: str) -> Model:
     from glassnet.model import load
 
     return load(path)
+
+
+def _not_a_formula(cell: str) -> str:
+    """The text, behind an apostrophe where a spreadsheet would take it for a formula and run it."""
+    from glassnet.cells import is_number
+
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number(cell) else cell
 
 
 def _between_commas(text: str) -> list[str]:
@@ -571,7 +582,7 @@ def _since(epoch: int | None) -> str:
     return "" if epoch is None else f" (the first from epoch {epoch} on)"
 
 
-def _print_trained(fitted: Fitted, output: str | None, data: str) -> None:
+def _print_trained(fitted: Fitted, output: str | None, data: str, reading: dict[str, Any]) -> None:
     import shlex
 
     from glassnet.expressions import readable
@@ -613,4 +624,8 @@ def _print_trained(fitted: Fitted, output: str | None, data: str) -> None:
     else:
         click.echo(f"\nModel    {output}")
         table = "DATA.csv" if data == "-" else shlex.quote(data)
-        click.echo(f"Next     glassnet explain {shlex.quote(output)} {table} --row 0")
+        # the words for missing cells are in the model; how else a file is written, each command is told
+        how = [(option, reading[option]) for option in ("delimiter", "encoding", "decimal") if reading[option]]
+        how += [(kind, name) for kind in ("text", "number") for name in reading[kind]]
+        options = "".join(f" --{option} {shlex.quote(value)}" for option, value in how)
+        click.echo(f"Next     glassnet explain {shlex.quote(output)} {table} --row 0{options}")

@@ -389,7 +389,7 @@ def _fit_target(table: Table, name: str, task: Task, positive: object) -> Target
     labels = set(table.labels(name))
     if len(labels) == 1:
         raise DataError(
-            f"a target needs two classes; every row of {shown(name)} is {listed(labels)}. "
+            f"a target needs two classes; every training row of {shown(name)} is {listed(labels)}. "
             "Add rows of another class, or name another target."
         )
     if len(labels) > _MAX_CLASSES:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glassnet import reference
-from glassnet.cells import listed
+from glassnet.cells import MISSING_WORDS, listed
 from glassnet.columns import Recipe
 from glassnet.encoding import Encoding, Target
 from glassnet.equations import Equations, decoding
@@ -66,7 +66,13 @@ class Model:
 
     def table(self, data: Any) -> Table:
         """`data` as a table whose columns are read as the model knows them."""
-        return as_table(data, kinds=self.encoder.kinds)
+        return as_table(data, kinds=self.encoder.kinds, missing=self.missing_words)
+
+    @property
+    def missing_words(self) -> tuple[str, ...]:
+        """The texts that stood for no value in the table that the model was trained on."""
+        words = self.provenance.get("missing_words")
+        return tuple(map(str, words)) if isinstance(words, list) else MISSING_WORDS
 
     def outputs(self, X: FloatArray) -> FloatArray:
         """Probabilities, or scaled predictions, (n, n_outputs) of encoded rows (n, n_features)."""
@@ -246,6 +252,7 @@ def fit_prepared(
         "data_sha256": population.data.hash,
         "rows": {"train": len(prepared.train_rows), "test": len(prepared.test_rows)},
         "columns": prepared.roles,
+        "missing_words": list(prepared.table.missing_words),
         "random_state": random_state,
         "kept_start": population.kept,
         "starts": starts,

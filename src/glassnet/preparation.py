@@ -196,6 +196,10 @@ def row_weights(table: Table, name: str) -> Floats:
     if negative.size:
         row = int(negative[0])
         raise DataError(f"{table.cell(row, name)}: a row's weight is 0 or more; got {number_text(values[row])}.")
+    if not values.any():
+        raise DataError(
+            f"{table.cell(0, name)}: some row must weigh more than 0; all weights are 0. Name another column."
+        )
     return values
 
 

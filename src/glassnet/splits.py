@@ -74,7 +74,8 @@ def split(
         shares[label] += min(spare, counts[label] - 1 - shares[label])
     if not any(shares.values()):
         raise DataError(
-            f"a split needs a class with two rows or more; there are {n} rows in {len(counts)} classes. Give more rows."
+            f"a split needs a class with two rows or more; there are {n} rows in {len(counts)} classes. Give more "
+            "rows, or another target if this one is an identifier."
         )
     # of every class the first rows in random order, as many as its share
     order = permutation(n, seed=seed, purpose=Purpose.SPLIT)

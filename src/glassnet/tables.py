@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glassnet.cells import (
+    MISSING_WORDS,
     PLAIN,
     CellRules,
     Fault,
@@ -81,8 +82,9 @@ class Table:
     """Named columns of equal length, as a file or a frame holds them.
 
     Made by `read_table`, `Table.from_columns` or `as_table`. `source` names the file for messages ("" for a
-    frame), `notices` says what reading decided. `row_numbers` and `line_numbers`, both (n_rows,), are each
-    row's place in the source, and stay with the row when rows are selected; a frame has no lines.
+    frame), `notices` says what reading decided, `missing_words` which texts stood for no value. `row_numbers` and
+    `line_numbers`, both (n_rows,), are each row's place in the source, and stay with the row when rows are selected; a
+    frame has no lines.
 
     >>> table = Table.from_columns({"size": [1.5, 2.0], "color": ["red", "blue"]})
     >>> table.names, table.n_rows, table.numbers("size").tolist(), table.texts("color")
@@ -95,6 +97,7 @@ class Table:
     line_numbers: NDArray[np.int64] | None = None
     source: str = ""
     notices: tuple[str, ...] = ()
+    missing_words: tuple[str, ...] = MISSING_WORDS
     _places: Mapping[int, str] = field(default_factory=dict)  # of the rows that faults name, before any selection
 
     def __repr__(self) -> str:
@@ -126,8 +129,8 @@ cells or remove their rows.
         >>> Table.from_columns({"age": ["39", "4O", "50"]}).column("age")
         Traceback (most recent call last):
             ...
-        glassnet.errors.DataError: row 1, column 'age': '4O' is not a number. Correct the cell, or read the column \
-as text with --text.
+        glassnet.errors.DataError: row 1, column 'age': '4O' is not a number. Correct the cell, say with \
+--missing if it stands for no value, or read the column as text with --text.
         """
         self.require([name])
         column = self.columns[name]
@@ -199,6 +202,7 @@ as text with --text.
             None if self.line_numbers is None else self.line_numbers[chosen],
             self.source,
             self.notices,
+            self.missing_words,
             places,
         )
 
@@ -333,7 +337,7 @@ def _from_pairs(pairs: list[tuple[str, Any]], rules: CellRules, kinds: Mapping[s
     n_rows = next(iter(lengths.values()), 0)
     if n_rows == 0:
         raise DataError(f"a table needs a column and a row; this one has {len(columns)} columns and no rows.")
-    return Table(columns, n_rows, np.arange(n_rows))
+    return Table(columns, n_rows, np.arange(n_rows), missing_words=rules.missing)
 
 
 def _column_of(name: str, values: Any, rules: CellRules, kind: Kind | None) -> Column:

@@ -49,7 +49,7 @@ def read_columnar(source: str, file: BinaryIO, first: bytes, rules: CellRules, k
     except (pyarrow.ArrowException, OSError, ValueError, EOFError, TypeError) as error:
         if isinstance(error, DataError):
             raise
-        said = " ".join(str(error).split())[:200]
+        said = " ".join(str(error).split())[:200].rstrip(".")
         raise DataError(f"{source}: damaged {kind} data: {said}. Get the file again.") from error
     check_names(read.column_names, source)
     if not read.num_rows:
@@ -60,7 +60,7 @@ def read_columnar(source: str, file: BinaryIO, first: bytes, rules: CellRules, k
         raise DataError(f"{source}: {error}") from error
     except pyarrow.ArrowException as error:
         raise DataError(f"{source}: damaged {kind} data: {' '.join(str(error).split())[:200]}.") from error
-    return Table(columns, read.num_rows, np.arange(read.num_rows), None, source)
+    return Table(columns, read.num_rows, np.arange(read.num_rows), None, source, (), rules.missing)
 
 
 def _check_size(source: str, n_bytes: int, n_columns: int) -> None:

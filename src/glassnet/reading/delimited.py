@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.cells import (
+    AS_TEXT,
     CellRules,
     Fault,
     Kind,
@@ -215,9 +216,9 @@ def blocks(
     try:
         while not ended:
             while size < wanted and not ended:
-                piece = next(pieces, b"")
-                held.append(piece)
-                size, ended = size + len(piece), not piece
+                piece = next(pieces, None)
+                held.append(piece or b"")
+                size, ended = size + len(held[-1]), piece is None
             # Cut at a line end at once, for a row ends there as a rule: then nothing is copied twice.
             last = held.pop()
             end = last.rfind(b"\n") + 1 or len(last)
@@ -425,7 +426,10 @@ def _holds_tiny_numbers(data: bytes) -> bool:
 
 
 def _refuse_blank_row(block: Block, columns: Sequence[Any]) -> None:
-    """A blank line is a row of no cells, which pyarrow reads as missing ones; in one column alone that is the same."""
+    """A blank line is a row of no cells, which pyarrow reads as missing ones; in one column alone that is the same.
+
+    A row of missing cells, with delimiters between them, is a row.
+    """
     if len(columns) == 1:
         return
     blank: NDArray[np.bool_] | None = None
@@ -434,9 +438,11 @@ def _refuse_blank_row(block: Block, columns: Sequence[Any]) -> None:
         blank = here if blank is None else blank & here
         if not blank.any():
             return
-    if blank is not None:
-        line = _line_of(block, int(np.argmax(blank)))
-        raise MisreadError("line {line} is blank: it has no value in any column. Remove it.", lines=line)
+    assert blank is not None, "a table has a column"
+    begins = np.append(_row_begins(block), len(block.data))
+    for row in np.flatnonzero(blank).tolist():
+        if not block.data[begins[row] : begins[row + 1]].strip():
+            raise MisreadError("line {line} is blank: it has no value in it. Remove it.", lines=_line_of(block, row))
 
 
 # Gathering
@@ -491,7 +497,10 @@ class Gathered:
         if fault is not None and self.fault is None:
             # levels come in order of use, so the first at fault is that of the first cell
             row = self.n_rows + int(np.argmax(indices == fault.row))
-            self.fault = Fault(row, fault.problem, fault.way_out)
+            way_out = fault.way_out
+            if self.said:
+                way_out = way_out.removesuffix(AS_TEXT)  # it is a number, a date, for a model or for the user
+            self.fault = Fault(row, fault.problem, way_out)
         found: NDArray[np.float64] = np.append(values, np.nan)[indices]
         return found
 
@@ -548,8 +557,8 @@ def read_delimited(
     """
     buffer, ended = b"", False
     while len(buffer) < SAMPLE_BYTES and not ended:
-        piece = next(pieces, b"")
-        buffer, ended = buffer + piece, not piece
+        piece = next(pieces, None)
+        buffer, ended = buffer + (piece or b""), piece is None
     bom = len(buffer) - len(buffer.removeprefix(_BOM))
     buffer = buffer[bom:]
     if ended and not buffer.strip():
@@ -678,4 +687,4 @@ def _table(
     with ThreadPoolExecutor(workers) as pool:  # texts take time: their dictionaries become one
         texts = {name: pool.submit(c.column, name, rules) for name, c in pairs.items() if c.kind != "number"}
         read = {name: texts[name].result() if name in texts else c.column(name, rules) for name, c in pairs.items()}
-    return Table(read, n, np.arange(n), line_numbers, source, tuple(notices))
+    return Table(read, n, np.arange(n), line_numbers, source, tuple(notices), rules.missing)

@@ -76,7 +76,9 @@ def told_dialect(
         )
     names = tuple(rows[0])
     _check_header(source, names, notices)
-    if decimal is None:
+    if decimal is not None:
+        _refuse_other_signs(source, names, rows[1:], texts, decimal)
+    else:
         decimal = _told_decimal(source, names, rows[1:], texts)
         if decimal == ",":
             notices.append("decimals are written with a comma (1,5)")
@@ -178,6 +180,21 @@ def _told_decimal(
             "which it is with --decimal , or --decimal . (or read such columns as text with --text)."
         )
     return ","
+
+
+def _refuse_other_signs(
+    source: str, names: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[str], decimal: Literal[".", ","]
+) -> None:
+    """Refuse a column most of whose cells would be numbers if another sign stood before decimals than was said."""
+    other = _COMMA if decimal == "." else _POINT
+    for name, *cells in zip(names, *rows, strict=False):
+        words = [cell.strip() for cell in cells if cell.strip()]
+        odd = [word for word in words if other.fullmatch(word) or _THOUSANDS.fullmatch(word)]
+        if name not in texts and 2 * len(odd) > len(words):
+            raise DataError(
+                f"{source}: with --decimal {decimal} a number has nothing but digits and one {shown(decimal)}; a cell "
+                f"of column {shown(name)} is {shown(odd[0])}. Write it so, or read the column with --text."
+            )
 
 
 def _without_thousands(word: str) -> str:

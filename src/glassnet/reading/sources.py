@@ -21,6 +21,7 @@ FREE_UNPACKING = 2**26
 
 GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
+_UTF32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")  # looked for first: one begins as UTF-16 does
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 # Files that are no table, by their first bytes.
 _OTHER_FILES = {
@@ -138,7 +139,10 @@ def decoded(
     Raises UsageError: no such encoding. Raises DataError: bytes that are none in it.
     """
     name = encoding
-    if name is None and first.startswith(_UTF16):
+    if name is None and first.startswith(_UTF32):
+        name = "utf-32"
+        notices.append("read as UTF-32, as its byte order mark says")
+    elif name is None and first.startswith(_UTF16):
         name = "utf-16"
         notices.append("read as UTF-16, as its byte order mark says")
     elif name is None and (told := _utf16_without_mark(first)):
