@@ -170,6 +170,31 @@ def test_a_dry_run_shows_every_column_and_trains_nothing(run: Any, tmp_path: Pat
     assert sum(told["columns"][1]["histogram"]) == 6
 
 
+def test_words_for_missing_cells_are_kept_and_other_options_repeated(run: Any, tmp_path: Path) -> None:
+    rows = "".join(f"{-999 if j % 5 == 0 else j % 7};{'ab'[j % 7 > 3]}\n" for j in range(60))
+    table, kept = write(tmp_path / "t.csv", "dose;kind\n" + rows), tmp_path / "m.safetensors"
+    options = ["--target", "kind", "--missing=-999", "--delimiter", ";", *QUICK]
+    said = run("train", table, *options, "-o", kept)
+    assert f"Next     glassnet explain {kept} {table} --row 0 --delimiter ';'" in said.out
+    told, left_out = (run("predict", kept, table, *more).out for more in (["--missing=-999"], []))
+    assert told == left_out
+    assert run("predict", kept, table, "--missing", "NA").out != told
+    assert gn.load(kept).predict({"dose": ["-999"]}) == gn.load(kept).predict({"dose": [None]})
+
+
+def test_a_dry_run_refuses_weights_that_are_all_0(run: Any, tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", "a,w,kind\n" + "1,0,x\n2,0,y\n" * 20)
+    assert_one_message(run("train", table, "--target", "kind", "--weights", "w", "--dry-run"), 65, "all weights are 0")
+
+
+def test_predictions_are_no_formulas(run: Any, tmp_path: Path) -> None:
+    table, kept = write(tmp_path / "t.csv", "a,=y\n" + "1,=1+1\n2,-3\n" * 20), tmp_path / "m.safetensors"
+    run("train", table, "--target", "=y", *QUICK, "-o", kept)
+    rows = list(csv.reader(io.StringIO(run("predict", kept, table).out)))
+    assert rows[0] == ["'=y", "probability_-3", "probability_=1+1"]
+    assert {row[0] for row in rows[1:]} == {"'=1+1", "-3"}
+
+
 def test_useless_columns_are_an_error_where_strict(run: Any, tmp_path: Path) -> None:
     table = write(tmp_path / "t.csv", "a,same,kind\n" + "1,7,x\n2,7,y\n" * 20)
     assert "column 'same' left out: it is 7" in run("train", table, "--target", "kind", *QUICK).err
