@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler
 
+import glassnet as gn
 from glassnet.columns import RECIPES, CategoryColumn, NumberColumn, Recipe
 from glassnet.encoding import Encoding, task_of
 from glassnet.equations import Map
@@ -534,3 +536,22 @@ def changed(number: int, *path: Any, value: Any) -> Any:
 def test_an_encoding_that_contradicts_itself_is_refused(value: Any) -> None:
     with pytest.raises(DataError):
         Encoding.from_json(value)
+
+
+@pytest.mark.parametrize("cells", [[1.0, None], [True, None], [datetime.date(2020, 1, 1), None]])
+def test_one_value_and_gaps_are_read_alike_from_files_and_frames(tmp_path: Path, cells: list[object]) -> None:
+    table = Table.from_columns({"c": cells * 10})
+    encoding, _, _ = Encoding.fit(table, ["c"], None)
+    again = Encoding.from_json(json.loads(json.dumps(encoding.to_json())))
+    assert again == encoding
+    for text in ("1.0", "True", "2020-01-01T00:00:00"):
+        (tmp_path / "t.csv").write_text(f"c,d\n{text},1\n,2\n")
+        if text[0] == str(cells[0])[0]:
+            read = gn.read_table(tmp_path / "t.csv", kinds=again.kinds)
+            assert np.array_equal(again.encode(read), encoding.encode(table.select([0, 1])))
+
+
+def test_names_of_narrow_pieces_differ() -> None:
+    table = Table.from_columns({"x": np.arange(100_001.0, 100_101.0)})
+    names = Encoding.fit(table, ["x"], None, recipe=Recipe(pieces=8))[0].feature_names
+    assert len(set(names)) == 8

@@ -471,6 +471,19 @@ def test_missing_words_in_any_case_and_with_blanks(scratch: Path) -> None:
     assert table.column("x").kind == "number"
 
 
+@pytest.mark.parametrize("block", [2, 9, 2**20])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_every_blank_line_of_one_column_is_a_missing_cell(scratch: Path, block: int, end: str) -> None:
+    with blocks_of(block):
+        table = read(scratch, end.join(["x", "1.5", "", "2.5", "", ""]))
+    assert np.array_equal(table.column("x").missing, [False, True, False, True])
+
+
+def test_blanks_between_lines_ends_are_cells_where_they_delimit(scratch: Path) -> None:
+    assert read(scratch, "a\tb\n1\t2\n\t\n3\t1\n").n_rows == 3
+    assert read(scratch, "a b\n1 2\n \n3 1\n", delimiter=" ").n_rows == 3
+
+
 def test_a_row_of_missing_cells_is_a_row_and_a_blank_line_is_none(scratch: Path) -> None:
     assert read(scratch, "a,b\n1,2\n,\n3,4\n").n_rows == 3
     assert refusal(scratch, "a,b\n1,2\n,\n\n3,4\n").startswith("line 4 is blank")

@@ -185,3 +185,31 @@ def test_no_such_column() -> None:
     with pytest.raises(DataError, match=r"Did you mean 'feature_7'\?.*and 20 more") as caught:
         table.numbers("Feature_7")
     assert caught.value.exit_status == 65
+
+
+def test_columns_without_a_value_may_be_text() -> None:
+    for nothing in (pa.nulls(2), [None, None], np.array([None, None], dtype=object)):
+        column = as_table({"c": nothing}, kinds={"c": "text"}).column("c")
+        assert (column.kind, column.texts()) == ("text", ["", ""])
+
+
+def test_levels_that_are_no_texts_are_judged_cell_by_cell() -> None:
+    large = pa.array([2**60 + 1, 2**60 + 2, 2**60 + 1]).dictionary_encode()
+    with pytest.raises(DataError, match="row 0, column 'c': '1152921504606846977' has more digits"):
+        as_table({"c": large}).column("c")
+    views = pa.DictionaryArray.from_arrays([0, 1, 2], pa.array(["1", "2", "x"], pa.string_view()))
+    assert as_table({"c": views}).texts("c") == ["1", "2", "x"]
+
+
+def test_numbers_beyond_64_bits() -> None:
+    exact = pa.array([Decimal(10) ** 30, Decimal(10) ** 30 + 1], pa.decimal128(38, 0))
+    with pytest.raises(DataError, match="has more digits than a number in 64 bits holds"):
+        as_table({"c": exact}).column("c")
+    assert as_table(pd.DataFrame({"c": [2**70, 1]})).numbers("c").tolist() == [2.0**70, 1.0]
+
+
+def test_cells_of_bytes_and_of_moments() -> None:
+    with pytest.raises(DataError, match="it holds bytes"):
+        as_table({"c": np.array([b"a", b"b"])})
+    moments = np.array([np.datetime64("2020-01-31T00:00:00", "ns"), None], dtype=object)
+    assert as_table({"c": moments}).texts("c") == ["2020-01-31", ""]

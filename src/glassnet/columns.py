@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -162,11 +163,15 @@ class NumberColumn:
             yield Step(filled, "select(missing == 1, fill, raw)", named, note)
             value, note = filled, ""
         if self.edges:
-            for low, high in zip(self.edges[:-1], self.edges[1:], strict=True):
+            written = [self._text(edge) for edge in self.edges]
+            if len(set(written)) < len(written):  # they differ in digits that are left off as a rule
+                written = [number_text(edge) for edge in self.edges]
+            ends = list(zip(self.edges, written, strict=True))
+            for (low, of_low), (high, of_high) in pairwise(ends):
                 rising = "(raw - low) / (high - low)"
                 rising = rising if high == self.edges[-1] else f"min(1, {rising})"
                 rising = rising if low == self.edges[0] else f"max(0, {rising})"
-                name = f"{self.source} {self._text(low)} to {self._text(high)}"
+                name = f"{self.source} {of_low} to {of_high}"
                 yield Step(name, rising, {"raw": value, "low": low, "high": high}, note)
         else:
             named = {"raw": value, "center": self.center, "scale": self.scale}
@@ -275,12 +280,14 @@ class CategoryColumn:
 
     `other`: a further feature for all texts that are not among `levels`, rare in training or unseen; without it an
     unseen text is 0 in every feature. `missing`: a feature for missing cells, where there were any in training.
+    `cells`: the kind of the cells, for numbers, booleans and dates of one value, or none, are told apart as texts are.
     """
 
     source: str
     levels: tuple[str, ...]
     other: bool = False
     missing: bool = False
+    cells: Kind = "text"
     kind: ClassVar[Kind] = "text"
 
     @classmethod
@@ -291,7 +298,7 @@ class CategoryColumn:
         by_count = sorted(counts, key=lambda level: (-counts[level], level))
         # where all are rare the first of them is kept, for a single feature would be 1 in every row
         kept = [level for level in by_count if counts[level] >= least][: recipe.max_levels] or by_count[:1]
-        return cls(name, tuple(sorted(kept)), len(kept) < len(counts), bool(column.missing.any()))
+        return cls(name, tuple(sorted(kept)), len(kept) < len(counts), bool(column.missing.any()), column.kind)
 
     def steps(self) -> Iterator[Step]:
         """The lines from the cell to its features."""

@@ -135,7 +135,10 @@ class Encoding:
     @property
     def kinds(self) -> dict[str, Kind]:
         """What each column, and the target, is to be read as."""
-        kinds: dict[str, Kind] = {column.source: column.kind for column in self.columns}
+        kinds: dict[str, Kind] = {
+            column.source: column.cells if isinstance(column, CategoryColumn) else column.kind
+            for column in self.columns
+        }
         if self.target is not None:
             of_classes: Kind = "boolean" if self.target.classes in _BOOLEAN_CLASSES else "text"
             kinds[self.target.source] = "number" if self.target.kind == "number" else of_classes
@@ -332,6 +335,8 @@ def _from_plain(kind: type, value: Any) -> Any:
             record[item.name] = tuple(found)
     if kind is CategoryColumn and not record["levels"]:
         raise DataError("an encoder's category has levels; this one has none.")
+    if kind is CategoryColumn and record["cells"] not in get_args(Kind):
+        raise DataError(f"an encoder's cells are of kind {listed(get_args(Kind))}; these are of another.")
     if kind is NumberColumn and record["clip"] and record["edges"]:
         raise DataError("an encoder's number is clipped or in pieces; this one is both.")
     return kind(**record)

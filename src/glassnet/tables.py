@@ -360,6 +360,10 @@ def _column_of(name: str, values: Any, rules: CellRules, kind: Kind | None) -> C
             pass  # float128, dates without a unit
     cells = list(values) if array.dtype.kind in "OU" and not isinstance(values, np.ndarray) else array.tolist()
     plain = [value for value in cells if not _is_absent(value)]
+    if any(isinstance(value, bytes) for value in plain):
+        raise DataError(
+            f"column {shown(name)} must hold numbers, texts, booleans or dates; it holds bytes. Decode them."
+        )
     if plain and all(isinstance(value, bool | np.bool_) for value in plain):
         held = [None if _is_absent(value) else bool(value) for value in cells]
         return column_of_arrow(name, pyarrow.array(held, pyarrow.bool_()), rules, kind)
@@ -379,6 +383,8 @@ def _is_absent(value: Any) -> bool:
 
 
 def _cell_text(value: Any) -> str | None:
+    if isinstance(value, np.datetime64):
+        value = value.astype("datetime64[us]")  # nanoseconds have no datetime, and would come as a number
     if isinstance(value, np.generic):
         value = value.item()
     if _is_absent(value):
@@ -400,14 +406,17 @@ def column_of_arrow(name: str, values: Any, rules: CellRules = PLAIN, kind: Kind
         values = pyarrow.concat_arrays([chunk.cast(pyarrow.large_string()) for chunk in values.chunks])
     kind_of_type = values.type
     if types.is_dictionary(kind_of_type):
-        if not (types.is_string(values.dictionary.type) or types.is_large_string(values.dictionary.type)):
-            values = pyarrow.DictionaryArray.from_arrays(
-                values.indices, pyarrow.array(column_of_arrow(name, values.dictionary).texts())
-            )
-        return column_of_levels(values.indices, values.dictionary, rules, kind or "text")
+        levels = values.dictionary
+        if types.is_string_view(levels.type):
+            levels = levels.cast(pyarrow.large_string())
+        if not (types.is_string(levels.type) or types.is_large_string(levels.type)):
+            return column_of_arrow(name, values.dictionary_decode(), rules, kind or "text")
+        return column_of_levels(values.indices, levels, rules, kind or "text")
     if types.is_string(kind_of_type) or types.is_large_string(kind_of_type) or types.is_string_view(kind_of_type):
         return column_of_texts(values.cast(pyarrow.large_string()), rules, kind)
     if types.is_null(kind_of_type):
+        if kind == "text":
+            return column_of_texts(values.cast(pyarrow.string()), rules, kind)
         return Column(kind or "number", np.full(len(values), np.nan))
     if types.is_boolean(kind_of_type):
         column = Column("boolean", _floats(values.cast(pyarrow.uint8())))
@@ -421,7 +430,7 @@ def column_of_arrow(name: str, values: Any, rules: CellRules = PLAIN, kind: Kind
             f"column {shown(name)} must hold numbers, texts, booleans or dates; its type is {kind_of_type}. "
             "Leave it out."
         )
-    if kind is not None and kind != column.kind:
+    if kind is not None and kind != column.kind and column.fault is None:
         texts = [text or None for text in column.texts()]
         return column_of_texts(pyarrow.array(texts, pyarrow.string()), rules, kind)
     return column
@@ -435,7 +444,7 @@ def _number_column(values: Any) -> Column:
     if not str(values.type).startswith(("float", "half", "double")):
         for row in np.flatnonzero(np.abs(numbers) >= 2.0**53).tolist():
             exact = values[row].as_py()
-            if exact == exact // 1 and int(exact) != int(numbers[row]):
+            if int(exact) == exact and int(exact) != int(numbers[row]):
                 fault = too_exact(row, str(exact))
                 break
     return Column("number", numbers, None, fault)
@@ -492,6 +501,6 @@ def _pairs_of_frame(data: Any) -> list[tuple[str, Any]]:
         series = frame.get_column(name)
         try:
             pairs.append((str(name), series.to_arrow()))
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, pyarrow.ArrowNotImplementedError):
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, pyarrow.ArrowNotImplementedError, OverflowError):
             pairs.append((str(name), series.to_list()))  # objects of several types
     return pairs

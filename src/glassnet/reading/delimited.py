@@ -151,8 +151,10 @@ def row_ends(data: bytes, marks: Places) -> Places:
     return ends[np.searchsorted(marks, ends) % 2 == 0] if marks.size else ends
 
 
-def cut(buffer: bytes, delimiter: bytes, final: bool) -> tuple[Block | None, bytes]:
+def cut(buffer: bytes, delimiter: bytes, final: bool, narrow: bool) -> tuple[Block | None, bytes]:
     """The whole rows at the beginning of the buffer, and what is left of it; blank lines at the end stay with the rest.
+
+    `narrow`: the table has one column, of which a blank line is a missing cell, and a row wherever it is.
 
     Raises MisreadError: a row over 1 MiB, a quote that is never closed, text behind a closing quote.
     """
@@ -170,7 +172,7 @@ def cut(buffer: bytes, delimiter: bytes, final: bool) -> tuple[Block | None, byt
     else:
         size = buffer.rfind(b"\n") + 1 or buffer.rfind(b"\r", 0, len(buffer) - 1) + 1
     filled = size
-    while filled and buffer[filled - 1] in b"\r\n":
+    while filled and not narrow and buffer[filled - 1] in b"\r\n":
         filled -= 1
     if not filled:
         # nothing, or blank lines, which are blank rows only if a row follows them
@@ -208,7 +210,7 @@ def _row_begins(block: Block) -> Places:
 
 
 def blocks(
-    pieces: Iterator[bytes], delimiter: bytes, first_bytes: int, block_bytes: int
+    pieces: Iterator[bytes], delimiter: bytes, first_bytes: int, block_bytes: int, narrow: bool
 ) -> Iterator[Block | MisreadError]:
     """The rows of the file in blocks of about so many bytes; where it breaks, the breach, and no more."""
     held: list[bytes] = []
@@ -223,7 +225,7 @@ def blocks(
             last = held.pop()
             end = last.rfind(b"\n") + 1 or len(last)
             whole = last if end == len(last) and not held else b"".join([*held, memoryview(last)[:end]])
-            block, rest = cut(whole, delimiter, ended)
+            block, rest = cut(whole, delimiter, ended, narrow)
             rest += last[end:]
             held = [rest] if rest else []
             size = len(rest)
@@ -441,7 +443,7 @@ def _refuse_blank_row(block: Block, columns: Sequence[Any]) -> None:
     assert blank is not None, "a table has a column"
     begins = np.append(_row_begins(block), len(block.data))
     for row in np.flatnonzero(blank).tolist():
-        if not block.data[begins[row] : begins[row + 1]].strip():
+        if not block.data[begins[row] : begins[row + 1]].strip(b"\r\n"):
             raise MisreadError("line {line} is blank: it has no value in it. Remove it.", lines=_line_of(block, row))
 
 
@@ -580,7 +582,8 @@ def read_delimited(
         # The first block, which tells the kinds, goes alone: it is smaller, so that the others need not wait long.
         first = len(header) + min(block_bytes, max(FIRST_BLOCK_BYTES, _ROWS_A_BLOCK * len(header)))
         read = iter([buffer[len(header) : first], buffer[first:]])
-        every = blocks(chain(read, pieces), dialect.delimiter.encode(), first - len(header), block_bytes)
+        narrow = len(dialect.names) == 1
+        every = blocks(chain(read, pieces), dialect.delimiter.encode(), first - len(header), block_bytes, narrow)
         row_lines = _gather(every, plan, columns, place, workers)
     except MisreadError as error:
         raise place.explained(error) from error
