@@ -24,7 +24,7 @@ from pyarrow import csv
 import glassnet as gn
 from glassnet.encoding import Encoding
 
-MEGABYTES, ROWS, REPEATS = 200, 1_000_000, 9
+MEGABYTES, ROWS, REPEATS = 200, 1_000_000, 25
 MOST_RATIO, MOST_SECONDS = 1.30, 5.0
 READERS = {"pyarrow": "pyarrow.csv.read_csv(path)", "glassnet": "glassnet.read_table(path)"}
 

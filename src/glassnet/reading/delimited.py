@@ -289,13 +289,14 @@ def _parsed_by_shape(block: Block, plan: Plan) -> list[Any] | None:
         plan.failures += 1
         return None
     zero = False
-    for j, shape in enumerate(shapes):
-        if shape != "levels":
-            values = (_days if shape == "days" else _sound)(columns[j])
-            if values is None:
-                return None
-            columns[j] = values
-            zero = zero or (shape == "real" and not values.all())
+    with np.errstate(over="ignore"):
+        for j, shape in enumerate(shapes):
+            if shape != "levels":
+                values = (_days if shape == "days" else _sound)(columns[j])
+                if values is None:
+                    return None
+                columns[j] = values
+                zero = zero or (shape == "real" and not values.all())
     return None if zero and _holds_tiny_numbers(block.data) else columns
 
 
@@ -387,9 +388,9 @@ def _sound(column: Any) -> NDArray[np.float64] | None:
         present = values[~np.isnan(values)]
         if len(present) + column.null_count != len(values):
             return None  # NaN where nothing is missing
-    # One product instead of a search for the least and the greatest: what is large, infinite or NaN shows in it.
-    with np.errstate(over="ignore"):
-        return values if np.einsum("i,i", present, present) < _EXACT**2 else None  # a BLAS would wake its threads
+    # One product instead of a search for the least and the greatest: what is large, infinite or NaN shows in it. A
+    # BLAS would wake its threads.
+    return values if np.einsum("i,i", present, present) < _EXACT**2 else None
 
 
 def _days(column: Any) -> NDArray[np.float64]:
