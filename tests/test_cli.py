@@ -193,6 +193,7 @@ def test_predictions_are_no_formulas(run: Any, tmp_path: Path) -> None:
     rows = list(csv.reader(io.StringIO(run("predict", kept, table).out)))
     assert rows[0] == ["'=y", "probability_-3", "probability_=1+1"]
     assert {row[0] for row in rows[1:]} == {"'=1+1", "-3"}
+    assert [cli._not_a_formula(name) for name in ("+", "-", "-low", "low")] == ["+", "-", "'-low", "low"]
 
 
 def test_useless_columns_are_an_error_where_strict(run: Any, tmp_path: Path) -> None:

@@ -538,17 +538,17 @@ def test_an_encoding_that_contradicts_itself_is_refused(value: Any) -> None:
         Encoding.from_json(value)
 
 
-@pytest.mark.parametrize("cells", [[1.0, None], [True, None], [datetime.date(2020, 1, 1), None]])
-def test_one_value_and_gaps_are_read_alike_from_files_and_frames(tmp_path: Path, cells: list[object]) -> None:
-    table = Table.from_columns({"c": cells * 10})
+@pytest.mark.parametrize(
+    ("value", "written"), [(1.0, "1.0"), (True, "True"), (datetime.date(2020, 1, 1), "2020-01-01T00:00:00")]
+)
+def test_one_value_and_gaps_are_read_alike_from_files_and_frames(tmp_path: Path, value: object, written: str) -> None:
+    table = Table.from_columns({"c": [value, None] * 10})
     encoding, _, _ = Encoding.fit(table, ["c"], None)
     again = Encoding.from_json(json.loads(json.dumps(encoding.to_json())))
     assert again == encoding
-    for text in ("1.0", "True", "2020-01-01T00:00:00"):
-        (tmp_path / "t.csv").write_text(f"c,d\n{text},1\n,2\n")
-        if text[0] == str(cells[0])[0]:
-            read = gn.read_table(tmp_path / "t.csv", kinds=again.kinds)
-            assert np.array_equal(again.encode(read), encoding.encode(table.select([0, 1])))
+    (tmp_path / "t.csv").write_text(f"c,d\n{written},1\n,2\n")
+    read = gn.read_table(tmp_path / "t.csv", kinds=again.kinds)
+    assert np.array_equal(again.encode(read), encoding.encode(table.select([0, 1])))
 
 
 def test_names_of_narrow_pieces_differ() -> None:

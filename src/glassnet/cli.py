@@ -375,7 +375,8 @@ def predict(model: str, data: str, reading: dict[str, Any], as_json: bool) -> No
     glassnet predict tumor.safetensors new-tumors.csv > predictions.csv
     cat new-tumors.csv | glassnet predict tumor.safetensors -
 
-    The first column is the prediction; for classes, one probability column per class follows.
+    The first column is the prediction; for classes, one probability column per class follows. A text that a
+    spreadsheet would run as a formula stands behind an apostrophe; --json has it as it is.
     """
     import csv
 
@@ -471,7 +472,8 @@ def _not_a_formula(cell: str) -> str:
     """The text, behind an apostrophe where a spreadsheet would take it for a formula and run it."""
     from glassnet.cells import is_number
 
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number(cell) else cell
+    runs = len(cell) > 1 and cell.startswith(("=", "+", "-", "@", "\t", "\r"))  # a sign alone is a class's name
+    return f"'{cell}" if runs and not is_number(cell) else cell
 
 
 def _between_commas(text: str) -> list[str]:

@@ -46,7 +46,6 @@ _ROWS_A_BLOCK = 1000
 _MAX_BLOCK_BYTES = 2**26
 _EXACT = 2.0**53
 _LF, _CR, _QUOTE, _COMMA, _MINUS, _ZERO = 10, 13, 34, 44, 45, 48
-_AFTER_ZERO = np.isin(np.arange(256), list(b"0123456789xX"))  # pyarrow reads 0x1F as 31
 _WINDOW = 2**16
 _BOM = b"\xef\xbb\xbf"
 
@@ -402,8 +401,8 @@ def _days(column: Any) -> NDArray[np.float64]:
 
 
 def _may_hold_codes(data: bytes, delimiter: bytes) -> bool:
-    """Whether a cell begins with a zero and goes on with a digit (007) or an x: no whole number is written so."""
-    if re.match(rb"0[0-9xX]", data):
+    """Whether a cell begins with a zero and goes on with a digit, as 007 does: no whole number is written so."""
+    if re.match(rb"0[0-9]", data):
         return True
     view = np.frombuffer(data, np.uint8)
     for shift in (0, 1):  # two bytes as one number, for few and long steps keep threads from waiting on each other
@@ -411,7 +410,7 @@ def _may_hold_codes(data: bytes, delimiter: bytes) -> bool:
         found = pairs - np.uint16(_ZERO << 8) <= _COMMA  # a zero behind a line end, a blank, a quote, a comma
         if delimiter[0] > _COMMA:
             found |= pairs == (_ZERO << 8) + delimiter[0]
-        if found.any() and _AFTER_ZERO[view[2 * np.flatnonzero(found) + shift + 2]].any():
+        if found.any() and (view[2 * np.flatnonzero(found) + shift + 2] - np.uint8(_ZERO) < 10).any():
             return True
     return False
 
@@ -467,8 +466,8 @@ class Gathered:
         """Take in the next block's part; the first that holds a value tells the kind."""
         if self.kind is None and part.null_count < len(part):
             self._tell(part, rules)
-        levels = self.shape == "levels" or isinstance(part, np.ndarray)
-        self.parts.append(part if levels else self._values(part, rules))
+        as_it_is = self.shape == "levels" or isinstance(part, np.ndarray)
+        self.parts.append(part if as_it_is else self._values(part, rules))
         self.n_rows += len(part)
 
     def _tell(self, part: Any, rules: CellRules) -> None:
