@@ -40,7 +40,7 @@ _OF_A_COLUMN = {
     "raw": "{0}", "is": "[{0} = {1}]", "missing": "[{0} missing]", "filled": "filled[{0}]", "scaled": "scaled[{0}]",
 }  # fmt: skip
 # A column's name that would read as one of a network's own quantities: x1, w1_2_1, loss.
-_LIKE_A_SYMBOL = re.compile(r"([a-zA-Z]|delta|penalty)\d+(_\d+)*|[opymsuLJ]|loss|share|penalty|[0-9.]+", re.ASCII)
+_LIKE_A_SYMBOL = re.compile(r"([a-zA-Z]|delta|mask|penalty)\d+(_\d+)*|[opymsuLJ]|loss|share|penalty|[0-9.]+", re.ASCII)
 
 
 def _named(column: str) -> str:
@@ -54,6 +54,7 @@ class Symbol:
     """One quantity of a network.
 
     `kind`: x, w, b, z, a, o (logit), p (probability), y, delta (d loss / d z), m and s (of softmax), loss (of a row),
+    h and mask (of dropout: a = mask * h; the mask is 0, or 1 / (1 - rate)),
     u (row weight), share (u over the sum of u), L (batch loss), penalty, J (objective), dloss, dL or dJ (a derivative
     by `of`), a state of the optimiser (of `of`), or a plain setting. Of a table's column `of`: raw (its number as the
     user has it), is (1 where its text is `level`, else 0), missing (1 where the cell is), filled and scaled.
@@ -147,7 +148,7 @@ class Symbol:
         elif self._capital and self.kind == "delta":
             return rf"\Delta^{{[{self.layer}]}}"
         elif self._capital:
-            whole = replace(whole, kind=self.kind.upper())
+            whole = replace(whole, kind=self.kind.capitalize())
         return whole.latex()
 
 
@@ -447,19 +448,29 @@ def _lookup_name(equation: Equation) -> str:
     return str(target if target.kind == "x" else replace(target, axes=()))
 
 
-def equations(network: Network, optimizer: Optimizer | None = None, *, l1: float = 0.0, l2: float = 0.0) -> Equations:
+def equations(
+    network: Network,
+    optimizer: Optimizer | None = None,
+    *,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    dropout: bool = False,
+) -> Equations:
     """The equations of `network`: forward, loss and backward; penalty where l1 or l2 is not 0; update of `optimizer`.
 
+    With `dropout` every hidden layer has a mask: a = mask * h with h = f(z), the same for a layer whose rate is 0.
     `encode` and `decode` belong to a table and come from its `Encoder`.
 
     >>> print(equations(Network((2, 1)))["p"].latex())
     p = \\sigma(o)
+    >>> print(equations(Network((2, 2, 1)), dropout=True)["a1"])
+    a1_j = mask1_j * h1_j
     """
     return Equations(
         (
-            *_forward(network),
+            *_forward(network, dropout),
             *_loss(network),
-            *_backward(network),
+            *_backward(network, dropout),
             *(_penalty(network, l1, l2) if l1 or l2 else ()),
             *(_update(network, optimizer, penalised=bool(l1 or l2)) if optimizer is not None else ()),
         )
@@ -504,7 +515,7 @@ def _output(network: Network, kind: str) -> Symbol:
     return Symbol(kind, None, ("row",) if network.n_outputs == 1 else ("row", "k"))
 
 
-def _forward(network: Network) -> Iterator[Equation]:
+def _forward(network: Network, dropout: bool) -> Iterator[Equation]:
     for layer in range(1, network.n_layers + 1):
         n_in, n_out = network.sizes[layer - 1 : layer + 1]
         last = layer == network.n_layers
@@ -519,9 +530,13 @@ def _forward(network: Network) -> Iterator[Equation]:
         row = network.activation_row(layer)
         if last and n_out == 1:
             z = z.bound({"j": 1})
-        a = _output(network, "o") if last else Symbol("a", layer, ("row", unit))
+        dropped = dropout and not last
+        a = _output(network, "o") if last else Symbol("h" if dropped else "a", layer, ("row", unit))
         ranges = (("k", n_out),) if last else (("j", n_out),)
         yield Equation(a, Map(substitute(row.value, {"z": symbol(z)})), "forward", ranges, row.name)
+        if dropped:
+            masked = Map(_product((replace(a, kind="mask"), a)))
+            yield Equation(replace(a, kind="a"), masked, "forward", ranges, "dropout")
     o, ranges = _output(network, "o"), (("k", network.n_outputs),)
     link = LINKS[network.loss_row.link]
     if link.over_classes:
@@ -549,7 +564,7 @@ def _loss(network: Network) -> Iterator[Equation]:
     yield Equation(Symbol("L"), Contract((share, loss), "row"), "loss", (), "batch loss")
 
 
-def _backward(network: Network) -> Iterator[Equation]:
+def _backward(network: Network, dropout: bool) -> Iterator[Equation]:
     share = Symbol("share", None, ("row",))
     for layer in range(network.n_layers, 0, -1):
         n_in, n_out = network.sizes[layer - 1 : layer + 1]
@@ -560,7 +575,7 @@ def _backward(network: Network) -> Iterator[Equation]:
             row.derivative,
             {
                 "z": symbol(Symbol("z", layer, ("row", 1 if last and n_out == 1 else unit))),
-                "a": symbol(_output(network, "o") if last else Symbol("a", layer, ("row", unit))),
+                "a": symbol(_output(network, "o") if last else Symbol("h" if dropout else "a", layer, ("row", unit))),
             },
         )
         ranges: tuple[tuple[str, int], ...] = ((unit, n_out),)
@@ -578,6 +593,11 @@ def _backward(network: Network) -> Iterator[Equation]:
                 "backward",
                 (*ranges, ("k", network.sizes[layer + 1])),
             )
+            if dropout:
+                unmasked = replace(arriving, of="h")
+                masked = Map(_product((Symbol("mask", layer, ("row", unit)), arriving)))
+                yield Equation(unmasked, masked, "backward", ranges, "dropout")
+                arriving = unmasked
             upstream = symbol(arriving)
         delta = Symbol("delta", layer, ("row", 1 if last and n_out == 1 else unit))
         identity = slope == const(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -224,6 +225,66 @@ def initialize(
             b[:] = row.draw(rng, (1, n_biases))[..., 0, :]
         at += n_weights + n_biases
     return parameters
+
+
+def checked_dropout(network: Network, dropout: float | Sequence[float]) -> tuple[float, ...]:
+    """The rate at which units are dropped, one per hidden layer; one number is that of every hidden layer.
+
+    Raises `UsageError` for what is no rate, 0 <= rate < 1, and for a network that has nothing to drop.
+
+    >>> checked_dropout(Network((2, 3, 3, 1)), 0.5)
+    (0.5, 0.5)
+    """
+    n_hidden = network.n_layers - 1
+    rates = tuple(dropout) if isinstance(dropout, Sequence) else (dropout,)
+    if any(isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= float(rate) < 1 for rate in rates):
+        raise UsageError(
+            f"dropout is a number from 0 to less than 1, or has one per hidden layer; got {dropout!r}. "
+            "Half of the units is 0.5, none is 0."
+        )
+    if not n_hidden and any(rates):
+        raise UsageError(
+            f"dropout is of hidden units, and a network of sizes {network.sizes} has none; got {dropout!r}. "
+            "Leave it out, or give the network a hidden layer."
+        )
+    if not isinstance(dropout, Sequence):
+        return (float(dropout),) * n_hidden
+    if len(rates) != n_hidden:
+        raise UsageError(
+            f"dropout is one number, or has one per hidden layer ({n_hidden} here); got {len(rates)}: {dropout!r}. "
+            "A layer that is to be left whole has 0."
+        )
+    return tuple(map(float, rates))
+
+
+def dropout_masks(
+    network: Network,
+    rates: float | Sequence[float],
+    n: int,
+    *,
+    random_state: int,
+    start: int | NDArray[np.integer[Any]] = 0,
+    epoch: int,
+    dtype: Any = np.float64,
+) -> tuple[FloatArray, ...]:
+    """What the units of every hidden layer are multiplied by in an epoch: 0, or 1 / (1 - rate), which keeps the mean.
+
+    `rates` as `checked_dropout` takes them; `n` rows, numbered as in the training table; `start` as for `initialize`.
+    With H hidden units in all, unit h of them (from 0, through all hidden layers) and row i (from 0) have the uniform
+    number u of element i H + h of `Stream(random_state, Purpose.DROPOUT, start, epoch)`: the mask is 0 where
+    u < rate. So it depends neither on `n` nor on the order in which rows are visited.
+
+    Returns an array (n, units) per hidden layer; (S, n, units) where `start` is an array (S,).
+    Raises `UsageError` where the rates or a number are out of range.
+
+    >>> dropout_masks(Network((2, 3, 1)), 0.5, 2, random_state=0, epoch=3)[0].tolist()
+    [[0.0, 2.0, 2.0], [0.0, 0.0, 2.0]]
+    """
+    rates, hidden = checked_dropout(network, rates), network.sizes[1:-1]
+    u = Stream(random_state, Purpose.DROPOUT, network=start, epoch=epoch).uniform(n * sum(hidden))
+    of_layers = np.split(u.reshape(*np.shape(start), n, sum(hidden)), np.cumsum(hidden), axis=-1)[:-1]
+    pairs = zip(of_layers, rates, strict=True)
+    return tuple(np.where(of_layer < rate, 0.0, 1 / (1 - rate)).astype(dtype) for of_layer, rate in pairs)
 
 
 _RELU_LIKE = ("relu", "leaky_relu", "elu", "silu", "gelu")

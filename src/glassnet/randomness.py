@@ -64,6 +64,7 @@ class Purpose(IntEnum):
     SHUFFLE = 2
     SPLIT = 3
     CHECK = 4
+    DROPOUT = 5
 
 
 def philox(counter: ArrayLike, key: ArrayLike) -> NDArray[np.uint32]:

@@ -7,6 +7,7 @@ first, inputs in order, every operation rounded: a row gives the same bits alone
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ class Trace:
     loss: sum(row_weights * row_losses) / sum(row_weights).   penalty: l1 sum|W| + l2 / 2 sum W^2.
     objective: loss + penalty.                                deltas[l] (n, units): d row loss / d z.
     weight_gradients[l] (n_in, n_out), bias_gradients[l] (n_out,): of the objective.
+    masks[l], unmasked[l] (n, units) of the hidden layers: a = mask * h with h = f(z); None without masks, where a = h.
     """
 
     network: Network
@@ -41,6 +43,8 @@ class Trace:
     activations: tuple[FloatArray, ...]
     logits: FloatArray
     probabilities: FloatArray
+    masks: tuple[FloatArray, ...] | None = None
+    unmasked: tuple[FloatArray, ...] | None = None
     row_losses: FloatArray | None = None
     loss: float | None = None
     penalty: float | None = None
@@ -158,6 +162,22 @@ def checked_row_weights(row_weights: ArrayLike | None, n: int, dtype: Any) -> Fl
     return weights
 
 
+def checked_masks(network: Network, masks: Sequence[ArrayLike], n: int, dtype: Any) -> tuple[FloatArray, ...]:
+    """Dropout masks as arrays (n, units), one per hidden layer.
+
+    >>> [mask.shape for mask in checked_masks(Network((2, 3, 1)), [np.ones((4, 3))], 4, np.float32)]
+    [(4, 3)]
+    """
+    arrays = tuple(_numbers("A mask holds", mask).astype(dtype, copy=False) for mask in masks)
+    shapes, expected = [mask.shape for mask in arrays], [(n, units) for units in network.sizes[1:-1]]
+    if shapes != expected:
+        raise DataError(
+            f"masks has one array per hidden layer, a row per row of X and a column per unit, {expected}; "
+            f"got {len(shapes)}: {shapes[: len(expected) + 1]}. See network.dropout_masks."
+        )
+    return arrays
+
+
 @np.errstate(all="ignore")  # what overflows is infinite, and the trace shows it
 def forward(
     network: Network,
@@ -167,12 +187,13 @@ def forward(
     row_weights: ArrayLike | None = None,
     l1: float = 0.0,
     l2: float = 0.0,
+    masks: Sequence[ArrayLike] | None = None,
 ) -> Trace:
     """One forward pass, recorded; with `y` also the losses.
 
-    X (n, n_features), y (n, n_outputs) or (n,) for one output, row_weights (n,).
-    z = b + x1 w1 + x2 w2 + ...,  a = f(z),  p = link(logits).
-    All in the type of X.  Raises `DataError` where X or y do not fit, `UsageError` where the parameters do not.
+    X (n, n_features), y (n, n_outputs) or (n,) for one output, row_weights (n,), masks (n, units) per hidden layer.
+    z = b + x1 w1 + x2 w2 + ...,  a = f(z), or with dropout a = mask * f(z) in hidden layers,  p = link(logits).
+    All in the type of X.  Raises `DataError` where X, y or masks do not fit, `UsageError` where the parameters do not.
 
     >>> net = Network((2, 1), loss="mean_squared_error")
     >>> parameters = Parameters(net, np.array([1.0, 2.0, 0.5]))
@@ -183,7 +204,9 @@ def forward(
     X = checked_table(network, X)
     weights = checked_row_weights(row_weights, len(X), X.dtype)
     parameters = checked_parameters(network, parameters, X.dtype)
+    dropped = () if masks is None else checked_masks(network, masks, len(X), X.dtype)
     pre_activations: list[FloatArray] = []
+    unmasked: list[FloatArray] = []
     activations: list[FloatArray] = [X]
     for layer in range(network.n_layers):
         W, b, a = parameters.weights[layer], parameters.biases[layer], activations[-1]
@@ -191,7 +214,11 @@ def forward(
         for i in range(len(W)):
             z = z + a[:, i, np.newaxis] * W[i]
         pre_activations.append(z)
-        activations.append(function(network.activation_row(layer + 1).value, ("z",))(z))
+        h = function(network.activation_row(layer + 1).value, ("z",))(z)
+        if layer < len(dropped):
+            unmasked.append(h)
+            h = dropped[layer] * h
+        activations.append(h)
     logits = activations[-1]
 
     loss_row, names = network.loss_row, ("o", "y", "p", "m", "s")
@@ -204,6 +231,8 @@ def forward(
             s = s + exponential(logits[:, k, np.newaxis], m)
     p = function(link.value, ("o", "m", "s"))(logits, m, s)
     trace = Trace(network, parameters, X, None, weights, tuple(pre_activations), tuple(activations), logits, p)
+    if masks is not None:
+        trace = replace(trace, masks=dropped, unmasked=tuple(unmasked))
     if y is None:
         return trace
 
@@ -231,10 +260,11 @@ def backward(
     row_weights: ArrayLike | None = None,
     l1: float = 0.0,
     l2: float = 0.0,
+    masks: Sequence[ArrayLike] | None = None,
 ) -> Trace:
     """A forward and a backward pass, recorded.
 
-    delta_L = d row loss / d z_L;  delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_l);
+    delta_L = d row loss / d z_L;  delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_l), with dropout mask_l * that;
     dW_l = a_(l-1)^T (share * delta_l) + l1 sign(W_l) + l2 W_l;  db_l = sum of share * delta_l,
     with share = row_weights / sum(row_weights). Shapes and errors as `forward`.
 
@@ -243,7 +273,7 @@ def backward(
     >>> backward(net, parameters, [[3.0, 4.0]], [10.5]).gradient.tolist()
     [6.0, 8.0, 2.0]
     """
-    trace = forward(network, parameters, X, y, row_weights, l1, l2)
+    trace = forward(network, parameters, X, y, row_weights, l1, l2, masks)
     assert trace.y is not None
     parameters = trace.parameters
     loss_row = network.loss_row
@@ -254,10 +284,14 @@ def backward(
     deltas: list[FloatArray] = []
     weight_gradients: list[FloatArray] = []
     bias_gradients: list[FloatArray] = []
+    # f' is stated in z and f(z), which a mask leaves as they are.
+    values = trace.activations[1:] if trace.unmasked is None else (*trace.unmasked, trace.logits)
     for layer in reversed(range(network.n_layers)):
         derivative = function(network.activation_row(layer + 1).derivative, ("z", "a"))
-        W, z, a = parameters.weights[layer], trace.pre_activations[layer], trace.activations[layer + 1]
-        delta = upstream * derivative(z, a)
+        W, z = parameters.weights[layer], trace.pre_activations[layer]
+        if trace.masks is not None and layer < len(trace.masks):
+            upstream = trace.masks[layer] * upstream
+        delta = upstream * derivative(z, values[layer])
         deltas.insert(0, delta)
         dW = trace.activations[layer].T @ (share * delta)
         weight_gradients.insert(0, dW + W.dtype.type(l1) * np.sign(W) + W.dtype.type(l2) * W)

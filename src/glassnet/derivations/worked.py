@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -145,17 +145,22 @@ def worked_lines(
     decode: Equations,
     raw: dict[Symbol, float],
     digits: int,
+    masks: Sequence[FloatArray] | None = None,
 ) -> tuple[Line, ...]:
-    """Every line for one row: x (n_features,) as encoded, y (n_outputs,) or None, `raw` what `encode` starts from."""
+    """Every line for one row: x (n_features,) as encoded, y (n_outputs,) or None, `raw` what `encode` starts from.
+
+    `masks`: the row's dropout mask (units,) of every hidden layer, where the row is worked out as in training.
+    """
     X = x[np.newaxis, :].astype(np.float64)
     parameters = Parameters(network, parameters.vector.astype(np.float64))
+    of_row = None if masks is None else [mask[np.newaxis, :] for mask in masks]
     if y is None:
-        trace = reference.forward(network, parameters, X)
+        trace = reference.forward(network, parameters, X, masks=of_row)
     else:
-        trace = reference.backward(network, parameters, X, y[np.newaxis, :])
+        trace = reference.backward(network, parameters, X, y[np.newaxis, :], masks=of_row)
     values = raw | _values(trace)
     quotients = _quotients(trace)
-    every = [*encode, *equations(network), *decode]
+    every = [*encode, *equations(network, dropout=masks is not None), *decode]
     wanted = ("encode", "forward", "decode") if y is None else STAGES
     lines = []
     for equation in every:
@@ -220,6 +225,9 @@ def _values(trace: reference.Trace) -> dict[Symbol, float]:
         put("z", layer, trace.pre_activations[layer - 1][0])
         if layer < network.n_layers:
             put("a", layer, trace.activations[layer][0])
+            if trace.masks is not None and trace.unmasked is not None:
+                put("mask", layer, trace.masks[layer - 1][0])
+                put("h", layer, trace.unmasked[layer - 1][0])
         if trace.deltas is not None:
             assert trace.weight_gradients is not None
             assert trace.bias_gradients is not None
@@ -248,7 +256,7 @@ def _quotients(trace: reference.Trace) -> dict[Symbol, float]:
         vectors = np.repeat(vector[np.newaxis], len(at), axis=0)
         vectors[np.arange(len(at)), at] += sign * steps[at]
         with np.errstate(all="ignore"):
-            done = stacked.forward(network, Parameters(network, vectors), trace.X)
+            done = stacked.forward(network, Parameters(network, vectors), trace.X, trace.masks)
             return stacked.row_losses(network, done, y)[:, 0], vectors[np.arange(len(at)), at]
 
     for at in np.array_split(np.arange(len(vector)), -(-(len(vector) ** 2) // _BLOCK_ELEMENTS)):

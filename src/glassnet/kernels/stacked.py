@@ -29,9 +29,15 @@ np.empty(31 << 20, np.uint8)
 
 @dataclass(frozen=True)
 class Pass:
-    """A forward pass: per layer (S, units, n), and (S, n_outputs, n); `activations[0]` is X, transposed."""
+    """A forward pass: per layer (S, units, n), and (S, n_outputs, n); `activations[0]` is X, transposed.
+
+    `unmasked[l]` is f(z), which `masks[l]` (S, units, n) or (units, n), one per hidden layer where there are any,
+    turns into `activations[l + 1]`; without a mask the two are the same array.
+    """
 
     pre_activations: Sequence[FloatArray]
+    unmasked: Sequence[FloatArray]
+    masks: Sequence[FloatArray]
     activations: Sequence[FloatArray]
     logits: FloatArray
     probabilities: FloatArray
@@ -39,20 +45,27 @@ class Pass:
     exp_sum: FloatArray
 
 
-def forward(network: Network, parameters: Parameters, X: FloatArray) -> Pass:
+def forward(
+    network: Network, parameters: Parameters, X: FloatArray, masks: Sequence[FloatArray] | None = None
+) -> Pass:
     """z = W^T a + b and a = f(z) for stacked parameters; X is (n, n_features) for all, or (S, n, n_features).
+
+    With `masks` of X's dtype, (n, units) for all or (S, n, units) per hidden layer, a = mask * f(z) in hidden layers.
 
     >>> net = Network((1, 1), loss="mean_squared_error")
     >>> two = Parameters(net, np.array([[1.0, 0.0], [2.0, 5.0]]))
     >>> forward(net, two, np.array([[3.0]])).logits.ravel().tolist()
     [3.0, 11.0]
     """
-    pre_activations, activations = [], [_turned(X)]
+    pre_activations, unmasked, activations = [], [], [_turned(X)]
+    turned_masks = [_turned(mask) for mask in masks or ()]
     for layer, (W, b) in enumerate(zip(parameters.weights, parameters.biases, strict=True), start=1):
         z = _turned(W) @ activations[-1]
         z += b[..., np.newaxis]
         pre_activations.append(z)
-        activations.append(function(network.activation_row(layer).value, ("z",), "library")(z))
+        h = function(network.activation_row(layer).value, ("z",), "library")(z)
+        unmasked.append(h)
+        activations.append(turned_masks[layer - 1] * h if layer <= len(turned_masks) else h)
     logits = activations[-1]
     link = LINKS[network.loss_row.link]
     m = s = logits[:, :1]  # only softmax reads them
@@ -60,7 +73,7 @@ def forward(network: Network, parameters: Parameters, X: FloatArray) -> Pass:
         m = logits.max(axis=1, keepdims=True)
         s = function(_EXP_SHIFTED, ("o", "m"), "library")(logits, m).sum(axis=1, keepdims=True)
     p = function(link.value, ("o", "m", "s"), "library")(logits, m, s)
-    return Pass(pre_activations, activations, logits, p, m, s)
+    return Pass(pre_activations, unmasked, turned_masks, activations, logits, p, m, s)
 
 
 def _turned(array: FloatArray) -> FloatArray:
@@ -92,7 +105,10 @@ def penalties(parameters: Parameters, l1: float, l2: float) -> FloatArray:
 def backward(
     network: Network, parameters: Parameters, done: Pass, y: FloatArray, share: FloatArray, l1: float, l2: float
 ) -> FloatArray:
-    """The gradient of the objective (S, n_parameters); `share` (n,) or (S, n) are row weights that sum to 1."""
+    """The gradient of the objective (S, n_parameters); `share` (n,) or (S, n) are row weights that sum to 1.
+
+    Where the pass had masks, the gradient of the loss with these masks.
+    """
     row = network.loss_row
     upstream = function(row.derivative, ("o", "y", "p"), "library")(done.logits, _turned(y), done.probabilities)
     # Everything after this line is linear in it, so the rows' weights enter once, here.
@@ -102,10 +118,10 @@ def backward(
     gradient = Parameters(network, np.empty_like(parameters.vector))
     for layer in reversed(range(network.n_layers)):
         activation = network.activation_row(layer + 1)
-        delta = upstream
+        delta = done.masks[layer] * upstream if layer < len(done.masks) else upstream
         if activation.derivative != _ONE:
-            z, a = done.pre_activations[layer], done.activations[layer + 1]
-            delta = upstream * function(activation.derivative, ("z", "a"), "library")(z, a)
+            z, h = done.pre_activations[layer], done.unmasked[layer]
+            delta = delta * function(activation.derivative, ("z", "a"), "library")(z, h)
         W, dW = parameters.weights[layer], gradient.weights[layer]
         np.matmul(done.activations[layer], _turned(delta), out=dW)
         delta.sum(axis=-1, out=gradient.biases[layer])
@@ -136,8 +152,8 @@ def health(network: Network, done: Pass) -> Health:
     """
     size = len(done.logits)
     n_dead = np.zeros(size, dtype=np.intp)
-    for a in done.activations[1:-1]:
-        n_dead += (~a.any(axis=-1)).sum(axis=-1)
+    for h in done.unmasked[:-1]:  # a unit that happens to be dropped on every row is not dead
+        n_dead += (~h.any(axis=-1)).sum(axis=-1)
     link = network.loss_row.link
     if link == "sigmoid" and network.n_outputs == 1:
         classes: NDArray[Any] = done.logits[:, 0] > 0
