@@ -29,7 +29,7 @@ from glassnet.equations import (
 )
 from glassnet.errors import UsageError
 from glassnet.expressions import FUNCTIONS, Expression, call, function, parse, substitute, symbol, symbols
-from glassnet.network import Network, Parameters, weight_mask
+from glassnet.network import Network, Parameters, dropout_masks, weight_mask
 from glassnet.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from glassnet.reference import Trace, backward, forward
 
@@ -50,7 +50,7 @@ def networks(draw: st.DrawFn) -> Network:
     return Network((draw(st.integers(1, 3)), *hidden, outputs), (*names, last), loss)
 
 
-def _job(net: Network, n: int = 4, seed: int = 0) -> dict[str, Any]:
+def _job(net: Network, n: int = 4, seed: int = 0, dropout: bool = False) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     kind = net.loss_row.targets
     y = rng.normal(size=(n, net.n_outputs))
@@ -64,6 +64,7 @@ def _job(net: Network, n: int = 4, seed: int = 0) -> dict[str, Any]:
         "X": rng.normal(size=(n, net.n_features)),
         "y": y,
         "row_weights": rng.uniform(0.5, 2, n),
+        "masks": dropout_masks(net, 0.4 if net.n_layers > 1 else 0, n, random_state=seed, epoch=1) if dropout else None,
     }
 
 
@@ -102,6 +103,9 @@ def _rows_of(job: dict[str, Any]) -> list[dict[str, Any]]:
     for x, y, share in zip(job["X"].tolist(), job["y"].tolist(), shares.tolist(), strict=True):
         row = {f"x{i}": value for i, value in enumerate(x, start=1)} | {"share": share}
         rows.append(row | ({"y": y[0]} if len(y) == 1 else {f"y{k}": value for k, value in enumerate(y, start=1)}))
+    for layer, mask in enumerate(job["masks"] or (), start=1):
+        for row, factors in zip(rows, mask.tolist(), strict=True):
+            row.update({f"mask{layer}_{j}": factor for j, factor in enumerate(factors, start=1)})
     return rows
 
 
@@ -113,14 +117,14 @@ def _of_rows(rows: list[dict[str, Any]], names: list[str]) -> np.ndarray:
     return np.array([[row[name] for name in names] for row in rows])
 
 
-@settings(deadline=None, max_examples=40)
-@given(networks(), st.sampled_from([(0.0, 0.0), (0.1, 0.0), (0.0, 0.3), (0.1, 0.3)]))
+@settings(deadline=None, max_examples=80)
+@given(networks(), st.sampled_from([(0.0, 0.0), (0.1, 0.0), (0.0, 0.3), (0.1, 0.3)]), st.booleans())
 def test_scalar_lines_worked_one_by_one_give_the_reference_s_numbers(
-    net: Network, penalty: tuple[float, float]
+    net: Network, penalty: tuple[float, float], dropout: bool
 ) -> None:
-    job, (l1, l2) = _job(net), penalty
+    job, (l1, l2) = _job(net, dropout=dropout), penalty
     rows, whole = _rows_of(job), _named(job)
-    _worked(equations(net, l1=l1, l2=l2), rows, whole)
+    _worked(equations(net, l1=l1, l2=l2, dropout=dropout), rows, whole)
     trace = backward(**job, l1=l1, l2=l2)
 
     def units(letter: str, size: int) -> list[str]:
@@ -132,6 +136,8 @@ def test_scalar_lines_worked_one_by_one_give_the_reference_s_numbers(
         np.testing.assert_array_equal(_of_rows(rows, units(f"z{layer}", size)), trace.pre_activations[layer - 1])
         if layer < net.n_layers:
             np.testing.assert_array_equal(_of_rows(rows, units(f"a{layer}", size)), trace.activations[layer])
+    for layer, h in enumerate(trace.unmasked or (), start=1):
+        np.testing.assert_array_equal(_of_rows(rows, units(f"h{layer}", h.shape[1])), h)
     np.testing.assert_array_equal(_of_rows(rows, units("o", net.n_outputs)), trace.logits)
     np.testing.assert_array_equal(_of_rows(rows, units("p", net.n_outputs)), trace.probabilities)
     np.testing.assert_array_equal([row["loss"] for row in rows], trace.row_losses)
@@ -199,6 +205,8 @@ def _matrices(trace: Trace) -> dict[str, Any]:
         arrays |= {f"A{layer}": trace.activations[layer], f"Delta{layer}": trace.deltas[layer - 1]}
         if layer < net.n_layers:
             arrays[f"dloss_by_dA{layer}"] = trace.deltas[layer] @ trace.parameters.weights[layer].T
+    for layer, (mask, h) in enumerate(zip(trace.masks or (), trace.unmasked or (), strict=True), start=1):
+        arrays |= {f"Mask{layer}": mask, f"H{layer}": h, f"dloss_by_dH{layer}": mask * arrays[f"dloss_by_dA{layer}"]}
     m = trace.logits.max(axis=1, keepdims=True)
     arrays |= {"m": m, "s": np.exp(trace.logits - m).sum(axis=1, keepdims=True), "L": trace.loss}
     return arrays
@@ -217,13 +225,13 @@ FUNCTIONS_OF_PYTHON = {
 } | {"max": np.maximum, "min": np.minimum, "select": np.where}
 
 
-@settings(deadline=None, max_examples=60)
-@given(networks())
-def test_matrix_text_run_by_python_gives_the_sums(net: Network) -> None:
-    trace = backward(**_job(net))
+@settings(deadline=None, max_examples=120)
+@given(networks(), st.booleans())
+def test_matrix_text_run_by_python_gives_the_sums(net: Network, dropout: bool) -> None:
+    trace = backward(**_job(net, dropout=dropout))
     scope = {"__builtins__": {}} | FUNCTIONS_OF_PYTHON | _matrices(trace)
     checked = []
-    for line in equations(net).text("matrix").splitlines():
+    for line in equations(net, dropout=dropout).text("matrix").splitlines():
         if not line.startswith("  "):
             continue
         text = line.strip().split("  ")[0].replace("/d", "_by_d")
@@ -233,8 +241,11 @@ def test_matrix_text_run_by_python_gives_the_sums(net: Network) -> None:
         np.testing.assert_allclose(eval(right, scope), _truth_of(trace, target), rtol=1e-11, atol=1e-12, err_msg=text)
         assert np.shape(eval(right, scope)) in (np.shape(_truth_of(trace, target)), ())
         checked.append(target)
-    contracts = [e for e in equations(net) if isinstance(e.body, Contract)]
-    assert {e.target.matrix().replace("/d", "_by_d") for e in contracts} <= set(checked)
+    found = equations(net, dropout=dropout)
+    of_masks = [e for e in found if e.note == "dropout"]
+    assert len(of_masks) == (2 * (net.n_layers - 1) if dropout else 0)
+    contracts = [e for e in found if isinstance(e.body, Contract)]
+    assert {e.target.matrix().replace("/d", "_by_d") for e in [*contracts, *of_masks]} <= set(checked)
 
 
 # --- a row of the table, altered -----------------------------------------------------------------------------------
@@ -305,9 +316,11 @@ def _assert_well_formed(latex: str) -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(networks(), st.sampled_from([None, *OPTIMIZERS]), st.sampled_from([(0.0, 0.0), (1e-4, 0.3)]))
-def test_latex_is_well_formed(net: Network, optimizer: Optimizer | None, penalty: tuple[float, float]) -> None:
-    for latex in _all_latex(equations(net, optimizer, l1=penalty[0], l2=penalty[1])):
+@given(networks(), st.sampled_from([None, *OPTIMIZERS]), st.sampled_from([(0.0, 0.0), (1e-4, 0.3)]), st.booleans())
+def test_latex_is_well_formed(
+    net: Network, optimizer: Optimizer | None, penalty: tuple[float, float], dropout: bool
+) -> None:
+    for latex in _all_latex(equations(net, optimizer, l1=penalty[0], l2=penalty[1], dropout=dropout)):
         _assert_well_formed(latex)
 
 
@@ -336,11 +349,12 @@ def test_penalties_take_numbers_of_numpy() -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(networks())
-def test_each_scalar_target_appears_once_and_what_is_read_was_written(net: Network) -> None:
-    known = set(net.parameter_names()) | {f"x{i}" for i in range(1, net.n_features + 1)} | {"share"}
+@given(networks(), st.booleans())
+def test_each_scalar_target_appears_once_and_what_is_read_was_written(net: Network, dropout: bool) -> None:
+    known = {f"mask{layer}_{j}" for layer, n in enumerate(net.sizes[1:-1], start=1) for j in range(1, n + 1)}
+    known |= set(net.parameter_names()) | {f"x{i}" for i in range(1, net.n_features + 1)} | {"share"}
     known |= {"y"} if net.n_outputs == 1 else {f"y{k}" for k in range(1, net.n_outputs + 1)}
-    for equation in equations(net, Adam(), l2=0.1):
+    for equation in equations(net, Adam(), l2=0.1, dropout=dropout):
         if equation.stage == "update":
             break
         for line in equation.scalars():
@@ -350,6 +364,22 @@ def test_each_scalar_target_appears_once_and_what_is_read_was_written(net: Netwo
             known.add(str(line.target))
     for layer, (n_in, n_out) in enumerate(pairwise(net.sizes), start=1):
         assert {f"dJ/dw{layer}_{i}_{j}" for i in range(1, n_in + 1) for j in range(1, n_out + 1)} <= known
+
+
+def test_equations_of_dropout() -> None:
+    net = Network((1, 2, 1), "tanh")
+    found = equations(net, dropout=True)
+    assert found.names()[:3] == ["z1", "h1", "a1"]
+    masked, back, delta = found["a1"], found["dloss/dh1"], found["delta1"]
+    assert str(found["h1"].scalar(j=2)) == "h1_2 = tanh(z1_2)"
+    assert str(masked.scalar(j=2)) == "a1_2 = mask1_2 * h1_2"
+    assert str(back.scalar(j=2)) == "dloss/dh1_2 = mask1_2 * dloss/da1_2"
+    assert str(delta.scalar(j=2)) == "delta1_2 = dloss/dh1_2 * (1 - h1_2 * h1_2)"
+    assert masked.latex() == r"a^{[1]}_{j} = \mathrm{mask}^{[1]}_{j} \, h^{[1]}_{j}"
+    assert masked.matrix_latex() == r"A^{[1]} = \mathrm{Mask}^{[1]} \odot H^{[1]}"
+    assert (masked.matrix(), back.matrix()) == ("A1 = Mask1 * H1", "dloss/dH1 = Mask1 * dloss/dA1")
+    # The output layer has none, so without a hidden layer nothing changes.
+    assert equations(Network((2, 2)), dropout=True) == equations(Network((2, 2)))
 
 
 def test_looking_things_up() -> None:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassnet.errors import UsageError
-from glassnet.network import Network, Parameters, weight_mask
+from glassnet.network import Network, Parameters, checked_dropout, dropout_masks, weight_mask
+from glassnet.randomness import Purpose, philox, uniform
 
 SIZES = st.lists(st.integers(1, 5), min_size=2, max_size=5).map(tuple)
 
@@ -146,3 +147,110 @@ def test_a_vector_that_does_not_fit_is_refused(vector: Any) -> None:
 def test_layers_that_do_not_fit_are_refused(weights: Any, biases: Any) -> None:
     with pytest.raises(UsageError, match="each with biases"):
         Parameters.from_layers(Network((2, 2, 1)), weights, biases)
+
+
+# --- dropout --------------------------------------------------------------------------------------------------------
+
+DROPPED = Network((2, 3, 4, 2, 1))  # nine hidden units
+
+
+def test_masks_are_their_definition() -> None:
+    """Which number decides about which unit of which row: kernels follow it, and no version may change it."""
+    seed, start, epoch, rates, n = 0x0123456789ABCDEF, 7, 11, (0.5, 0.0, 0.2), 5
+    masks = dropout_masks(DROPPED, rates, n, random_state=seed, start=start, epoch=epoch)
+    key = [seed & 0xFFFFFFFF, seed >> 32]
+    layers = [(layer, j) for layer, units in enumerate((3, 4, 2)) for j in range(units)]
+    for i in range(n):
+        for h, (layer, j) in enumerate(layers):
+            element = i * 9 + h
+            words = philox([element // 2, epoch, start, 5], key).tolist()[2 * (element % 2) :]
+            u = ((words[0] << 32 | words[1]) >> 11) / 2**53
+            assert u == uniform(1, seed=seed, purpose=Purpose.DROPOUT, network=start, epoch=epoch, first=element)[0]
+            assert masks[layer][i, j] == (0 if u < rates[layer] else 1 / (1 - rates[layer]))
+    assert {value for mask in masks for value in mask.ravel().tolist()} == {0.0, 1.0, 1.25, 2.0}
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
+def test_the_share_of_units_dropped_is_the_rate(rate: float) -> None:
+    n = 20_000
+    for mask in dropout_masks(DROPPED, rate, n, random_state=3, epoch=1):
+        n_numbers = mask.size
+        assert abs((mask == 0).sum() - rate * n_numbers) < 4 * np.sqrt(rate * (1 - rate) * n_numbers)
+        # Each unit too, not only all together; and the mean of what is multiplied by is 1.
+        assert (abs((mask == 0).mean(axis=0) - rate) < 4 * np.sqrt(rate * (1 - rate) / n)).all()
+        assert abs(mask.mean() - 1) < 4 * np.sqrt(rate / (1 - rate) / n_numbers)
+        assert set(mask.ravel().tolist()) == {0.0, 1 / (1 - rate)}
+
+
+STARTS = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4)
+
+
+@given(
+    STARTS, st.integers(0, 2**32 - 1), st.integers(0, 20), st.integers(0, 20), st.sampled_from([0.3, (0.0, 0.5, 0.9)])
+)
+@settings(deadline=None)
+def test_a_row_s_mask_depends_on_neither_the_rows_nor_the_networks_beside_it(
+    starts: list[int], epoch: int, n: int, more: int, rates: Any
+) -> None:
+    together = dropout_masks(DROPPED, rates, n + more, random_state=1, start=np.array(starts), epoch=epoch)
+    assert [mask.shape for mask in together] == [(len(starts), n + more, units) for units in (3, 4, 2)]
+    for s, start in enumerate(starts):
+        alone = dropout_masks(DROPPED, rates, n, random_state=1, start=start, epoch=epoch)
+        for mask, of_stack in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(mask, of_stack[s, :n])
+
+
+def test_other_seeds_starts_and_epochs_give_other_masks() -> None:
+    where = {"random_state": 0, "start": 0, "epoch": 1}
+    elsewhere = [where, *({**where, name: 2} for name in where)]
+    found = {b"".join(m.tobytes() for m in dropout_masks(DROPPED, 0.5, 50, **each)) for each in elsewhere}
+    assert len(found) == 4
+
+
+def test_dtypes_of_masks() -> None:
+    double, single = (
+        dropout_masks(DROPPED, 0.1, 9, random_state=0, epoch=1, dtype=d) for d in (np.float64, np.float32)
+    )
+    for mask, rounded in zip(double, single, strict=True):
+        assert rounded.dtype == np.float32
+        np.testing.assert_array_equal(mask.astype(np.float32), rounded)
+
+
+def test_rates_of_dropout() -> None:
+    assert checked_dropout(DROPPED, 0) == (0.0, 0.0, 0.0)
+    assert checked_dropout(DROPPED, np.float32(0.5)) == (0.5, 0.5, 0.5)
+    assert checked_dropout(DROPPED, (0, 0.5, 0.25)) == checked_dropout(DROPPED, [0, 0.5, 0.25]) == (0.0, 0.5, 0.25)
+    assert all(type(rate) is float for rate in checked_dropout(DROPPED, (0, np.float32(0.5), 0.25)))
+    for nothing in (0, 0.0, ()):
+        assert checked_dropout(Network((2, 1)), nothing) == ()
+    assert dropout_masks(Network((2, 1)), 0, 3, random_state=0, epoch=1) == ()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "dropout", "fragment"),
+    [
+        ((2, 3, 1), 1, "from 0 to less than 1, or has one per hidden layer; got 1. Half of the units is 0.5"),
+        ((2, 3, 1), -0.1, "got -0.1."),
+        ((2, 3, 1), float("nan"), "got nan."),
+        ((2, 3, 1), True, "got True."),
+        ((2, 3, 1), "0.5", "got '0.5'."),
+        ((2, 3, 1), None, "got None."),
+        ((2, 3, 3, 1), (0.5, 1.0), "got (0.5, 1.0)."),
+        ((2, 3, 3, 1), (0.5,), "one per hidden layer (2 here); got 1: (0.5,). A layer that is to be left whole has 0."),
+        ((2, 3, 1), (0.5, 0.5), "(1 here); got 2"),
+        ((2, 1), (0.0,), "(0 here); got 1"),
+        ((2, 1), 0.5, "sizes (2, 1) has none; got 0.5. Leave it out"),
+        ((2, 1), (0.5,), "has none; got (0.5,)."),
+    ],
+)
+def test_what_is_no_dropout_is_refused(sizes: Any, dropout: Any, fragment: str) -> None:
+    for refusing in (checked_dropout, lambda *given: dropout_masks(*given, 3, random_state=0, epoch=1)):
+        with pytest.raises(UsageError) as caught:
+            refusing(Network(sizes), dropout)
+        assert fragment in str(caught.value)
+
+
+def test_other_numbers_of_masks_out_of_range_are_refused() -> None:
+    for wrong in ({"n": -1}, {"n": 1.5}, {"epoch": -1}, {"start": 2**32}, {"random_state": -1}):
+        with pytest.raises(UsageError):
+            dropout_masks(DROPPED, 0.5, **{"n": 1, "epoch": 1, "random_state": 0, **wrong})

@@ -20,8 +20,16 @@ from glassnet.checks import difference_quotients
 from glassnet.errors import DataError, UsageError
 from glassnet.expressions import to_sympy
 from glassnet.losses import LOSSES
-from glassnet.network import Network, Parameters
-from glassnet.reference import Trace, backward, checked_row_weights, checked_table, checked_targets, forward
+from glassnet.network import Network, Parameters, dropout_masks
+from glassnet.reference import (
+    Trace,
+    backward,
+    checked_masks,
+    checked_row_weights,
+    checked_table,
+    checked_targets,
+    forward,
+)
 
 jax.config.update("jax_enable_x64", True)
 
@@ -71,12 +79,12 @@ JAX_LOSSES = {  # of logits o, targets y, a parameter c, and which of the output
 @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiled sooner; each call is short
 @jax.value_and_grad
 def _padded_oracle(
-    layers: Any, kinds: Any, used: Any, loss: Any, c: Any, real: Any, table: Any, l1: Any, l2: Any
+    layers: Any, kinds: Any, used: Any, masks: Any, loss: Any, c: Any, real: Any, table: Any, l1: Any, l2: Any
 ) -> Any:
     X, y, row_weights = table
     a, penalty = X, 0.0
     for layer, (W, b) in enumerate(layers):
-        out = jax.lax.switch(kinds[layer], list(JAX_ACTIVATIONS.values()), a @ W + b)
+        out = masks[layer] * jax.lax.switch(kinds[layer], list(JAX_ACTIVATIONS.values()), a @ W + b)
         a = jnp.where(used[layer], out, a)
         penalty += l1 * abs(W).sum() + l2 * (W**2).sum() / 2
     row_losses = jax.lax.switch(loss, list(JAX_LOSSES.values()), a, y, c, real)
@@ -89,7 +97,7 @@ def _padded(array: Any, *shape: int) -> Any:
 
 
 def oracle(
-    network: Network, parameters: Parameters, X: Any, y: Any, row_weights: Any, l1: float, l2: float
+    network: Network, parameters: Parameters, X: Any, y: Any, row_weights: Any, l1: float, l2: float, masks: Any = None
 ) -> tuple[float, np.ndarray]:
     """The objective and its gradient, by JAX."""
     name, _, c = network.loss.partition("(")
@@ -99,10 +107,13 @@ def oracle(
         for W, b in zip(parameters.weights, parameters.biases, strict=True)
     ]
     layers += [(np.zeros((WIDTH, WIDTH)), np.zeros(WIDTH))] * missing
+    padded_masks = [_padded(mask, ROWS, WIDTH) for mask in masks or ()]
+    padded_masks += [np.ones((ROWS, WIDTH))] * (LAYERS - len(padded_masks))
     value, gradients = _padded_oracle(
         layers,
         np.array([list(JAX_ACTIVATIONS).index(name) for name in network.activations] + [0] * missing),
         np.arange(LAYERS) < network.n_layers,
+        padded_masks,
         list(JAX_LOSSES).index(name),
         float(c[:-1] or 0),
         np.arange(WIDTH) < network.n_outputs,
@@ -137,6 +148,13 @@ def job(network: Network, seed: int, n: int = ROWS) -> tuple[Parameters, np.ndar
     parameters = Parameters(network, rng.normal(0, 0.8, network.n_parameters))
     X = rng.normal(size=(n, network.n_features))
     return parameters, X, targets_for(network, n, rng), rng.uniform(0.2, 2, n)
+
+
+def masks_for(network: Network, n: int, rate: float | None, seed: int) -> Any:
+    """Masks at random; None for no rate."""
+    if rate is None:
+        return None
+    return dropout_masks(network, rate if network.n_layers > 1 else 0, n, random_state=seed, epoch=1)
 
 
 def distance_to_kinks(trace: Trace) -> float:
@@ -211,18 +229,22 @@ def networks(draw: st.DrawFn) -> Network:
 
 
 PENALTIES = st.sampled_from([0.0, 0.01, 0.5])
+RATES = st.sampled_from([None, 0.2, 0.7])  # of dropout
 
 
-@given(networks(), st.integers(0, 2**32 - 1), st.integers(1, ROWS), st.booleans(), PENALTIES, PENALTIES)
-@settings(max_examples=200, deadline=None)
-def test_any_network_against_jax(network: Network, seed: int, n: int, weighted: bool, l1: float, l2: float) -> None:
+@given(networks(), st.integers(0, 2**32 - 1), st.integers(1, ROWS), st.booleans(), PENALTIES, PENALTIES, RATES)
+@settings(max_examples=300, deadline=None)
+def test_any_network_against_jax(
+    network: Network, seed: int, n: int, weighted: bool, l1: float, l2: float, rate: float | None
+) -> None:
     parameters, X, y, row_weights = job(network, seed, n)
     if not weighted:
         row_weights = np.ones(n)
-    trace = backward(network, parameters, X, y, row_weights if weighted else None, l1, l2)
+    masks = masks_for(network, n, rate, seed)
+    trace = backward(network, parameters, X, y, row_weights if weighted else None, l1, l2, masks)
     # At the kink itself the two may state different derivatives, and 1e-12 from it they may see different sides.
     assume(distance_to_kinks(trace) > 1e-12)
-    value, gradient = oracle(network, parameters, X, y, row_weights, l1, l2)
+    value, gradient = oracle(network, parameters, X, y, row_weights, l1, l2, masks)
     assert trace.loss is not None
     assert trace.penalty is not None
     assert trace.objective == trace.loss + trace.penalty == pytest.approx(value, rel=1e-12, abs=1e-15)
@@ -296,17 +318,20 @@ def test_against_sympy(network: Network) -> None:
 # --- against differences ------------------------------------------------------------------------------------------
 
 
-@given(networks(), st.integers(0, 2**32 - 1), PENALTIES, PENALTIES)
-@settings(max_examples=60, deadline=None)
-def test_any_network_against_central_differences(network: Network, seed: int, l1: float, l2: float) -> None:
+@given(networks(), st.integers(0, 2**32 - 1), PENALTIES, PENALTIES, RATES)
+@settings(max_examples=90, deadline=None)
+def test_any_network_against_central_differences(
+    network: Network, seed: int, l1: float, l2: float, rate: float | None
+) -> None:
     parameters, X, y, row_weights = job(network, seed)
-    trace = backward(network, parameters, X, y, row_weights, l1, l2)
+    masks = masks_for(network, len(X), rate, seed)
+    trace = backward(network, parameters, X, y, row_weights, l1, l2, masks)
     # A step of 6e-6 in one parameter moves no z or logit of these networks by a thousandth.
     assume(distance_to_kinks(trace) > 1e-3)
     assume(np.abs(parameters.vector).min() > 1e-4)  # that of |w|
 
     def objective(vector: np.ndarray) -> float:
-        value = forward(network, Parameters(network, vector), X, y, row_weights, l1, l2).objective
+        value = forward(network, Parameters(network, vector), X, y, row_weights, l1, l2, masks).objective
         assert value is not None
         return value
 
@@ -466,17 +491,55 @@ def test_a_forward_pass_without_targets() -> None:
         _ = trace.gradient
 
 
+def test_a_trace_with_masks_has_both_what_a_unit_makes_and_what_is_passed_on() -> None:
+    network = Network((2, 3, 2, 1), ("tanh", "sigmoid"), "mean_squared_error")
+    parameters, X, y, _ = job(network, seed=3)
+    masks = masks_for(network, len(X), 0.5, seed=3)
+    trace, plain = backward(network, parameters, X, y, masks=masks), backward(network, parameters, X, y)
+    assert plain.masks is plain.unmasked is None
+    assert trace.masks is not None
+    assert trace.unmasked is not None
+    assert trace.deltas is not None
+    assert len(trace.masks) == len(trace.unmasked) == 2
+    for layer, (mask, h) in enumerate(zip(trace.masks, trace.unmasked, strict=True), start=1):
+        np.testing.assert_array_equal(mask, masks[layer - 1])
+        np.testing.assert_array_equal(trace.activations[layer], mask * h)
+        arriving = trace.deltas[layer] @ parameters.weights[layer].T
+        slope = 1 - h * h if layer == 1 else h * (1 - h)
+        np.testing.assert_allclose(trace.deltas[layer - 1], mask * arriving * slope, rtol=1e-14)
+    np.testing.assert_array_equal(trace.unmasked[0], plain.activations[1])
+    np.testing.assert_array_equal(trace.activations[-1], trace.logits)
+
+
+def test_masks_of_ones_change_no_bit() -> None:
+    network = Network((3, 3, 2, 2), ("gelu", "tanh"), "cross_entropy")
+    parameters, X, y, row_weights = job(network, seed=6)
+    ones = masks_for(network, len(X), 0, seed=6)
+    masked, plain = (backward(network, parameters, X, y, row_weights, 0.1, 0.2, masks) for masks in (ones, None))
+    assert [_bits_of_row(masked, row) for row in range(ROWS)] == [_bits_of_row(plain, row) for row in range(ROWS)]
+    assert masked.gradient.tobytes() == plain.gradient.tobytes()
+
+
+def test_without_a_hidden_layer_there_is_nothing_to_mask() -> None:
+    parameters, X, y, _ = job(NET, seed=8)
+    trace = backward(NET, parameters, X, y, masks=())
+    assert trace.masks == trace.unmasked == ()
+    assert trace.gradient.tobytes() == backward(NET, parameters, X, y).gradient.tobytes()
+
+
 def test_float32_stays() -> None:
     network = Network((2, 3, 2), "gelu", "huber")
     parameters, X, y, row_weights = job(network, seed=4)
     small = Parameters(network, parameters.vector.astype(np.float32))
-    trace = backward(network, small, X.astype(np.float32), y, row_weights, 0.1, 0.1)
-    assert trace.deltas is not None
-    assert trace.row_losses is not None
-    for part in (*trace.pre_activations, *trace.activations, *trace.deltas, trace.row_losses, trace.gradient):
-        assert part.dtype == np.float32
-    expected = backward(network, parameters, X, y, row_weights, 0.1, 0.1).gradient
-    assert_gradient(trace.gradient.astype(float), expected, 1e-5)  # some dozen roundings of 6e-8
+    for masks in (None, masks_for(network, len(X), 0.3, seed=4)):
+        trace = backward(network, small, X.astype(np.float32), y, row_weights, 0.1, 0.1, masks)
+        assert trace.deltas is not None
+        assert trace.row_losses is not None
+        parts = [*trace.pre_activations, *trace.activations, *trace.deltas, *(trace.masks or ())]
+        for part in (*parts, trace.row_losses, trace.gradient):
+            assert part.dtype == np.float32
+        expected = backward(network, parameters, X, y, row_weights, 0.1, 0.1, masks).gradient
+        assert_gradient(trace.gradient.astype(float), expected, 1e-5)  # some dozen roundings of 6e-8
 
 
 # --- what cannot be meant -----------------------------------------------------------------------------------------
@@ -546,9 +609,32 @@ def test_row_weights_that_do_not_fit(row_weights: Any, message: str) -> None:
         checked_row_weights(row_weights, 2, np.float64)
 
 
+TWO_HIDDEN = Network((2, 3, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("network", "masks", "message"),
+    [
+        (TWO_HIDDEN, [np.ones((4, 3))], r"\[\(4, 3\), \(4, 2\)\]; got 1: \[\(4, 3\)\]\. See network\.dropout_masks"),
+        (TWO_HIDDEN, [np.ones((4, 3)), np.ones((1, 2))], r"got 2: \[\(4, 3\), \(1, 2\)\]"),
+        (TWO_HIDDEN, [np.ones((4, 2)), np.ones((4, 3))], r"got 2: \[\(4, 2\), \(4, 3\)\]"),
+        (TWO_HIDDEN, [np.ones((1, 4, 3)), np.ones((1, 4, 2))], r"got 2: \[\(1, 4, 3\), \(1, 4, 2\)\]"),
+        (TWO_HIDDEN, [np.ones((4, 3)), 1.0], r"got 2: \[\(4, 3\), \(\)\]"),
+        (TWO_HIDDEN, np.ones((400, 3)), r"got 400: \[\(3,\), \(3,\), \(3,\)\]"),
+        (TWO_HIDDEN, (), r"got 0: \[\]"),
+        (NET, [np.ones((4, 1))], r"per unit, \[\]; got 1"),
+        (TWO_HIDDEN, [np.ones((4, 3)), [["a", "b"]] * 4], "A mask holds numbers; got an array of <U1"),
+    ],
+)
+def test_masks_that_do_not_fit(network: Network, masks: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        checked_masks(network, masks, 4, np.float64)
+
+
 def test_forward_and_backward_check_what_they_are_given() -> None:
     parameters = Parameters(NET, np.ones(3))
-    for given_wrong in (([[1.0]], [0]), ([[1.0, 2.0]], [3]), ([[1.0, 2.0]], [1], [-1.0])):
+    row = [[1.0, 2.0]]
+    for given_wrong in (([[1.0]], [0]), (row, [3]), (row, [1], [-1.0]), (row, [1], None, 0, 0, [np.ones((1, 1))])):
         for a_pass in (forward, backward):
             with pytest.raises(DataError):
                 a_pass(NET, parameters, *given_wrong)

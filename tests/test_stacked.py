@@ -14,7 +14,7 @@ from glassnet import reference
 from glassnet.activations import ACTIVATIONS
 from glassnet.kernels import stacked
 from glassnet.losses import LOSSES
-from glassnet.network import Network, Parameters
+from glassnet.network import Network, Parameters, dropout_masks
 
 LINKED = ("binary_cross_entropy", "cross_entropy", "poisson")  # behind these the output layer is identity
 LOSS_NAMES = ("huber(0.7)", "quantile(0.9)", *(name for name in LOSSES if name not in ("huber", "quantile")))
@@ -51,16 +51,22 @@ def targets_for(network: Network, shape: tuple[int, ...], rng: np.random.Generat
     return drawn
 
 
-def compare_with_reference(network: Network, dtype: Any, own_rows: bool, l1: float, l2: float, seed: int = 0) -> None:
-    """Every number of a stack of networks against a reference pass of each."""
+def compare_with_reference(
+    network: Network, dtype: Any, own_rows: bool, l1: float, l2: float, seed: int = 0, masked: str | None = None
+) -> None:
+    """Every number of a stack of networks against a reference pass of each; `masked`: own masks, or one for all."""
     rng = np.random.default_rng(seed)
     parameters = Parameters(network, rng.normal(0, 0.8, (SIZE, network.n_parameters)).astype(dtype))
     rows = (SIZE, N) if own_rows else (N,)
     X = rng.normal(size=(*rows, network.n_features)).astype(dtype)
     y = targets_for(network, rows, rng).astype(dtype)
     row_weights = rng.uniform(0.2, 2, rows).astype(dtype)
+    masks: Any = None
+    if masked is not None:
+        rate, start = 0.4 if network.n_layers > 1 else 0, np.arange(SIZE) if masked == "own" else 0
+        masks = dropout_masks(network, rate, N, random_state=seed, start=start, epoch=1, dtype=dtype)
 
-    done = stacked.forward(network, parameters, X)
+    done = stacked.forward(network, parameters, X, masks)
     losses = stacked.row_losses(network, done, y)
     share = row_weights / row_weights.sum(axis=-1, keepdims=True)
     gradients = stacked.backward(network, parameters, done, y, share, l1, l2)
@@ -71,8 +77,11 @@ def compare_with_reference(network: Network, dtype: Any, own_rows: bool, l1: flo
     for s in range(SIZE):
         own = s if own_rows else slice(None)
         one = Parameters(network, parameters.vector[s])
-        trace = reference.backward(network, one, X[own], y[own], row_weights[own], l1, l2)
+        own_masks = [mask[s] for mask in masks] if masked == "own" else masks
+        trace = reference.backward(network, one, X[own], y[own], row_weights[own], l1, l2, own_masks)
         assert trace.row_losses is not None
+        for layer, h in enumerate(trace.unmasked or ()):
+            assert_close(done.unmasked[layer][s].T, h, relative)
         for layer in range(network.n_layers):
             assert_close(done.pre_activations[layer][s].T, trace.pre_activations[layer], relative)
             assert_close(done.activations[layer + 1][s].T, trace.activations[layer + 1], relative)
@@ -104,6 +113,15 @@ def test_every_activation_of_the_output_layer(activation: str, loss: str) -> Non
     compare_with_reference(Network((2, 2, 2), ("tanh", activation), loss), np.float64, False, 0.0, 0.1)
 
 
+@pytest.mark.parametrize("dtype", RELATIVE)
+@pytest.mark.parametrize("masked", ["own", "for all"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_with_dropout(activation: str, masked: str, dtype: Any) -> None:
+    for own_rows in (False, True):
+        network = Network((3, 4, 2, 2), activation, "cross_entropy")
+        compare_with_reference(network, dtype, own_rows, l1=0.03, l2=0.2, masked=masked)
+
+
 @given(
     st.lists(st.integers(1, 5), min_size=2, max_size=5),
     st.sampled_from([name for name in LOSS_NAMES if name != "cross_entropy"]),
@@ -112,32 +130,43 @@ def test_every_activation_of_the_output_layer(activation: str, loss: str) -> Non
     st.sampled_from([0.0, 0.3]),
     st.sampled_from([0.0, 0.3]),
     st.integers(0, 2**32 - 1),
+    st.sampled_from([None, "own", "for all"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_any_network(
-    sizes: list[int], loss: str, data: st.DataObject, own_rows: bool, l1: float, l2: float, seed: int
+    sizes: list[int],
+    loss: str,
+    data: st.DataObject,
+    own_rows: bool,
+    l1: float,
+    l2: float,
+    seed: int,
+    masked: str | None,
 ) -> None:
     activations = data.draw(st.tuples(*[st.sampled_from(list(ACTIVATIONS))] * (len(sizes) - 2)))
-    compare_with_reference(Network(sizes, activations, loss), np.float64, own_rows, l1, l2, seed)
+    compare_with_reference(Network(sizes, activations, loss), np.float64, own_rows, l1, l2, seed, masked)
 
 
-def test_a_network_has_the_same_bits_alone_and_in_a_stack() -> None:
+@pytest.mark.parametrize("rate", [None, 0.3])
+def test_a_network_has_the_same_bits_alone_and_in_a_stack(rate: float | None) -> None:
     network = Network((5, 6, 3), "gelu", "cross_entropy")
     rng = np.random.default_rng(5)
     vectors, X = rng.normal(size=(4, network.n_parameters)), rng.normal(size=(33, 5))
     y, share = np.eye(3)[rng.integers(0, 3, 33)], np.full(33, 1 / 33)
 
-    def bits(vector: np.ndarray) -> list[bytes]:
+    def bits(vector: np.ndarray, starts: np.ndarray) -> list[bytes]:
         parameters = Parameters(network, vector)
-        done = stacked.forward(network, parameters, X)
+        masks = None if rate is None else dropout_masks(network, rate, 33, random_state=0, start=starts, epoch=1)
+        done = stacked.forward(network, parameters, X, masks)
         gradients = stacked.backward(network, parameters, done, y, share, 0.1, 0.1)
         losses = stacked.row_losses(network, done, y)
         parts = zip(done.probabilities, losses, gradients, strict=True)
         return [b"".join(np.ascontiguousarray(part).tobytes() for part in one) for one in parts]
 
-    together = bits(vectors)
+    starts = np.arange(4)
+    together = bits(vectors, starts)
     assert len(set(together)) == 4
-    assert together == [bits(vectors[s : s + 1])[0] for s in range(4)]
+    assert together == [bits(vectors[s : s + 1], starts[s : s + 1])[0] for s in range(4)]
 
 
 def test_logits_of_any_size() -> None:
@@ -197,6 +226,14 @@ def test_dead_units_are_counted_over_all_hidden_layers_and_the_output_is_none() 
     network = Network((1, 1, 1, 1), ("relu", "relu", "relu"), "mean_squared_error")
     layers = [[([[0.0]], [-1.0]), ([[1.0]], [-1.0]), ([[1.0]], [-1.0])]]
     assert _health(network, layers, ROWS).n_dead_units.tolist() == [2]
+
+
+def test_a_unit_dropped_on_every_row_is_not_dead() -> None:
+    parameters = Parameters.from_layers(TWO_UNITS, [[[1.0, 1.0]], [[1.0], [1.0]]], [[-2.0, 0.0], [0.0]])
+    stack = Parameters(TWO_UNITS, parameters.vector[np.newaxis])
+    done = stacked.forward(TWO_UNITS, stack, np.array(ROWS), [np.array([[2.0, 0.0]] * 3)])
+    assert not done.activations[1].any()
+    assert stacked.health(TWO_UNITS, done).n_dead_units.tolist() == [1]
 
 
 def test_one_class_for_every_row() -> None:

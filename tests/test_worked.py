@@ -46,14 +46,15 @@ def targets(network: Network) -> Any:
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_every_line_recomputes(activation: str, loss: str) -> None:
+@pytest.mark.parametrize("mask", [None, np.array([0.0, 1.25])], ids=["", "dropout"])
+def test_every_line_recomputes(activation: str, loss: str, mask: Any) -> None:
     network = Network((2, 2, 3), activation, loss)
     parameters = initialize(network, 2, "standard_normal")
     x, y = np.array([0.7, -1.3]), targets(network)
-    lines = worked_lines(network, parameters, x, y, NOTHING, NOTHING, {}, 17)
+    lines = worked_lines(network, parameters, x, y, NOTHING, NOTHING, {}, 17, None if mask is None else [mask])
     for line in lines:
         assert_recomputes(line)
-    trace = gn.backward(network, parameters, [x], [y])
+    trace = gn.backward(network, parameters, [x], [y], masks=None if mask is None else [[mask]])
     found = {line.symbol: line.value for line in lines}
     assert found["loss"] == trace.row_losses[0]  # type: ignore[index]
     for name, value in zip(network.parameter_names(), trace.gradient, strict=True):
@@ -63,6 +64,22 @@ def test_every_line_recomputes(activation: str, loss: str) -> None:
             # The quotient's own error, of rounding and curvature, is about 1e-9 here.
             assert line.difference_quotient == pytest.approx(line.value, rel=1e-6, abs=1e-8)
     assert sum(line.difference_quotient is not None for line in lines) == network.n_parameters
+
+
+def test_a_row_as_in_training_shows_its_masks() -> None:
+    network = Network((2, 2, 1), "tanh")
+    x, masks = np.array([0.7, -1.3]), [np.array([2.0, 0.0])]
+    for y in (None, np.ones(1)):
+        lines = worked_lines(network, initialize(network), x, y, NOTHING, NOTHING, {}, 4, masks)
+        by_name = {line.symbol: line for line in lines}
+        for unit, factor in enumerate(("2", "0"), start=1):
+            a, h = by_name[f"a1_{unit}"], by_name[f"h1_{unit}"]
+            assert a.formula == f"mask1_{unit} * h1_{unit}"
+            assert a.numbers.partition(" * ")[0] == factor
+            assert a.value == float(factor) * h.value
+    assert by_name["dloss/dh1_2"].value == by_name["dloss/dw1_1_2"].value == 0
+    with pytest.raises(DataError, match="masks has one array per hidden layer"):
+        worked_lines(network, initialize(network), x, None, NOTHING, NOTHING, {}, 4, [np.ones(3)])
 
 
 def test_the_comparison_can_fail() -> None:

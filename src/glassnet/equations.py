@@ -458,7 +458,7 @@ def equations(
 ) -> Equations:
     """The equations of `network`: forward, loss and backward; penalty where l1 or l2 is not 0; update of `optimizer`.
 
-    With `dropout` every hidden layer has a mask: a = mask * h with h = f(z), the same for a layer whose rate is 0.
+    With `dropout` every hidden layer has a mask, all ones where its rate is 0: a = mask * h with h = f(z).
     `encode` and `decode` belong to a table and come from its `Encoder`.
 
     >>> print(equations(Network((2, 1)))["p"].latex())

@@ -45,9 +45,7 @@ class Pass:
     exp_sum: FloatArray
 
 
-def forward(
-    network: Network, parameters: Parameters, X: FloatArray, masks: Sequence[FloatArray] | None = None
-) -> Pass:
+def forward(network: Network, parameters: Parameters, X: FloatArray, masks: Sequence[FloatArray] | None = None) -> Pass:
     """z = W^T a + b and a = f(z) for stacked parameters; X is (n, n_features) for all, or (S, n, n_features).
 
     With `masks` of X's dtype, (n, units) for all or (S, n, units) per hidden layer, a = mask * f(z) in hidden layers.
