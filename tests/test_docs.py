@@ -96,12 +96,13 @@ class Pass(Graph):
     def __init__(self, row: int = 1) -> None:
         super().__init__()
         self.a = {(0, i): reals(f"x{i}_row{row}")[0] for i in units(0)}
-        self.z = {}
+        self.z, self.h = {}, {}
         for layer in LAYERS:
             for j in units(layer):
                 total = b(layer, j) + sum(w(layer, i, j) * self.a[layer - 1, i] for i in units(layer - 1))
                 self.z[layer, j] = self.define(f"z{layer}_{j}_row{row}", total)
-                self.a[layer, j] = self.define(f"a{layer}_{j}_row{row}", ACTIVATION[layer][0](self.z[layer, j]))
+                self.h[layer, j] = self.define(f"h{layer}_{j}_row{row}", ACTIVATION[layer][0](self.z[layer, j]))
+                self.a[layer, j] = self.define(f"a{layer}_{j}_row{row}", self.mask(layer, j) * self.h[layer, j])
         logits = [self.a[LAYERS[-1], k] for k in units(-1)]
         self.loss = self.define(f"loss_row{row}", LOSS[0](*logits))
         self.loss_by_logit = {k: LOSS[k](*logits) for k in units(-1)}
@@ -109,7 +110,11 @@ class Pass(Graph):
         for layer in reversed(LAYERS):
             for j in units(layer):
                 arriving = self.loss_by_logit[j] if layer == LAYERS[-1] else self.arriving(layer, j)
-                self.delta[layer, j] = self.define(f"delta{layer}_{j}_row{row}", self.slope(layer, j) * arriving)
+                stated = self.slope(layer, j) * self.mask(layer, j) * arriving
+                self.delta[layer, j] = self.define(f"delta{layer}_{j}_row{row}", stated)
+
+    def mask(self, layer: int, j: int) -> sp.Expr:
+        return sp.S.One  # without dropout
 
     def slope(self, layer: int, j: int) -> sp.Expr:
         return ACTIVATION[layer][1](self.z[layer, j])
@@ -182,13 +187,33 @@ def recursion() -> None:
 
 
 @proves("row-gradients")
-def to_the_parameters() -> None:
-    net = Pass()
+def to_the_parameters(net: Pass | None = None) -> None:
+    net = net or Pass()
     for layer in LAYERS:
         for j in units(layer):
             assert net.proven(net.loss, b(layer, j), net.delta[layer, j])
             for i in units(layer - 1):
                 assert net.proven(net.loss, w(layer, i, j), net.a[layer - 1, i] * net.delta[layer, j])
+
+
+class MaskedPass(Pass):
+    """With dropout of the hidden layers."""
+
+    def mask(self, layer: int, j: int) -> sp.Expr:
+        return reals(f"mask{layer}_{j}")[0] if layer < LAYERS[-1] else sp.S.One
+
+
+@proves("dropout-forward", "dropout-delta")
+def dropout() -> None:
+    (q,) = reals("q")
+    assert equal(q * 0 + (1 - q) * (1 / (1 - q)), sp.S.One)
+    net = MaskedPass()
+    for layer in LAYERS[:-1]:
+        for j in units(layer):
+            by_a, mask = net.derivative(net.loss, net.a[layer, j]), net.mask(layer, j)
+            assert net.proven(net.loss, net.h[layer, j], mask * by_a)
+            assert net.proven(net.loss, net.z[layer, j], net.slope(layer, j) * mask * net.arriving(layer, j))
+    to_the_parameters(net)
 
 
 class Batch(Graph):

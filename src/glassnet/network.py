@@ -237,7 +237,7 @@ def checked_dropout(network: Network, dropout: float | Sequence[float]) -> tuple
     """
     n_hidden = network.n_layers - 1
     rates = tuple(dropout) if isinstance(dropout, Sequence) else (dropout,)
-    if any(isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= float(rate) < 1 for rate in rates):
+    if any(not isinstance(rate, Real) or not 0 <= float(rate) < 1 for rate in rates):
         raise UsageError(
             f"dropout is a number from 0 to less than 1, or has one per hidden layer; got {dropout!r}. "
             "Half of the units is 0.5, none is 0."
