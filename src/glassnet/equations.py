@@ -54,10 +54,10 @@ class Symbol:
     """One quantity of a network.
 
     `kind`: x, w, b, z, a, o (logit), p (probability), y, delta (d loss / d z), m and s (of softmax), loss (of a row),
-    h and mask (of dropout: a = mask * h; the mask is 0, or 1 / (1 - rate)),
-    u (row weight), share (u over the sum of u), L (batch loss), penalty, J (objective), dloss, dL or dJ (a derivative
-    by `of`), a state of the optimiser (of `of`), or a plain setting. Of a table's column `of`: raw (its number as the
-    user has it), is (1 where its text is `level`, else 0), missing (1 where the cell is), filled and scaled.
+    h and mask (of dropout, a = mask * h: 0, or 1 / (1 - rate)), u (row weight), share (u over the sum of u), L (batch
+    loss), penalty, J (objective), dloss, dL or dJ (a derivative by `of`), a state of the optimiser (of `of`), or a
+    plain setting. Of a table's column `of`: raw (its number as the user has it), is (1 where its text is `level`, else
+    0), missing (1 where the cell is), filled and scaled.
     `axes`: its indices, a letter where open and a number, from 1, where bound; the axis `row` is never printed.
 
     >>> str(Symbol("w", 1, ("i", "j")).bound({"i": 2, "j": 1}))

@@ -274,7 +274,8 @@ def dropout_masks(
     number u of element i H + h of `Stream(random_state, Purpose.DROPOUT, start, epoch)`: the mask is 0 where
     u < rate. So it depends neither on `n` nor on the order in which rows are visited.
 
-    Returns an array (n, units) per hidden layer; (S, n, units) where `start` is an array (S,).
+    Returns an array (n, units) per hidden layer; (S, n, units) where `start` is an array (S,). Both u and mask are
+    float64, the mask at last rounded to `dtype`.
     Raises `UsageError` where the rates or a number are out of range.
 
     >>> dropout_masks(Network((2, 3, 1)), 0.5, 2, random_state=0, epoch=3)[0].tolist()

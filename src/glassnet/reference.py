@@ -215,10 +215,8 @@ def forward(
             z = z + a[:, i, np.newaxis] * W[i]
         pre_activations.append(z)
         h = function(network.activation_row(layer + 1).value, ("z",))(z)
-        if layer < len(dropped):
-            unmasked.append(h)
-            h = dropped[layer] * h
-        activations.append(h)
+        unmasked.append(h)
+        activations.append(dropped[layer] * h if layer < len(dropped) else h)
     logits = activations[-1]
 
     loss_row, names = network.loss_row, ("o", "y", "p", "m", "s")
@@ -232,7 +230,7 @@ def forward(
     p = function(link.value, ("o", "m", "s"))(logits, m, s)
     trace = Trace(network, parameters, X, None, weights, tuple(pre_activations), tuple(activations), logits, p)
     if masks is not None:
-        trace = replace(trace, masks=dropped, unmasked=tuple(unmasked))
+        trace = replace(trace, masks=dropped, unmasked=tuple(unmasked[:-1]))
     if y is None:
         return trace
 
