@@ -119,6 +119,8 @@ _TAIL_P = (1.63153871373020978e-2, 3.05326634961232344e-1, 3.60344899949804439e-
            1.60837851487422766e-2, 6.58749161529837803e-4)  # fmt: skip
 _TAIL_Q = (1.0, 2.56852019228982242, 1.87295284992346725, 5.27905102951428412e-1, 6.05183413124413191e-2,
            2.33520497626869185e-3)  # fmt: skip
+ERF_COEFFICIENTS = (_ERF_P, _ERF_Q, _ERFC_P, _ERFC_Q, _TAIL_P, _TAIL_Q)
+"""Numerator and denominator, highest power first: of erf near 0, erfc up to 4, erfc beyond in 1 / x**2."""
 
 _ERF_SMALL = f"x * {_horner('(x * x)', _ERF_P)} / {_horner('(x * x)', _ERF_Q)}"
 # erfc(|x|): three ranges. |x| is kept at 1 or more where 1/x^2 is taken, so that the branch not chosen stays finite.

@@ -53,9 +53,18 @@ class Schedule:
         >>> Cosine(0.1).rate(1, 100), round(Cosine(0.1).rate(51, 100), 12)
         (0.1, 0.05)
         """
+        return float(self.rates(t, t, n_updates)[0])
+
+    def rates(self, first: int, last: int, n_updates: int) -> FloatArray:
+        """The learning rates of updates `first` through `last`.
+
+        >>> Cosine(0.1).rates(1, 51, 100)[[0, -1]].round(12).tolist()
+        [0.1, 0.05]
+        """
+        t = np.arange(first, last + 1.0)
         values = {"t": t, "n_updates": n_updates, "pi": np.pi} | vars(self)
-        names = tuple(values)
-        return float(function(parse(self.equation), names, "library")(*map(np.float64, values.values())))
+        rates = function(parse(self.equation), tuple(values), "library")(*map(np.float64, values.values()))
+        return np.broadcast_to(rates, t.shape)
 
 
 @dataclass(frozen=True)

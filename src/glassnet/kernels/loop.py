@@ -1,0 +1,480 @@
+"""The training loop that every kernel runs in: batches, passes, updates, records, until the last epoch or a bad end.
+
+Compiled once for each dtype, whatever the network: the kernels of a network and of an optimiser come as addresses. It
+trains networks one after the other, each by itself, so that a network's numbers do not depend on its company; threads
+take some of the networks each. It looks at `stop[0]` before every batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from glassnet.kernels.lanes import call, shifted
+from glassnet.kernels.places import (
+    BATCH_SIZE,
+    BEST_EPOCH,
+    BEST_HELD_LOSS,
+    BLOCK_ROWS,
+    CLASSES,
+    DEAD_SINCE,
+    DIVERGED_AT,
+    DROPOUT,
+    EPOCHS,
+    FINAL_LOSS,
+    FIRST_NONFINITE,
+    FIRST_STEP,
+    GRADIENT,
+    HELD_BLOCK_ROWS,
+    LANES,
+    LAST_STEP,
+    LOSS,
+    MASKS_PER_ROW,
+    N_COUNTS,
+    N_DEAD,
+    N_EPOCHS,
+    N_FEATURES,
+    N_FINALS,
+    N_HELD,
+    N_HIDDEN,
+    N_ORDER,
+    N_OUTPUTS,
+    N_PARAMETERS,
+    N_RECORDED,
+    N_SCALARS,
+    ONE_OUTPUT,
+    OUTPUTS_SEEN,
+    PARAMETERS,
+    PATIENCE,
+    PENALTY,
+    RECORD_HELD_LOSS,
+    RECORD_LOSS,
+    RECORD_NONFINITE,
+    RECORD_SQUARED_NORM,
+    RECORD_PENALTY,
+    SEEN_SIZE,
+    SHUFFLE,
+    SOFTMAX,
+    STATE_SIZE,
+    STEPS,
+    STOPPED_EARLY,
+    STUCK_SINCE,
+    UNROLLED,
+    WITH_DROPOUT,
+    WITH_MEMBERS,
+    WITH_RECORDS,
+)
+
+ALL, OWN, SHUFFLED = range(3)
+
+_inlined = njit(forceinline=True, error_model="numpy")
+
+_MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_STEP_0, _STEP_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+_LOW, _32, _11 = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(11)
+
+
+@_inlined
+def _philox(block: Any, epoch: Any, network: Any, purpose: Any, seed: Any) -> Any:
+    """Two random numbers of 64 bits: `randomness.philox` for one counter."""
+    c0, c1, c2, c3 = np.uint64(block), np.uint64(epoch), np.uint64(network), np.uint64(purpose)
+    k0, k1 = np.uint64(seed) & _LOW, np.uint64(seed) >> _32
+    for _ in range(10):
+        product_0, product_1 = c0 * _MULTIPLIER_0, c2 * _MULTIPLIER_1
+        c0, c1 = (product_1 >> _32) ^ c1 ^ k0, product_1 & _LOW
+        c2, c3 = (product_0 >> _32) ^ c3 ^ k1, product_0 & _LOW
+        k0, k1 = (k0 + _STEP_0) & _LOW, (k1 + _STEP_1) & _LOW
+    return (c0 << _32) | c1, (c2 << _32) | c3
+
+
+@_inlined
+def _shuffle(n: Any, seed: Any, network: Any, epoch: Any, order: Any, keys: Any, found: Any, counts: Any) -> None:
+    """`randomness.permutation` into `order` (n,): the order of n random keys.
+
+    `keys` has room for n + 1 numbers, `found` for n, `counts` for the first power of two that is no less than n.
+
+    Evenly spread keys are nearly sorted once each is put where its leading bits say; what is left is a few exchanges.
+    """
+    for block in range((n + 1) // 2):
+        keys[2 * block], keys[2 * block + 1] = _philox(block, epoch, network, SHUFFLE, seed)
+    bits = 1
+    while (1 << bits) < n:
+        bits += 1
+    shift = np.uint64(64 - bits)
+    for bucket in range(1 << bits):
+        counts[bucket] = 0
+    for i in range(n):
+        counts[np.int64(np.uint64(keys[i]) >> shift)] += 1
+    before = 0
+    for bucket in range(1 << bits):
+        before, counts[bucket] = before + counts[bucket], before
+    for i in range(n):
+        bucket = np.int64(np.uint64(keys[i]) >> shift)
+        place = counts[bucket]
+        counts[bucket] = place + 1
+        order[place], found[place] = i, keys[i]
+    for i in range(1, n):
+        key, row, place = np.uint64(found[i]), order[i], i
+        while place > 0 and np.uint64(found[place - 1]) > key:
+            found[place], order[place] = found[place - 1], order[place - 1]
+            place -= 1
+        found[place], order[place] = key, row
+
+
+@_inlined
+def _padded(n: Any, lanes: Any) -> Any:
+    """A number of rows, rounded up to whole vectors and tiles."""
+    pad = max(lanes, 8)
+    return (n + pad - 1) // pad * pad
+
+
+@_inlined
+def _take(
+    sizes: Any, data: Any, members: Any, order: Any, which: Any, first: Any, n: Any, block: Any, stride: Any
+) -> Any:
+    """Rows `first` to `first + n` into the buffers; returns the sum of their weights.
+
+    `which`: of all rows (ALL), of a network's own (OWN), or of those in `order` (SHUFFLED). The buffers are filled up
+    to whole vectors with the last row, which weighs nothing there.
+    """
+    X, y, u = data
+    rows, targets, weights, table, _ = block
+    n_in, n_out, padded = sizes[N_FEATURES], sizes[N_OUTPUTS], _padded(n, sizes[LANES])
+    total = 0.0
+    for r in range(n):
+        row = first + r
+        if which == SHUFFLED:
+            row = order[row]
+        if which != ALL and sizes[WITH_MEMBERS]:
+            row = members[row]
+        rows[r] = row
+        weights[r] = u[row]
+        total += u[row]
+    for r in range(n, padded):
+        rows[r] = rows[n - 1]
+        weights[r] = 0
+    for k in range(n_out):
+        for r in range(padded):
+            targets[k * stride + r] = y[rows[r] * n_out + k]
+    if sizes[UNROLLED]:
+        for i in range(n_in):
+            for r in range(padded):
+                table[i * stride + r] = X[rows[r] * n_in + i]
+    return total
+
+
+@_inlined
+def _mask(
+    sizes: Any, dropout: Any, hidden: Any, seed: Any, network: Any, epoch: Any, n: Any, block: Any, stride: Any
+) -> None:
+    """Dropout masks of the rows in the buffers: 0, or 1 / (1 - rate). Every row and unit has a number of its own."""
+    rows, _, _, _, masks = block
+    n_hidden = sizes[N_HIDDEN]
+    for r in range(n):
+        for h in range(n_hidden):
+            element = rows[r] * n_hidden + h
+            pair = _philox(element // 2, epoch, network, DROPOUT, seed)
+            word = pair[0] if element % 2 == 0 else pair[1]
+            place = stride * hidden[h] + r * hidden[n_hidden + h] + hidden[2 * n_hidden + h]
+            masks[place] = 1 / (1 - dropout[h]) if (word >> _11) * 1.1102230246251565e-16 >= dropout[h] else 0
+
+
+@_inlined
+def _quotient(loss: Any, total: Any) -> Any:
+    """The mean over rows that weigh something; rows that all weigh nothing have nothing to say."""
+    return loss / total if total > 0 else 0.0
+
+
+@_inlined
+def _is_finite(x: Any) -> Any:
+    return x - x == 0
+
+
+@_inlined
+def _copy(goal: Any, source: Any, n: Any) -> None:
+    for i in range(n):
+        goal[i] = source[i]
+
+
+@_inlined
+def _nothing_seen(sizes: Any, seen: Any) -> None:
+    for place in range(sizes[SEEN_SIZE]):
+        seen[place] = 0 if place < sizes[OUTPUTS_SEEN] else -np.inf
+
+
+@_inlined
+def _note_health(sizes: Any, hidden: Any, epoch: Any, seen: Any, count: Any) -> None:
+    """From what the passes over all rows have `seen`: since when a unit has been dead, or all rows got one class."""
+    n_dead, n_hidden, outputs = 0, sizes[N_HIDDEN], sizes[OUTPUTS_SEEN]
+    for h in range(n_hidden):
+        if seen[hidden[h] + hidden[2 * n_hidden + h]] == 0:
+            n_dead += 1
+    one_class = False
+    if sizes[CLASSES] == ONE_OUTPUT:
+        one_class = seen[outputs] <= 0 or seen[outputs + 1] < 0
+    elif sizes[CLASSES] == SOFTMAX:
+        for k in range(sizes[N_OUTPUTS]):
+            one_class = one_class or seen[outputs + k] == 0
+    count[N_DEAD] = n_dead
+    if n_dead == 0:
+        count[DEAD_SINCE] = -1
+    elif count[DEAD_SINCE] < 0:
+        count[DEAD_SINCE] = epoch
+    if not one_class:
+        count[STUCK_SINCE] = -1
+    elif count[STUCK_SINCE] < 0:
+        count[STUCK_SINCE] = epoch
+
+
+def run_pass(
+    kernel: Any, tools: Any, sizes: Any, X: Any, y: Any, u: Any, members: Any, order: Any, which: Any, first: Any,
+    n: Any, taken: Any, rows: Any, targets: Any, weights: Any, table: Any, masks: Any, stride: Any, dropout: Any,
+    hidden: Any, seed: Any, network: Any, epoch: Any, vector: Any, derivatives: Any, gradient: Any, work: Any,
+    seen: Any, total_weight: Any,
+) -> Any:  # fmt: skip
+    """The sum over n rows of weight times loss (and, in `gradient`, of its derivatives); total_weight[0]: of weights.
+
+    `taken` is the sum of the weights where the buffers hold these very rows already, else negative.
+    """
+    lanes = sizes[LANES]
+    loss = total = 0.0
+    data, block = (X, y, u), (rows, targets, weights, table, masks)
+    if derivatives:
+        for p in range(sizes[N_PARAMETERS]):
+            gradient[p] = 0
+    start = 0
+    while start < n:  # a range of such a step could raise
+        size = min(stride, n - start)
+        if taken < 0:
+            total += _take(sizes, data, members, order, which, first + start, size, block, stride)
+        else:
+            total = taken
+        padded = _padded(size, lanes)
+        if sizes[WITH_DROPOUT]:
+            if derivatives:
+                _mask(sizes, dropout, hidden, seed, network, epoch, padded, block, stride)
+            else:
+                for place in range(sizes[MASKS_PER_ROW] * stride):
+                    masks[place] = 1
+        loss += call(
+            kernel,
+            (
+                vector, table if sizes[UNROLLED] else X, targets, weights, masks, rows, padded, stride, derivatives,
+                gradient, work, seen, tools,
+            ),
+        )  # fmt: skip
+        start += stride
+    total_weight[0] = total
+    return loss
+
+
+def train(
+    pass_at: Any, kernel: Any, update: Any, tools: Any, sizes: Any,  # what is run, and its measures: see `places`
+    X: Any, y: Any, u: Any, held_X: Any, held_y: Any, held_u: Any,  # rows, their targets and weights; held-out ones
+    members: Any, begins: Any, subsets: Any,  # which rows are whose
+    vectors: Any, states: Any, best: Any, kinds: Any,  # parameters, and what belongs to them
+    numbers: Any, seeds: Any, rates: Any, l1: Any, l2: Any,  # one for each network
+    schedule: Any, scalars: Any, dropout: Any, hidden: Any,  # for each update; for each hidden unit
+    least_gain: Any,
+    losses: Any, held_losses: Any, finals: Any, counts: Any, records: Any, stop: Any,  # what comes of it
+    room: Any, whole_room: Any, total_weight: Any,  # for numbers, for whole numbers, for one
+    first: Any, last: Any,
+) -> Any:  # fmt: skip
+    """Train networks `first` to `last` - 1, from update FIRST_STEP on, until LAST_STEP are made."""
+    P, lanes, n_held = sizes[N_PARAMETERS], sizes[LANES], sizes[N_HELD]
+    stride, held_stride = sizes[BLOCK_ROWS], sizes[HELD_BLOCK_ROWS]
+    n_in, n_out = sizes[N_FEATURES] if sizes[UNROLLED] else 0, sizes[N_OUTPUTS]
+    masks_per_row = sizes[MASKS_PER_ROW] if sizes[WITH_DROPOUT] else 0
+
+    rows, held_rows = whole_room, shifted(whole_room, stride)
+    order = shifted(held_rows, held_stride)
+    keys = shifted(order, sizes[N_ORDER])
+    found_keys = shifted(keys, sizes[N_ORDER] + 1)
+    buckets = shifted(found_keys, sizes[N_ORDER])
+
+    targets = room
+    weights = shifted(targets, n_out * stride)
+    table = shifted(weights, stride)
+    masks = shifted(table, n_in * stride)
+    held_targets = shifted(masks, masks_per_row * stride + lanes)
+    held_weights = shifted(held_targets, n_out * held_stride)
+    held_table = shifted(held_weights, held_stride)
+    held_masks = shifted(held_table, n_in * held_stride)
+    # The parameters before the last update, now and after the next one lie in a ring.
+    ring = shifted(held_masks, masks_per_row * held_stride + lanes)
+    begun = shifted(ring, 3 * (P + lanes))  # what they were when the epoch began
+    gradient = shifted(begun, P + lanes)
+    found = shifted(gradient, P + lanes)
+    seen = shifted(found, 2 * lanes)
+    unseen = shifted(seen, sizes[SEEN_SIZE] + lanes)
+    work = shifted(unseen, sizes[SEEN_SIZE] + lanes)
+
+    n_epochs = sizes[N_EPOCHS]
+    for s in range(first, last):
+        begin = begins[subsets[s]]
+        n = begins[subsets[s] + 1] - begin
+        own = shifted(members, begin if sizes[WITH_MEMBERS] else 0)
+        seed, network = seeds[s], numbers[s]
+        batch = min(sizes[BATCH_SIZE], n)
+        n_batches = (n + batch - 1) // batch
+        which = SHUFFLED if n_batches > 1 else OWN
+        vector, count = shifted(vectors, s * P), shifted(counts, s * N_COUNTS)
+        loss_of = shifted(losses, s * (n_epochs + 1))
+        held_loss_of = shifted(held_losses, s * (n_epochs + 1))
+        final = shifted(finals, s * N_FINALS)
+        now = 0
+        _copy(ring, vector, P)
+        taken = held_taken = -1.0
+        step = sizes[FIRST_STEP]
+        if step == 0:
+            if n_held:
+                loss = call(
+                    pass_at,
+                    (
+                        kernel, tools, sizes, held_X, held_y, held_u, own, order, ALL, 0, n_held, held_taken, held_rows,
+                        held_targets, held_weights, held_table, held_masks, held_stride, dropout, hidden, seed,
+                        network, 0, ring, 0, gradient, work, unseen, total_weight,
+                    ),
+                )  # fmt: skip
+                held_loss_of[0] = final[BEST_HELD_LOSS] = _quotient(loss, total_weight[0])
+                _copy(shifted(best, s * P), vector, P)
+            if n_batches > 1:
+                loss = call(
+                    pass_at,
+                    (
+                        kernel, tools, sizes, X, y, u, own, order, OWN, 0, n, -1.0, rows, targets, weights, table, masks,
+                        stride, dropout, hidden, seed, network, 0, ring, 0, gradient, work, unseen, total_weight,
+                    ),
+                )  # fmt: skip
+                loss_of[0] = _quotient(loss, total_weight[0])
+        last_step = min(sizes[LAST_STEP], n_epochs * n_batches)
+        made = 0  # updates in this call
+        going = True
+        while going and step < last_step:
+            epoch = step // n_batches + 1
+            _nothing_seen(sizes, seen)
+            _copy(begun, shifted(ring, now * (P + lanes)), P)
+            if n_batches > 1:
+                _shuffle(n, seed, network, epoch, order, keys, found_keys, buckets)
+            epoch_loss = epoch_total = 0.0
+            for b in range(step % n_batches, n_batches):
+                if stop[0] or step == last_step:
+                    going = False
+                    break
+                current = shifted(ring, now * (P + lanes))
+                after = shifted(ring, (now + 1) % 3 * (P + lanes))
+                loss = call(
+                    pass_at,
+                    (
+                        kernel, tools, sizes, X, y, u, own, order, which, b * batch, min(batch, n - b * batch),
+                        taken, rows, targets, weights, table, masks, stride, dropout, hidden, seed, network, epoch,
+                        current, 1, gradient, work, seen, total_weight,
+                    ),
+                )  # fmt: skip
+                total = total_weight[0]
+                if n_batches == 1 and n <= stride:
+                    taken = total
+                epoch_loss += loss
+                epoch_total += total
+                loss = _quotient(loss, total)
+                call(
+                    update,
+                    (
+                        current, after, gradient, shifted(states, s * sizes[STATE_SIZE]), kinds,
+                        shifted(scalars, made * sizes[N_SCALARS]), rates[s] * schedule[made],
+                        1 / total if total > 0 else 0.0, l1[s], l2[s], P, found,
+                    ),
+                )  # fmt: skip
+                bad = 0
+                if not _is_finite(loss):
+                    bad = LOSS
+                elif not _is_finite(found[0]):
+                    bad = PENALTY
+                elif not _is_finite(found[2]):
+                    bad = GRADIENT
+                elif not _is_finite(found[3]):
+                    bad = PARAMETERS
+                if sizes[WITH_RECORDS]:
+                    record = shifted(records, made * N_RECORDED)
+                    record[RECORD_LOSS], record[RECORD_PENALTY] = loss, found[0]
+                    record[RECORD_SQUARED_NORM], record[RECORD_NONFINITE] = found[1], bad
+                step += 1
+                made += 1
+                if n_batches == 1 and (bad == 0 or bad > PENALTY):
+                    loss_of[epoch - 1] = loss
+                    _note_health(sizes, hidden, epoch - 1, seen, count)
+                if bad:
+                    count[DIVERGED_AT], count[FIRST_NONFINITE] = step, bad
+                    step -= 1
+                    if bad <= PENALTY and made > 1:
+                        # An infinite loss is the doing of the update before, which is taken back.
+                        now = (now + 2) % 3
+                        step -= 1
+                    going = False
+                    break
+                now = (now + 1) % 3
+            if not going:
+                break
+            current = shifted(ring, now * (P + lanes))
+            if n_batches > 1:
+                loss_of[epoch] = _quotient(epoch_loss, epoch_total)
+                _note_health(sizes, hidden, epoch, seen, count)
+            if n_held:
+                loss = call(
+                    pass_at,
+                    (
+                        kernel, tools, sizes, held_X, held_y, held_u, own, order, ALL, 0, n_held, held_taken, held_rows,
+                        held_targets, held_weights, held_table, held_masks, held_stride, dropout, hidden, seed,
+                        network, 0, current, 0, gradient, work, unseen, total_weight,
+                    ),
+                )  # fmt: skip
+                if n_held <= held_stride:
+                    held_taken = total_weight[0]
+                loss = _quotient(loss, total_weight[0])
+                held_loss_of[epoch] = loss
+                if sizes[WITH_RECORDS]:
+                    records[(made - 1) * N_RECORDED + RECORD_HELD_LOSS] = loss
+                if loss < final[BEST_HELD_LOSS] - least_gain:
+                    final[BEST_HELD_LOSS] = loss
+                    count[BEST_EPOCH] = epoch
+                    _copy(shifted(best, s * P), current, P)
+                elif sizes[PATIENCE] >= 0 and epoch - count[BEST_EPOCH] >= sizes[PATIENCE]:
+                    count[STOPPED_EARLY] = 1
+                    going = False
+        count[STEPS] = step
+        count[EPOCHS] = step // n_batches
+        current = shifted(ring, now * (P + lanes))
+        if step == n_epochs * n_batches or count[DIVERGED_AT] >= 0 or count[STOPPED_EARLY] or stop[0]:
+            if sizes[PATIENCE] >= 0 and n_held and not stop[0]:
+                _copy(current, shifted(best, s * P), P)
+            for attempt in range(2):
+                _nothing_seen(sizes, seen)
+                loss = call(
+                    pass_at,
+                    (
+                        kernel, tools, sizes, X, y, u, own, order, OWN, 0, n, taken, rows, targets, weights, table,
+                        masks, stride, dropout, hidden, seed, network, 0, current, 0, gradient, work, seen, total_weight,
+                    ),
+                )  # fmt: skip
+                loss = _quotient(loss, total_weight[0])
+                penalty = 0.0
+                for p in range(P):
+                    if kinds[p] > 0:
+                        penalty += l1[s] * abs(current[p]) + l2[s] / 2 * current[p] * current[p]
+                if _is_finite(loss + penalty) or made == 0 or attempt == 1:
+                    break
+                # Every update was finite, but not what they came to over all rows: they are taken back.
+                if count[DIVERGED_AT] < 0:
+                    count[DIVERGED_AT], count[FIRST_NONFINITE] = step, LOSS
+                _copy(current, begun, P)
+                count[EPOCHS] = (step - 1) // n_batches
+                count[STEPS] = count[EPOCHS] * n_batches
+            final[FINAL_LOSS] = loss
+            if _is_finite(loss):
+                _note_health(sizes, hidden, count[EPOCHS], seen, count)
+            if n_batches == 1 and count[DIVERGED_AT] < 0 and sizes[PATIENCE] < 0:
+                loss_of[count[EPOCHS]] = loss
+        _copy(vector, current, P)
+    return 0.0

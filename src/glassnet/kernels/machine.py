@@ -1,0 +1,219 @@
+"""Kernels as machine code: compiled by Numba once, kept on disk, loaded without Numba from then on.
+
+Every source lies in the user's own cache folder as a file that can be read, beside the object code that it became, both
+named by a hash of all that they depend on: the source, what it imports, the versions of Numba and LLVM, the processor.
+Neither is used unless it is, byte for byte, what it was when it was written, and the folder belongs to the user alone.
+Loading takes LLVM's linker a few milliseconds; Numba, which takes a third of a second to import, is not needed for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import stat
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+
+BITS = 512 if llvm.get_host_cpu_features().get("avx512f") else 256
+"""The width of a vector. A processor that has narrower ones takes several for one; the lanes stay as many."""
+
+_LOCK = threading.RLock()
+# What compiled code may leave to the process that it is loaded into: all these are in every C library.
+_OUTSIDE = {"memcpy", "memset", "memmove"}
+
+
+class KernelCacheWarning(UserWarning):
+    """The kernel cache cannot be used, so kernels are compiled anew in every process."""
+
+
+def cache_folder() -> Path:
+    """Where kernels are kept: `GLASSNET_CACHE` where that is set, else in the user's own cache folder.
+
+    >>> cache_folder().name
+    'kernels'
+    """
+    own = os.environ.get("GLASSNET_CACHE")
+    if own:
+        return Path(own) / "kernels"
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "glassnet" / "kernels"
+
+
+def code(source: str, signatures: Mapping[str, str]) -> dict[str, int]:
+    """The addresses of functions in `source`, whose signatures are texts such as "float64(int64, float64*)".
+
+    A first call compiles, a later one in this process looks up, one in another process loads what was kept.
+
+    >>> address = code("def twice(x):\\n    return 2 * x\\n", {"twice": "float64(float64)"})["twice"]
+    >>> import ctypes
+    >>> ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(address)(21.0)
+    42.0
+    """
+    key = hashlib.sha256(json.dumps([_beneath(), source, dict(signatures)]).encode()).hexdigest()[:40]
+    with _LOCK:
+        if key not in _loaded:
+            _loaded[key] = _addresses(*(_kept(key, source) or _made(key, source, signatures)))
+        return _loaded[key]
+
+
+_loaded: dict[str, dict[str, int]] = {}
+
+
+@cache
+def _beneath() -> list[str]:
+    """What every kernel depends on besides its own source."""
+    here = Path(__file__).parent
+    texts = [
+        (here / f"{name}.py").read_text("utf-8") for name in ("lanes", "mathematics", "registers", "calls", "places")
+    ]
+    return [version("numba"), version("llvmlite"), llvm.get_host_cpu_name(), _features(), *texts]
+
+
+def _features() -> str:
+    return str(llvm.get_host_cpu_features().flatten())
+
+
+# --- on disk ------------------------------------------------------------------------------------------------------
+
+
+def _kept(key: str, source: str) -> tuple[bytes, dict[str, str]] | None:
+    """Object code and symbols from the cache, where they are there and sound."""
+    try:
+        where = _own_folder()
+        about = json.loads((where / f"{key}.json").read_text("utf-8"))
+        code = (where / f"{key}.o").read_bytes()
+        text = (where / f"{key}.py").read_text("utf-8")
+        if text == source and hashlib.sha256(code).hexdigest() == about["sha256"]:
+            return code, {str(name): str(symbol) for name, symbol in about["symbols"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # not there, not readable or not ours: it is made anew
+    return None
+
+
+def _own_folder() -> Path:
+    """The cache folder, made where it is missing; an error where it is not the user's alone."""
+    where = cache_folder()
+    where.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if hasattr(os, "getuid"):
+        status = where.stat()
+        if status.st_uid != os.getuid():
+            raise PermissionError(f"it belongs to another user, {status.st_uid}")
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise PermissionError("others may write to it")
+    return where
+
+
+def _write(file: Path, content: bytes) -> None:
+    """All or nothing, whoever else is writing the same file."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.replace(temporary, file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _made(key: str, source: str, signatures: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
+    """Object code and symbols, compiled now and put into the cache."""
+    try:
+        folder = _own_folder()
+        _write(folder / f"{key}.py", source.encode())
+    except OSError as problem:
+        warnings.warn(
+            f"Kernels are compiled anew in every process, for {cache_folder()} cannot be used: {problem}. "
+            "Set GLASSNET_CACHE to a folder of your own.",
+            KernelCacheWarning,
+            stacklevel=6,
+        )
+        with tempfile.TemporaryDirectory(prefix="glassnet-") as scratch:
+            file = Path(scratch) / f"{key}.py"
+            file.write_text(source, "utf-8")
+            return _compiled(file, signatures)
+    code, symbols = _compiled(folder / f"{key}.py", signatures)
+    try:
+        _write(folder / f"{key}.o", code)
+        about = {"sha256": hashlib.sha256(code).hexdigest(), "symbols": symbols}
+        _write(folder / f"{key}.json", json.dumps(about).encode())
+    except OSError:
+        pass  # the disk is full, say: this process has its kernel, the next one makes its own
+    return code, symbols
+
+
+# --- compiling and loading ----------------------------------------------------------------------------------------
+
+
+def _compiled(file: Path, signatures: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
+    """Functions of a file as object code, and the name that each has in there."""
+    from numba import cfunc
+
+    spec = importlib.util.spec_from_file_location(f"glassnet_kernel_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    linked: Any = None
+    symbols = {}
+    for name, signature in signatures.items():
+        function = cfunc(_with_types(signature), error_model="numpy", forceinline=True)(getattr(module, name))
+        part = llvm.parse_assembly(function.inspect_llvm())
+        (symbols[name],) = (f.name for f in part.functions if f.name.startswith("cfunc.") and not f.is_declaration)
+        if linked is None:
+            linked = part
+        else:
+            linked.link_in(part)
+    outside = {f.name for f in linked.functions if f.is_declaration and not f.name.startswith("llvm.")} - _OUTSIDE
+    # Loading code that calls what is not there would end the process.
+    assert not outside, f"{file.stem} leaves {sorted(outside)} open"
+    return _machine().emit_object(linked), symbols
+
+
+def _with_types(signature: str) -> Any:
+    """A signature's types, where `float64*` is a pointer."""
+    from numba import types
+
+    result, given = signature.rstrip(")").split("(")
+    kinds = {"int64": types.int64, "float32": types.float32, "float64": types.float64}
+
+    def kind(text: str) -> Any:
+        return types.CPointer(kinds[text[:-1]]) if text.endswith("*") else kinds[text]
+
+    return kind(result)(*(kind(part.strip()) for part in given.split(",")))
+
+
+@cache
+def _machine() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=_features(), opt=3, codemodel="jitdefault", jit=True
+    )
+
+
+@cache
+def _linker() -> Any:
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+
+
+def _addresses(code: bytes, symbols: Mapping[str, str]) -> dict[str, int]:
+    linker = _linker()
+    linker.add_object_file(llvm.ObjectFileRef.from_data(code))
+    linker.finalize_object()
+    return {name: int(linker.get_function_address(symbol)) for name, symbol in symbols.items()}

@@ -1,0 +1,53 @@
+"""Where the training loop finds its numbers and leaves its counts: what Python writes there and compiled code reads."""
+
+from __future__ import annotations
+
+# The numbers of `sizes`, in this order.
+(
+    UNROLLED,  # 1 where the kernel is unrolled, 0 where it is tiled
+    LANES,
+    N_PARAMETERS,  # rounded up to whole vectors
+    STATE_SIZE,
+    N_FEATURES,
+    N_OUTPUTS,
+    N_HELD,  # held-out rows
+    WITH_MEMBERS,  # 1 where networks see some of the rows each
+    BATCH_SIZE,
+    FIRST_STEP,  # updates that were made before
+    LAST_STEP,  # the update to stop after
+    N_EPOCHS,
+    PATIENCE,  # -1 where nothing is waited for
+    N_HIDDEN,
+    MASKS_PER_ROW,
+    SEEN_SIZE,
+    OUTPUTS_SEEN,
+    CLASSES,
+    WORK_SIZE,
+    BLOCK_ROWS,  # rows that the buffers hold at a time
+    HELD_BLOCK_ROWS,
+    N_SCALARS,
+    WITH_RECORDS,
+    WITH_DROPOUT,
+    N_ORDER,  # the most rows to shuffle
+    N_SIZES,
+) = range(26)
+
+# What CLASSES may be: how the loop tells that all rows get one class.
+NO_CLASSES, ONE_OUTPUT, SOFTMAX = range(3)
+
+# A network's row of `counts`.
+(EPOCHS, STEPS, DIVERGED_AT, FIRST_NONFINITE, STOPPED_EARLY, N_DEAD, DEAD_SINCE, STUCK_SINCE, BEST_EPOCH, N_COUNTS) = (
+    range(10)
+)
+
+# What FIRST_NONFINITE may be, besides 0.
+LOSS, PENALTY, GRADIENT, PARAMETERS = range(1, 5)
+
+# An update's row of `records`.
+RECORD_LOSS, RECORD_PENALTY, RECORD_SQUARED_NORM, RECORD_NONFINITE, RECORD_HELD_LOSS, N_RECORDED = range(6)
+
+# A network's row of `finals`.
+FINAL_LOSS, BEST_HELD_LOSS, N_FINALS = range(3)
+
+# Of `randomness.Purpose`.
+SHUFFLE, DROPOUT = 2, 5

@@ -1,0 +1,214 @@
+"""A network as the source of its kernel: plain Python, made from its equations, that becomes machine code.
+
+Two kernels make a training step. `gradient_source` writes the pass over a batch: loss and gradient; `update_source`
+what an optimiser does with them. Their lines are the equations as `glassnet.equations` prints them, and mean a vector
+of rows (or units, or parameters) at a time.
+
+A gradient has one of two forms, by the size of the network:
+
+- `unrolled`: one line per unit; for networks so small that the sums of their gradient fit into the processor's
+  registers, or nearly: up to `MOST_UNROLLED` parameters;
+- `tiled`: sums over inputs and over rows go tile by tile, for layers of any size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from glassnet.equations import equations
+from glassnet.expressions import Expression, call, const, parse, symbol, symbols
+from glassnet.kernels import tiled, unrolled
+from glassnet.kernels.tiled import Tiled
+from glassnet.kernels.writing import HEADER, indented, plus, text, times, watched_outputs
+from glassnet.network import Network
+from glassnet.optimizers import Optimizer
+
+MOST_UNROLLED = 64
+"""Parameters of the largest network whose kernel is unrolled: beyond, its sums would be moved to memory and back."""
+
+GRADIENT_ARGUMENTS = (
+    "parameters, table, targets, weights, masks, rows, n, stride, derivatives, gradient, work, seen, tools"
+)
+UPDATE_ARGUMENTS = "parameters, after, gradient, state, kinds, scalars, learning_rate, scale, l1, l2, n, found"
+
+
+def is_unrolled(network: Network) -> bool:
+    """Whether the network's kernel is unrolled, else it is tiled.
+
+    >>> is_unrolled(Network((2, 2, 1))), is_unrolled(Network((30, 16, 1)))
+    (True, False)
+    """
+    return network.n_parameters <= MOST_UNROLLED
+
+
+def gradient_source(network: Network, lanes: int, *, dropout: bool = False) -> str:
+    """The kernel of one pass over a batch, `lanes` numbers to a vector.
+
+    >>> source = gradient_source(Network((1, 1), loss="mean_squared_error"), 8)
+    >>> print(source[source.index("        # forward") : source.index("    # over")])
+            # forward
+            z1_1 = b1_1 + w1_1_1 * x1
+            o = z1_1
+            p = o
+            # loss
+            loss = (o - y) * (o - y)
+            L = L + u * loss
+            # backward; every delta carries its row's weight
+            delta1_1 = u * (2 * (o - y))
+            dL_dw1_1_1 = dL_dw1_1_1 + x1 * delta1_1
+            dL_db1_1 = dL_db1_1 + delta1_1
+    <BLANKLINE>
+    """
+    every = equations(network, dropout=dropout)
+    if is_unrolled(network):
+        header, body = "", unrolled.lines(network, every, lanes)
+    else:
+        header, body = tiled.HEADER, Tiled(network, every, lanes).lines()
+    title = f"{'-'.join(map(str, network.sizes))}, {', '.join(network.activations)}, {network.loss}"
+    return "\n".join(
+        [
+            f'"""Loss and gradient of a batch: {title}{", dropout" if dropout else ""}."""\n',
+            HEADER + header,
+            "",
+            f"def gradient({GRADIENT_ARGUMENTS}):",
+            *indented(body),
+            "",
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a network's kernel needs room for, in numbers, and where it finds and leaves what belongs to hidden units.
+
+    The size that hidden unit h was seen with is left in `seen` at begins[h] + units[h]; its dropout mask for row r is
+    at stride * begins[h] + r * row_sizes[h] + units[h] of `masks`. What is watched of outputs is left from `outputs` on.
+    """
+
+    work: int
+    seen: int
+    outputs: int
+    masks_per_row: int
+    begins: tuple[int, ...]
+    row_sizes: tuple[int, ...]
+    units: tuple[int, ...]
+
+
+def room(network: Network, lanes: int, *, dropout: bool = False) -> Room:
+    """The room that the kernel of `gradient_source` needs.
+
+    >>> room(Network((2, 2, 1)), 8).begins
+    (0, 1)
+    """
+    n_watched = len(watched_outputs(network, ["o"] * network.n_outputs))
+    hidden = network.sizes[1:-1]
+    if is_unrolled(network):
+        n = sum(hidden)
+        return Room(0, n + n_watched, n, n, tuple(range(n)), (1,) * n, (0,) * n)
+    kernel = Tiled(network, equations(network, dropout=dropout), lanes)
+    units = [(layer, j) for layer, size in enumerate(hidden, start=1) for j in range(size)]
+    outputs = kernel.begins(kernel.last)
+    return Room(
+        work=kernel.size,
+        seen=outputs + n_watched,
+        outputs=outputs,
+        masks_per_row=outputs,
+        begins=tuple(kernel.begins(layer) for layer, _ in units),
+        row_sizes=tuple(kernel.row_size(layer) for layer, _ in units),
+        units=tuple(j for _, j in units),
+    )
+
+
+# --- update -------------------------------------------------------------------------------------------------------
+
+
+def update_source(optimizer: Optimizer, lanes: int, *, penalised: bool) -> str:
+    """The kernel of one update: an optimiser's equations for all parameters, `lanes` at a time.
+
+    >>> source = update_source(SGD(), 8, penalised=False)
+    >>> print(source[source.index("        # update") : source.index("        store")])
+            # update
+            w = w - learning_rate * g
+    <BLANKLINE>
+    """
+    lines, scalars = _with_scalars(optimizer)
+    return "\n".join(
+        [
+            f'"""One update by {type(optimizer).__name__}{", with a penalty" if penalised else ""}."""\n',
+            HEADER,
+            "",
+            f"def update({UPDATE_ARGUMENTS}):",
+            '    """kinds: 1 where a parameter is a weight, 0 for a bias, -1 beyond the last parameter."""',
+            *(f"    c{number} = scalars[{number}]  # {scalar}" for number, scalar in enumerate(scalars)),
+            "    penalty = norm = bad_gradient = bad_parameters = filled(parameters, 0)",
+            f"    for p in range(0, n, {lanes}):",
+            *indented(indented(_update_lines(optimizer, lines, penalised))),
+            "    found[0] = total(penalty)",
+            "    found[1] = total(norm)",
+            "    found[2] = total(bad_gradient)",
+            "    found[3] = total(bad_parameters)",
+            "    return 0.0",
+            "",
+        ]
+    )
+
+
+def _update_lines(optimizer: Optimizer, lines: list[tuple[str, Expression]], penalised: bool) -> Iterator[str]:
+    yield "w = load(parameters, p)"
+    yield "g = load(gradient, p) * scale"
+    yield "kind = load(kinds, p)"
+    if penalised or "is_weight" in {str(key) for _, line in lines for key in symbols(line)}:
+        yield "is_weight = max(kind, 0)"
+    if penalised:
+        yield "# penalty"
+        yield "penalty = penalty + is_weight * (l1 * abs(w) + l2 * w * w / 2)"
+        yield "g = g + is_weight * (l1 * sign(w) + l2 * w)"
+    yield "norm = norm + g * g"
+    yield "bad_gradient = bad_gradient + g * 0  # NaN where g is not finite"
+    places = {
+        name: plus("p", times("n", number)) if number else "p" for number, name in enumerate(optimizer.state_names)
+    }
+    for name, place in places.items():
+        yield f"{name} = load(state, {place})"
+    yield "# update"
+    for target, line in lines:
+        yield f"{target} = {text(line)}"
+    for name, place in places.items():
+        yield f"store(state, {place}, {name})"
+    yield "store(after, p, w)"
+    yield "bad_parameters = bad_parameters + select(kind < 0, 0, w) * 0"
+
+
+def update_scalars(optimizer: Optimizer) -> list[Expression]:
+    """What an update's equations hold that is the same for all parameters, in t and the optimiser's settings.
+
+    A kernel is told their values in `scalars`, in this order; the learning rate comes by itself.
+
+    >>> [str(scalar) for scalar in update_scalars(Adam())]
+    ['beta_1', '1 - beta_1', 'beta_2', '1 - beta_2', '1 / (1 - beta_1**t)', '1 / (1 - beta_2**t)', 'epsilon']
+    """
+    return _with_scalars(optimizer)[1]
+
+
+def _with_scalars(optimizer: Optimizer) -> tuple[list[tuple[str, Expression]], list[Expression]]:
+    """The equations with c0, c1, ... for what is the same for all parameters, and what those are."""
+    same = {"t", *optimizer.settings}
+    found: dict[Expression, Expression] = {}
+
+    def named(expression: Expression) -> Expression:
+        return found.setdefault(expression, symbol(f"c{len(found)}"))
+
+    def taken_out(expression: Expression) -> Expression:
+        read = set(map(str, symbols(expression)))
+        if read <= same:
+            return named(expression) if read else expression
+        if expression.op == "symbol":
+            return expression
+        if expression.op == "div" and set(map(str, symbols(expression.args[1]))) <= same:
+            # A product is cheaper than a quotient.
+            return call("mul", taken_out(expression.args[0]), named(call("div", const(1), expression.args[1])))
+        return call(expression.op, *map(taken_out, expression.args))
+
+    lines = [(target, taken_out(parse(line))) for target, line in optimizer.equations]
+    return lines, list(found)

@@ -1,0 +1,253 @@
+"""The tiled kernel: units side by side in the lanes, sums over inputs and rows by `tiles`, for a block of rows at a time.
+
+Rows are taken from the table by their number; nothing of it is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from glassnet.equations import Equations, Map, Reduce
+from glassnet.expressions import symbols
+from glassnet.kernels.writing import indented, plus, text, times, watched_outputs
+from glassnet.network import Network
+
+BLOCK_ROWS = 64
+"""Rows that go through all layers together: few enough that what they leave stays in the nearest cache."""
+
+HEADER = "from glassnet.kernels.calls import dots, narrow_outer, outer, product, turn\n"
+
+
+class Tiled:
+    """The lines of a tiled kernel, and where its numbers lie.
+
+    What belongs to a hidden layer is put row by row in `work`, a row rounded up to whole vectors (`row_size`); what is
+    in a vector beyond the last unit is computed with, for nothing, and never looked at. What belongs to outputs is put
+    output by output, rows side by side.
+    """
+
+    def __init__(self, network: Network, every: Equations, lanes: int) -> None:
+        self.network, self.every, self.lanes = network, every, lanes
+        self.last = network.n_layers
+        self.with_dropout = any(equation.target.kind == "h" for equation in every)
+        # With so few outputs lanes of units would be mostly empty: sums over inputs then run along the lanes.
+        self.is_narrow = network.n_outputs <= lanes // 4
+        self.watched = watched_outputs(network, ["o"] * network.n_outputs)
+        self.weights: list[int] = []
+        self.biases: list[int] = []
+        at = 0
+        for n_in, n_out in pairwise(network.sizes):
+            self.weights.append(at)
+            self.biases.append(at + n_in * n_out)
+            at += (n_in + 1) * n_out
+        self.arrays: dict[str, int] = {}  # where each begins in `work`
+        self.size = 0
+        for layer in range(1, self.last):
+            needed = {self._value(layer), f"a{layer}", f"z{layer}", f"delta{layer}"}
+            for name in sorted(needed):
+                self._reserve(name, BLOCK_ROWS * self.row_size(layer))
+        for layer in range(1, self.last + 1):
+            if layer > 1 or (self.last == 1 and self.is_narrow):
+                self._reserve(f"turned{layer}", network.sizes[layer] * self.row_size(layer - 1))
+        self._reserve("rows_of_outputs", BLOCK_ROWS * self.row_size(self.last))
+        for name in (f"z{self.last}", f"delta{self.last}"):
+            self._reserve(name, BLOCK_ROWS * network.n_outputs)
+        self._reserve("highest", len(self.watched) * lanes)
+
+    def _reserve(self, name: str, size: int) -> None:
+        self.arrays[name] = self.size
+        self.size += -(-size // self.lanes) * self.lanes
+
+    def row_size(self, layer: int) -> int:
+        """Numbers that a row of a layer takes: its units, rounded up to whole vectors."""
+        return -(-self.network.sizes[layer] // self.lanes) * self.lanes
+
+    def begins(self, layer: int) -> int:
+        """Where a layer's units begin, among those of all hidden layers; of the output layer, where they end."""
+        return sum(self.row_size(below) for below in range(1, layer))
+
+    def _value(self, layer: int) -> str:
+        """What a layer's activation function gives: a, or h where dropout comes between."""
+        return f"h{layer}" if self.with_dropout else f"a{layer}"
+
+    def lines(self) -> Iterator[str]:
+        """The body of the kernel, line by line."""
+        yield '"""Row r of the batch is row rows[r] of `table`; `targets` and `weights` are in the batch\'s order."""'
+        for name, begin in self.arrays.items():
+            yield f"{name} = {_shifted('work', begin)}"
+        for layer, (w, b) in enumerate(zip(self.weights, self.biases, strict=True), start=1):
+            yield f"w{layer}, b{layer} = {_shifted('parameters', w)}, {_shifted('parameters', b)}"
+            yield f"dw{layer}, db{layer} = {_shifted('gradient', w)}, {_shifted('gradient', b)}"
+        yield "every = shifted(tools, 8)  # 0, 1, 2, ...: rows in the order of the block"
+        for layer in range(1, self.last + 1):
+            if f"turned{layer}" in self.arrays:
+                n_in, n_out = self.network.sizes[layer - 1 : layer + 1]
+                yield f"turn(tools, w{layer}, {n_in}, {n_out}, turned{layer}, {self.row_size(layer - 1)})"
+        for number in range(len(self.watched)):
+            yield f"store(highest, {number * self.lanes}, -inf)"
+        yield "L = filled(parameters, 0)"
+        yield f"for first in range(0, n, {BLOCK_ROWS}):"
+        yield f"    block = n - first if n - first < {BLOCK_ROWS} else {BLOCK_ROWS}"
+        for layer in range(1, self.last):
+            yield from indented(self._forward(layer))
+        yield from indented(self._logits())
+        yield from indented(self._outputs())
+        yield "    if derivatives:"
+        for layer in range(self.last, 0, -1):
+            yield from indented(indented(self._gradient(layer)))
+            if layer > 1:
+                yield from indented(indented(self._delta(layer - 1)))
+        for number in range(len(self.watched)):
+            yield f"keep_largest(seen, {self.begins(self.last) + number}, load(highest, {number * self.lanes}))"
+        yield "return total(L)"
+
+    # --- the equations
+
+    def _equation(self, name: str, **names: str) -> str:
+        """The right side of an equation, with the kernel's variables for its symbols, by their kind."""
+        body = self.every[name].body
+        assert isinstance(body, Map | Reduce)
+        return text(body.expression, lambda key: names.get(key.kind, key.kind))
+
+    def _inputs(self, layer: int) -> str:
+        """What a sum over a layer's inputs is told of them: array, numbers of the rows, size of a row."""
+        if layer == 1:
+            return f"table, shifted(rows, first), {self.network.n_features}"
+        return f"a{layer - 1}, every, {self.row_size(layer - 1)}"
+
+    def _elements(self, layer: int, body: Iterator[str]) -> Iterator[str]:
+        """For all units and rows of a layer, a vector of units at a time; `at` is its place."""
+        size = self.row_size(layer)
+        yield f"for at in range(0, block * {size}, {self.lanes}):"
+        yield from indented(body)
+
+    def _mask(self, layer: int) -> str:
+        return f"load(masks, stride * {self.begins(layer)} + first * {self.row_size(layer)} + at)"
+
+    def _forward(self, layer: int) -> Iterator[str]:
+        n_in, n_out = self.network.sizes[layer - 1 : layer + 1]
+        size, value = self.row_size(layer), self._value(layer)
+        yield f"# {self.every[f'z{layer}']}"
+        yield (
+            f"product(tools, {self._inputs(layer)}, 1, {n_in}, w{layer}, {n_out}, b{layer}, 1, {n_out}, z{layer}, "
+            f"{size}, block)"
+        )
+        yield f"# {self.every[value]}"
+        yield f"for unit in range(0, {size}, {self.lanes}):"
+        yield "    most = filled(parameters, 0)"
+        yield f"    for at in range(unit, block * {size}, {size}):"
+        yield f"        z = load(z{layer}, at)"
+        yield f"        value = {self._equation(value)}"
+        yield f"        store({value}, at, value)"
+        if self.with_dropout:
+            yield f"        store(a{layer}, at, value * {self._mask(layer)})"
+        yield "        most = max(most, abs(value))"
+        yield f"    keep_larger(seen, {plus('unit', self.begins(layer))}, most)"
+
+    def _logits(self) -> Iterator[str]:
+        layer = self.last
+        n_in, n_out = self.network.sizes[-2:]
+        yield f"# {self.every[f'z{layer}']}"
+        if self.is_narrow:
+            turned = f"turned{layer}, {self.row_size(layer - 1)}"
+            yield (
+                f"dots(tools, {self._inputs(layer)}, {n_in}, {turned}, b{layer}, {n_out}, z{layer}, {BLOCK_ROWS}, "
+                "block)"
+            )
+            return
+        size = self.row_size(layer)
+        yield (
+            f"product(tools, {self._inputs(layer)}, 1, {n_in}, w{layer}, {n_out}, b{layer}, 1, {n_out}, "
+            f"rows_of_outputs, {size}, block)"
+        )
+        yield "for row in range(block):"
+        yield f"    for k in range({n_out}):"
+        yield f"        z{layer}[k * {BLOCK_ROWS} + row] = rows_of_outputs[row * {size} + k]"
+
+    def _outputs(self) -> Iterator[str]:
+        """From the logits to losses and deltas, rows side by side."""
+        K, z, delta = self.network.n_outputs, f"z{self.last}", f"delta{self.last}"
+        is_softmax = self.network.loss_row.link == "softmax"
+        here = f"{times('k', BLOCK_ROWS)} + row"
+        for name in ("o", *(["m", "s"] if is_softmax else []), "p", "loss", delta):
+            yield f"# {self.every[name]}"
+        yield f"for row in range(0, block, {self.lanes}):"
+        yield "    u = load(weights, first + row)"
+        if is_softmax:
+            yield f"    m = load({z}, row)"
+            yield f"    for k in range(1, {K}):"
+            yield f"        m = max(m, load({z}, {here}))"
+            yield "    s = filled(parameters, 0)"
+            yield f"    for k in range({K}):"
+            yield f"        o = load({z}, {here})"
+            yield f"        s = s + {self._equation('s')}"
+        yield "    loss = filled(parameters, 0)"
+        yield f"    for k in range({K}):"
+        yield f"        z = load({z}, {here})"
+        yield f"        o = {self._equation('o')}"
+        yield "        y = load(targets, k * stride + first + row)"
+        yield f"        p = {self._equation('p')}"
+        yield f"        loss = loss + ({self._equation('loss')})"
+        yield f"        store({delta}, {here}, u * ({self._equation(delta)}))"
+        # Classes are watched one by one, a single output twice.
+        for number, watched in enumerate(self.watched[:1] if is_softmax else self.watched):
+            yield f"        keep_larger(highest, {plus(times('k', self.lanes), number * self.lanes)}, {watched})"
+        mean = "" if K == 1 or self.network.loss_row.sums_over_outputs else f" / {K}"
+        yield f"    L = L + u * loss{mean}"
+
+    def _gradient(self, layer: int) -> Iterator[str]:
+        n_in, n_out = self.network.sizes[layer - 1 : layer + 1]
+        delta = f"delta{layer}"
+        yield f"# {self.every[f'dL/dw{layer}']}"
+        if layer < self.last:
+            yield (
+                f"outer(tools, {self._inputs(layer)}, {n_in}, {delta}, {self.row_size(layer)}, {n_out}, dw{layer}, "
+                f"db{layer}, block)"
+            )
+        elif self.is_narrow:
+            yield (
+                f"narrow_outer(tools, {self._inputs(layer)}, {n_in}, {delta}, {BLOCK_ROWS}, {n_out}, dw{layer}, "
+                f"db{layer}, block, rows_of_outputs)"
+            )
+        else:
+            size = self.row_size(layer)
+            yield "for row in range(block):"
+            yield f"    for k in range({n_out}):"
+            yield f"        rows_of_outputs[row * {size} + k] = {delta}[k * {BLOCK_ROWS} + row]"
+            yield (
+                f"outer(tools, {self._inputs(layer)}, {n_in}, rows_of_outputs, {size}, {n_out}, dw{layer}, "
+                f"db{layer}, block)"
+            )
+
+    def _delta(self, layer: int) -> Iterator[str]:
+        """The deltas of a hidden layer, from those of the layer above."""
+        above = layer + 1
+        n_units, n_above = self.network.sizes[layer : above + 1]
+        size, delta = self.row_size(layer), f"delta{layer}"
+        if above == self.last:
+            source, step = f"{'delta'}{above}, every, 1", BLOCK_ROWS
+        else:
+            source, step = f"delta{above}, every, {self.row_size(above)}", 1
+        read = set(map(str, symbols(self.network.activation_row(layer).derivative)))
+        yield f"# {self.every[f'dloss/da{layer}']}"
+        yield (
+            f"product(tools, {source}, {step}, {n_above}, turned{above}, {size}, b{layer}, 0, {n_units}, {delta}, "
+            f"{size}, block)"
+        )
+        if not read and not self.with_dropout and self.network.activations[layer - 1] == "identity":
+            return
+        yield f"# {self.every[delta]}"
+        yield f"for at in range(0, block * {size}, {self.lanes}):"
+        yield f"    arriving = load({delta}, at)"
+        if self.with_dropout:
+            yield f"    arriving = arriving * {self._mask(layer)}"
+        if "z" in read:
+            yield f"    z = load(z{layer}, at)"
+        if "a" in read:
+            yield f"    a = load({self._value(layer)}, at)"
+        yield f"    store({delta}, at, {self._equation(delta, dloss='arriving', h='a')})"
+
+
+def _shifted(array: str, begin: int) -> str:
+    return f"shifted({array}, {begin})" if begin else array

@@ -1,0 +1,155 @@
+"""Sums over inputs and over rows for a block of rows and any number of units, tile by tile: what tiled kernels call.
+
+Compiled once for each dtype, whatever the network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from glassnet.kernels.lanes import (
+    filled,
+    lane_count,
+    load,
+    load_some,
+    put_total,
+    shifted,
+    store,
+    store_some,
+)  # fmt: skip
+from glassnet.kernels.registers import outer_tile, product_tile
+
+_inlined = njit(forceinline=True, error_model="numpy")
+
+
+def product(
+    source: Any, index: Any, row_size: Any, step: Any, n_inputs: Any, weights: Any, weights_size: Any, bias: Any,
+    with_bias: Any, n_units: Any, goal: Any, goal_size: Any, n_rows: Any,
+) -> Any:  # fmt: skip
+    """For every row r and unit j: goal[r, j] = bias[j] + sum over i of source[index[r], i] weights[i, j]."""
+    lanes = lane_count(source)
+    n_vectors = (n_units + lanes - 1) // lanes
+    for r in range(0, n_rows, 8):
+        v = 0
+        while v < n_vectors:
+            place, at = r * goal_size + v * lanes, v * lanes
+            if n_vectors - v == 3 or n_vectors - v > 4:
+                product_tile(
+                    8, 3, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at), weights_size,
+                    shifted(bias, at), with_bias, shifted(goal, place), goal_size,
+                )  # fmt: skip
+                v += 3
+            elif n_vectors - v >= 2:
+                product_tile(
+                    8, 2, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at), weights_size,
+                    shifted(bias, at), with_bias, shifted(goal, place), goal_size,
+                )  # fmt: skip
+                v += 2
+            else:
+                product_tile(
+                    8, 1, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at), weights_size,
+                    shifted(bias, at), with_bias, shifted(goal, place), goal_size,
+                )  # fmt: skip
+                v += 1
+    return 0.0
+
+
+def outer(
+    source: Any, index: Any, row_size: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any, goal: Any,
+    bias_goal: Any, n_rows: Any,
+) -> Any:  # fmt: skip
+    """For every input i and unit j: goal[i, j] += sum over r of source[index[r], i] deltas[r, j]; likewise the bias."""
+    lanes = lane_count(source)
+    n_vectors = (n_units + lanes - 1) // lanes
+    v = 0
+    while v < n_vectors:
+        size = 2 if n_vectors - v >= 2 else 1
+        kept = min(lanes, n_units - (v + size - 1) * lanes)
+        i = 0
+        while i < n_inputs:
+            place = i * n_units + v * lanes
+            if size == 2:
+                outer_tile(
+                    12, 2, shifted(source, i), index, row_size, min(12, n_inputs - i), shifted(deltas, v * lanes),
+                    deltas_size, shifted(goal, place), n_units, n_rows, kept,
+                )  # fmt: skip
+                i += 12
+            elif n_inputs - i > 8:
+                outer_tile(
+                    16, 1, shifted(source, i), index, row_size, min(16, n_inputs - i), shifted(deltas, v * lanes),
+                    deltas_size, shifted(goal, place), n_units, n_rows, kept,
+                )  # fmt: skip
+                i += 16
+            else:
+                outer_tile(
+                    8, 1, shifted(source, i), index, row_size, n_inputs - i, shifted(deltas, v * lanes),
+                    deltas_size, shifted(goal, place), n_units, n_rows, kept,
+                )  # fmt: skip
+                i += 8
+        for u in range(v, v + size):
+            sum_0 = sum_1 = sum_2 = sum_3 = filled(source, 0)
+            for r in range(0, n_rows, 4):
+                sum_0 = sum_0 + load(deltas, r * deltas_size + u * lanes)
+                sum_1 = sum_1 + load(deltas, (r + 1) * deltas_size + u * lanes)
+                sum_2 = sum_2 + load(deltas, (r + 2) * deltas_size + u * lanes)
+                sum_3 = sum_3 + load(deltas, (r + 3) * deltas_size + u * lanes)
+            count = min(lanes, n_units - u * lanes)
+            at = shifted(bias_goal, u * lanes)
+            store_some(at, 0, load_some(at, 0, count) + ((sum_0 + sum_1) + (sum_2 + sum_3)), count)
+        v += size
+    return 0.0
+
+
+def dots(
+    source: Any, index: Any, row_size: Any, n_inputs: Any, turned: Any, turned_size: Any, bias: Any, n_units: Any,
+    goal: Any, goal_size: Any, n_rows: Any,
+) -> Any:  # fmt: skip
+    """`product` of a few units, with inputs in the lanes: goal[j, r], weights unit by unit."""
+    lanes = lane_count(source)
+    whole = n_inputs // lanes * lanes
+    for r in range(n_rows):
+        row = shifted(source, index[r] * row_size)
+        for j in range(n_units):
+            sum_0 = filled(source, 0)
+            for i in range(0, whole, lanes):
+                sum_0 = sum_0 + load(row, i) * load(turned, j * turned_size + i)
+            if whole < n_inputs:
+                rest = load_some(row, whole, n_inputs - whole)
+                sum_0 = sum_0 + rest * load_some(turned, j * turned_size + whole, n_inputs - whole)
+            put_total(goal, j * goal_size + r, bias[j], sum_0)
+    return 0.0
+
+
+def narrow_outer(
+    source: Any, index: Any, row_size: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any, goal: Any,
+    bias_goal: Any, n_rows: Any, scratch: Any,
+) -> Any:  # fmt: skip
+    """`outer` of a few units, with inputs in the lanes: deltas[j, r]."""
+    lanes = lane_count(source)
+    for j in range(n_units):
+        for i in range(0, n_inputs, lanes):
+            count = min(lanes, n_inputs - i)
+            sum_0 = sum_1 = filled(source, 0)
+            for r in range(0, n_rows, 2):
+                x = load_some(source, index[r] * row_size + i, count)
+                sum_0 = sum_0 + x * filled(source, deltas[j * deltas_size + r])
+                x = load_some(source, index[r + 1] * row_size + i, count)
+                sum_1 = sum_1 + x * filled(source, deltas[j * deltas_size + r + 1])
+            store(scratch, 0, sum_0 + sum_1)
+            for t in range(count):
+                goal[(i + t) * n_units + j] += scratch[t]
+        total = filled(source, 0)
+        for r in range(0, n_rows, lanes):
+            total = total + load(deltas, j * deltas_size + r)
+        put_total(bias_goal, j, bias_goal[j], total)
+    return 0.0
+
+
+def turn(weights: Any, n_inputs: Any, n_units: Any, goal: Any, goal_size: Any) -> Any:
+    """goal[j, i] = weights[i, j]: read input by input, they are no vectors for sums over units."""
+    for i in range(n_inputs):
+        for j in range(n_units):
+            goal[j * goal_size + i] = weights[i * n_units + j]
+    return 0.0

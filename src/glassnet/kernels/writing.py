@@ -1,0 +1,84 @@
+"""What the writers of kernels share: expressions as lines of Python, and the little arithmetic of places in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from glassnet.expressions import Expression, call, const, to_text
+from glassnet.network import Network
+
+HEADER = """\
+from math import inf
+
+from glassnet.kernels.lanes import (
+    absolute as abs, filled, keep_larger, keep_largest, load, maximum as max, minimum as min, select, shifted, sign,
+    sqrt, store, total,
+)
+from glassnet.kernels.mathematics import erf, erfc, exp, expm1, log, log1p, sigmoid, softplus, tanh
+"""
+
+
+def text(expression: Expression, name: Callable[[Any], str] = str) -> str:
+    """An expression as Python, for lanes: as `expressions.to_text` prints it, squares and cubes multiplied out.
+
+    >>> from glassnet.expressions import parse
+    >>> text(parse("(o - y)**2"))
+    '(o - y) * (o - y)'
+    """
+    return to_text(_without_powers(expression), name)
+
+
+def _without_powers(expression: Expression) -> Expression:
+    if expression.op in ("const", "symbol"):
+        return expression
+    operands = [_without_powers(operand) for operand in expression.args]
+    if expression.op == "pow" and operands[1] in (const(2), const(3)):
+        return call("mul", *([operands[0]] * operands[1].args[0]))
+    if expression.op == "pow":
+        return call("exp", call("mul", operands[1], call("log", operands[0])))
+    return call(expression.op, *operands)
+
+
+def indented(lines: Iterable[str]) -> Iterator[str]:
+    """Each line four spaces further in."""
+    return ("    " + line if line else "" for line in lines)
+
+
+def plus(*terms: int | str) -> str:
+    """A sum as text; the numbers among its terms are added up, and a 0 is left out.
+
+    >>> plus("row", 3, 4), plus("i", 0)
+    ('row + 7', 'i')
+    """
+    number = sum(term for term in terms if isinstance(term, int))
+    texts = [term for term in terms if isinstance(term, str)]
+    return " + ".join([*texts, *([str(number)] if number or not texts else [])])
+
+
+def times(term: str, factor: int) -> str:
+    """A product as text.
+
+    >>> times("row + 1", 8), times("row", 1)
+    ('(row + 1) * 8', 'row')
+    """
+    if factor == 1:
+        return term
+    return f"({term}) * {factor}" if " " in term else f"{term} * {factor}"
+
+
+def watched_outputs(network: Network, outputs: list[str]) -> list[str]:
+    """What is watched of the logits, in the names `outputs`: the largest value over the rows tells whether all rows
+    get one class.
+
+    Of one output (sigmoid) the logit and its negative; of classes how far each is below the row's largest.
+
+    >>> watched_outputs(Network((2, 1)), ["o"])
+    ['o', '-o']
+    """
+    link = network.loss_row.link
+    if link == "softmax":
+        return [f"m - {o}" for o in outputs]
+    if link == "sigmoid" and network.n_outputs == 1:
+        return [outputs[0], f"-{outputs[0]}"]
+    return []
