@@ -25,7 +25,7 @@ from glassnet.persistence import read_model_file, write_model_file
 from glassnet.populations import Population, score, spread, train_population
 from glassnet.preparation import Prepared, prepare
 from glassnet.tables import Table, as_table
-from glassnet.training import AnyOptimizer
+from glassnet.runs import AnyOptimizer
 
 
 @dataclass(frozen=True)

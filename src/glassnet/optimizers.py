@@ -62,8 +62,8 @@ class Schedule:
         [0.1, 0.05]
         """
         t = np.arange(first, last + 1.0)
-        values = {"t": t, "n_updates": n_updates, "pi": np.pi} | vars(self)
-        rates = function(parse(self.equation), tuple(values), "library")(*map(np.float64, values.values()))
+        values: dict[str, Any] = {"t": t, "n_updates": n_updates, "pi": np.pi} | vars(self)
+        rates = function(parse(self.equation), tuple(values), "library")(*map(np.asarray, values.values()))
         return np.broadcast_to(rates, t.shape)
 
 

@@ -1,13 +1,11 @@
-"""Many random starts of one network at once: a result is a distribution."""
+"""Many networks of one shape at once: random starts, folds, settings. A result is a distribution."""
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,24 +16,24 @@ from glassnet.kernels import stacked
 from glassnet.network import FloatArray, Network, Parameters, initialize
 from glassnet.optimizers import Adam
 from glassnet.reference import checked_table
-from glassnet.training import ENGINE, AnyOptimizer, Data, Spec, StackResult, is_whole, losses_and_pass, train_stack
+from glassnet.runs import AnyOptimizer, Data, Members, Spec, is_whole
+from glassnet.training import chosen_engine, train_members
 
 # Numbers (networks x rows x units) in one array of a stack: enough that NumPy's overhead per call is small beside the
-# work, few enough that a pass stays in cache and two threads find work. Measured: 1,000 networks of 2-2-1 on 455 rows,
-# 100 epochs, 2 threads: 5.9 s with a quarter of it, 2.9 s with this. It never depends on the number of threads, nor do
-# the bits that come out.
+# work, few enough that a pass stays in cache.
 _STACK_ELEMENTS = 131_072
 
 
 @dataclass(frozen=True)
 class Population:
-    """What came of `size` random starts. Arrays have one entry per start on axis 0.
+    """What came of `size` networks. Arrays have one entry per network on axis 0.
 
-    `parameters` (size, n_parameters) and `initial` likewise; `losses` (size, epochs + 1) over all training rows, [:, 0]
-    before any update, NaN after a divergence; `objectives` (size,) loss plus penalty at the end;
+    `parameters` (size, n_parameters) and `initial` likewise; `losses` (size, epochs + 1) as in `training.History`, NaN
+    after a divergence; `objectives` (size,) loss plus penalty over all its rows at the end;
     `diverged_at` the step, `dead_since` and `stuck_since` the epoch from which on, to the end, a hidden unit was 0 on
     every training row, and one class came out for every row: -1 where it did not happen; `n_dead_units` at the end.
-    `seconds`: how long the training took, by the clock.
+    `seconds`: how long the training took, by the clock. `interrupted`: whether Ctrl-C ended it; there are then only the
+    networks, from the first on, that were trained to their end.
     """
 
     network: Network
@@ -51,6 +49,7 @@ class Population:
     engine_used: str
     seconds: float
     data: Data = field(repr=False)
+    interrupted: bool = False
 
     def __len__(self) -> int:
         return len(self.objectives)
@@ -167,20 +166,28 @@ def train_population(
     optimizer: AnyOptimizer | None = None,
     epochs: int = 100,
     batch_size: int | None = None,
-    random_state: int = 0,
+    random_state: int | ArrayLike = 0,
     parameters: Parameters | None = None,
     initializer: str | None = None,
     row_weights: ArrayLike | None = None,
-    l1: float = 0.0,
-    l2: float = 0.0,
+    l1: float | ArrayLike = 0.0,
+    l2: float | ArrayLike = 0.0,
+    dropout: float | tuple[float, ...] = 0.0,
+    learning_rates: ArrayLike | None = None,
+    rows: Sequence[ArrayLike] | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
+    engine: str | None = None,
 ) -> Population:
-    """Train `size` random starts of one network on the same rows; arguments as `train`.
+    """Train `size` networks of one shape on the same table; arguments as `train`.
 
-    Start k begins at `initialize(network, random_state, initializer, start=k)`, or at row k of `parameters`
-    (size, n_parameters), and shuffles its rows by its own numbers. `threads`: as many as the machine has cores where
-    left out; the result does not depend on it. `progress` is called with the number of starts that are done.
+    Network k begins at `initialize(network, random_state, initializer, start=k)`, or at row k of `parameters`
+    (size, n_parameters), and shuffles its rows by its own numbers: it is `train(..., start=k)`.
+    Where `random_state` is an array (size,), network k is start 0 of its own seed: `train(..., random_state=seed)`.
+    `l1`, `l2`: numbers for all, or arrays (size,).  `learning_rates` (size,): in place of the optimiser's.
+    `rows`: for each network the numbers of the rows that it is trained on (folds, say); else it is all of them.
+    `threads`: as many as the machine has cores where left out; the result does not depend on it, nor do a network's
+    numbers depend on the others. `progress` is called with the number of networks that are done.
 
     >>> net = Network((2, 2, 1))
     >>> many = train_population(net, [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0], size=5, epochs=3)
@@ -188,64 +195,83 @@ def train_population(
     (5, 4)
     """
     if not is_whole(size) or size < 1:
-        raise UsageError(f"size is the number of random starts, 1 or more; got {size!r}.")
+        raise UsageError(f"size is the number of networks, 1 or more; got {size!r}.")
     if threads is not None and (not is_whole(threads) or threads < 1):
         raise UsageError(f"threads is a whole number, 1 or more; got {threads!r}.")
     data = Data.checked(network, X, y, row_weights)
-    spec = Spec(optimizer or Adam(), epochs, batch_size, random_state, initializer, l1, l2)
-    if parameters is None:
-        every = np.arange(size)
-        vectors = initialize(network, random_state, initializer, start=every, dtype=data.X.dtype).vector
-    else:
-        vectors = np.array(parameters.vector, dtype=data.X.dtype)
-        if vectors.shape != (size, network.n_parameters):
-            raise UsageError(
-                f"parameters hold one start a row, ({size}, {network.n_parameters}); got shape {vectors.shape}."
-            )
+    given = {"l1": l1, "l2": l2, "learning_rates": learning_rates, "random_state": random_state}
+    own = {name: _one_each(name, value, size) for name, value in given.items()}
+    one_seed = np.ndim(random_state) == 0
+    spec = Spec(
+        optimizer or Adam(), epochs, batch_size, random_state if one_seed else 0, 0, initializer,  # type: ignore[arg-type]
+        l1 if np.ndim(l1) == 0 else 0.0, l2 if np.ndim(l2) == 0 else 0.0, dropout,  # type: ignore[arg-type]
+    )  # fmt: skip
+    spec.rates(network)
+    subsets = None
+    if rows is not None:
+        subsets = [np.asarray(numbers, np.intp) for numbers in rows]
+        if len(subsets) != size:
+            raise UsageError(f"rows has the row numbers of each of the {size} networks; got {len(subsets)}.")
+    members = Members(
+        numbers=np.arange(size) if one_seed else np.zeros(size, np.int64),
+        seeds=own["random_state"].astype(np.uint64),
+        l1=own["l1"],
+        l2=own["l2"],
+        learning_rates=None if learning_rates is None else own["learning_rates"],
+        rows=subsets,
+    )
+    members.refuse_unfit(spec, len(data.X))
+    vectors = _starts(network, data, members, spec, parameters)
     begun = time.perf_counter()
-    rows = min(len(data.X), spec.batch_size or len(data.X))
-    # Stacks of about as many starts, so that no thread is left with a crumb.
-    n_stacks = -(-size // _stack_size(network, rows))
-    stacks = np.array_split(np.arange(size), n_stacks)
-    stop, lock, finished = threading.Event(), threading.Lock(), [0]
-
-    def run(numbers: NDArray[np.intp]) -> StackResult:
-        result = train_stack(network, spec, data, vectors[numbers], numbers, stopped=stop.is_set)
-        if progress is not None:
-            with lock:
-                finished[0] += len(numbers)
-                progress(finished[0])
-        return result
-
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        futures = [pool.submit(run, numbers) for numbers in stacks]
-        try:
-            results = [future.result() for future in futures]
-        except BaseException:
-            # Ctrl-C: the stacks under way end with their epoch, the others are not begun.
-            stop.set()
-            for future in futures:
-                future.cancel()
-            raise
-    joined = {
-        item.name: np.concatenate([getattr(result, item.name) for result in results])
-        for item in fields(StackResult)
-        if item.name != "optimizer_state"
-    }
-    trained = Parameters(network, joined["vectors"])
-    final = np.concatenate([losses_and_pass(network, part, data)[0] for part in _parts(trained, len(data.X))])
+    n_rows = len(data.X) if subsets is None else max(map(len, subsets))
+    used = chosen_engine(engine, network, spec, n_rows, size)
+    outcome = train_members(network, spec, data, vectors, members, engine=used, threads=threads, progress=progress)
+    n = outcome.n_finished
+    trained = Parameters(network, outcome.vectors[:n])
+    penalties = [
+        stacked.penalties(Parameters(network, trained.vector[k : k + 1]), float(members.l1[k]), float(members.l2[k]))
+        for k in range(n)
+    ]
     return Population(
         network=network,
         spec=spec,
         parameters=trained,
-        initial=Parameters(network, vectors),
-        losses=joined["losses"],
-        objectives=final + stacked.penalties(trained, l1, l2),
-        n_dead_units=joined["n_dead_units"],
-        dead_since=joined["dead_since"],
-        stuck_since=joined["stuck_since"],
-        diverged_at=joined["diverged_at"],
-        engine_used=ENGINE,
+        initial=Parameters(network, vectors[:n]),
+        losses=outcome.losses[:n],
+        objectives=outcome.final_losses[:n] + np.concatenate([np.zeros(0), *penalties]),
+        n_dead_units=outcome.n_dead_units[:n],
+        dead_since=outcome.dead_since[:n],
+        stuck_since=outcome.stuck_since[:n],
+        diverged_at=outcome.diverged_at[:n],
+        engine_used=used,
         seconds=time.perf_counter() - begun,
         data=data,
+        interrupted=n < size,
     )
+
+
+def _one_each(name: str, value: Any, size: int) -> NDArray[Any]:
+    """A number for each network, from one for all or an array of them."""
+    array = np.asarray(0.0 if value is None else value)
+    if array.ndim == 0:
+        return np.full(size, array)
+    if array.shape != (size,):
+        raise UsageError(f"{name} is one number, or one for each of the {size} networks; got shape {array.shape}.")
+    return array
+
+
+def _starts(network: Network, data: Data, members: Members, spec: Spec, parameters: Parameters | None) -> FloatArray:
+    """Where each network begins (size, n_parameters)."""
+    size, dtype = len(members), data.X.dtype
+    if parameters is not None:
+        vectors = np.array(parameters.vector, dtype=dtype)
+        if vectors.shape != (size, network.n_parameters):
+            raise UsageError(
+                f"parameters hold one start a row, ({size}, {network.n_parameters}); got shape {vectors.shape}."
+            )
+        return vectors
+    if (members.seeds == members.seeds[0]).all():
+        seed = int(members.seeds[0])
+        return initialize(network, seed, spec.initializer, start=members.numbers, dtype=dtype).vector
+    every = zip(members.seeds, members.numbers, strict=True)
+    return np.stack([initialize(network, int(s), spec.initializer, start=int(k), dtype=dtype).vector for s, k in every])

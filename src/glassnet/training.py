@@ -1,87 +1,31 @@
-"""Training: `train` runs to the end and returns a `Run`, `steps` yields a record of every update."""
+"""Training: `train` runs to the end and returns a `Run`, `steps` yields a record of every update.
+
+Two engines do the work. `compiled` runs kernels made from the network's equations (see `kernels`); the first of a shape
+takes a second or two to compile, once. `numpy` begins at once and takes the jobs that are done before that: those of up
+to `SMALL_JOB` (see `job_size`). Which one it is follows from the job alone.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from glassnet import reference
 from glassnet.errors import UsageError
-from glassnet.kernels import stacked
-from glassnet.network import FloatArray, Network, Parameters, initialize, weight_mask
+from glassnet.kernels import stacked, stacked_training
+from glassnet.network import FloatArray, Network, Parameters, dropout_masks, initialize
 from glassnet.optimizers import LBFGS, Adam, Optimizer, State
-from glassnet.randomness import Purpose, Stream
+from glassnet.runs import NONFINITE, AnyOptimizer, Data, Members, Outcome, Spec
 
-AnyOptimizer = Optimizer | LBFGS
-ENGINE = "numpy"
+ENGINES = ("compiled", "numpy")
 
-
-@dataclass(frozen=True)
-class Spec:
-    """How a network is trained; with the data and the initial parameters it settles every number of the run."""
-
-    optimizer: AnyOptimizer = field(default_factory=Adam)
-    epochs: int = 100
-    batch_size: int | None = None
-    random_state: int = 0
-    initializer: str | None = None
-    l1: float = 0.0
-    l2: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.optimizer, Optimizer | LBFGS):
-            raise UsageError(f"optimizer is one of gn.SGD, Adam, AdamW, RMSprop, LBFGS; got {self.optimizer!r}.")
-        if not is_whole(self.epochs) or self.epochs < 0:
-            raise UsageError(f"epochs is a whole number, 0 or more; got {self.epochs!r}.")
-        if self.batch_size is not None and (not is_whole(self.batch_size) or self.batch_size < 1):
-            raise UsageError(
-                f"batch_size is a whole number, 1 or more, or None for all rows at once; got {self.batch_size!r}."
-            )
-        for name in ("l1", "l2"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 <= value < np.inf:
-                raise UsageError(f"{name} is a number, 0 or more; got {value!r}.")
-        if isinstance(self.optimizer, LBFGS) and self.batch_size is not None:
-            raise UsageError("L-BFGS looks at all rows at once; leave batch_size out.")
-
-
-def is_whole(value: object) -> bool:
-    """Whether it is an integer, Python's or NumPy's; True is none.
-
-    >>> is_whole(3), is_whole(3.0), is_whole(True)
-    (True, False, False)
-    """
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-@dataclass(frozen=True)
-class Data:
-    """The training rows, checked: X (n, n_features), y (n, n_outputs), row_weights (n,)."""
-
-    X: FloatArray
-    y: FloatArray
-    row_weights: FloatArray
-
-    @classmethod
-    def checked(cls, network: Network, X: ArrayLike, y: ArrayLike, row_weights: ArrayLike | None) -> Data:
-        """Arrays that fit the network, or the error that says why not."""
-        X = reference.checked_table(network, X)
-        y = reference.checked_targets(network, y, len(X), X.dtype)
-        return cls(X, y, reference.checked_row_weights(row_weights, len(X), X.dtype))
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 over shapes, types and numbers: two trainings on the same data have the same."""
-        digest = hashlib.sha256()
-        for array in (self.X, self.y, self.row_weights):
-            digest.update(f"{array.shape}{array.dtype}".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+SMALL_JOB = 2e7
+"""Jobs up to this size run on NumPy: about a tenth of a second there."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +47,11 @@ class Step:
 
 @dataclass(frozen=True)
 class History:
-    """What a run's epochs left: `loss` and `held_out_loss` (epochs + 1,), [0] before any update, over all rows."""
+    """What a run's epochs left: `loss` and `held_out_loss`, [0] before any update and [e] after, or of, epoch e.
+
+    `held_out_loss` is that after an epoch. So is `loss` where a batch holds all rows; with smaller ones it is the
+    weighted mean of the losses of the epoch's batches, each before its own update.
+    """
 
     loss: FloatArray
     held_out_loss: FloatArray | None = None
@@ -114,8 +62,9 @@ class Run:
     """A finished training.
 
     `parameters` are the trained ones, `initial` those it began with; `counters` holds the epochs and steps that lie
-    between them; `stop_reason` is "epochs" (all were made), "converged" or "diverged at step n" (the parameters are
-    then the last with a finite loss).
+    between them, and with patience the `best_epoch` whose parameters they are. `stop_reason` is "epochs" (all were
+    made), "converged", "held-out loss" (patience was at its end), "interrupted" or "diverged at step n": the parameters
+    are then the last with a finite loss, and `first_nonfinite` names what was not finite first.
     """
 
     network: Network
@@ -128,6 +77,7 @@ class Run:
     stop_reason: str
     engine_used: str
     data: Data = field(repr=False)
+    first_nonfinite: str | None = None
 
     @property
     def data_hash(self) -> str:
@@ -138,29 +88,54 @@ class Run:
     def objective(self) -> float:
         """Loss plus penalty over all training rows at the end."""
         trained = Parameters(self.network, self.parameters.vector[np.newaxis])
-        return float(_objectives(self.network, self.spec, self.data, trained)[0])
+        losses, _ = stacked_training.losses_and_pass(self.network, trained, self.data)
+        return float(losses[0] + stacked.penalties(trained, self.spec.l1, self.spec.l2)[0])
 
     def trace(self, epoch: int, batch: int = 1) -> reference.Trace:
         """The full `Trace` of one step (epoch and batch count from 1), before its update.
 
-        The training is replayed up to there: nothing is stored.
+        The training is replayed up to there, by the engine that ran it: nothing is stored.
 
         >>> net = Network((1, 1), loss="mean_squared_error")
         >>> run = train(net, [[1.0], [2.0]], [1.0, 2.0], epochs=3)
         >>> bool(run.trace(epoch=1).loss == run.history.loss[0])
         True
         """
-        if isinstance(self.spec.optimizer, LBFGS):
+        network, spec, data = self.network, self.spec, self.data
+        if isinstance(spec.optimizer, LBFGS):
             raise UsageError("A step of L-BFGS is a line search of several passes; trace a run of another optimiser.")
-        for update in _updates(self.network, self.spec, self.data, self.initial.vector[np.newaxis], np.array([0])):
-            if (update.epoch, update.batch) == (epoch, batch):
-                rows = slice(None) if update.rows is None else update.rows[0]
-                X, y, weights = (part[rows] for part in (self.data.X, self.data.y, self.data.row_weights))
-                parameters = Parameters(self.network, update.before[0])
-                return reference.backward(self.network, parameters, X, y, weights, self.spec.l1, self.spec.l2)
-        raise UsageError(
-            f"The run has {self.counters['epochs']} epochs; epoch {epoch}, batch {batch} was never trained."
-        )
+        n = len(data.X)
+        per_epoch = stacked_training.n_batches(n, spec)
+        before = (epoch - 1) * per_epoch + batch - 1
+        known = self.counters["steps"] + (self.stop_reason.startswith("diverged"))
+        if not (1 <= batch <= per_epoch and 0 <= before < max(known, self.counters["epochs"] * per_epoch)):
+            raise UsageError(
+                f"The run has {self.counters['epochs']} epochs; epoch {epoch}, batch {batch} was never trained."
+            )
+        replayed = replace(spec, patience=None)
+        vectors = self.initial.vector[np.newaxis]
+        if before and self.engine_used == "compiled":
+            from glassnet.kernels import compiled
+
+            members = Members.of(replayed, np.array([spec.start]))
+            vectors = compiled.train(network, replayed, data, vectors, members, last_step=before)[0].vectors
+        elif before:
+            for update in stacked_training.updates(network, replayed, data, vectors, np.array([spec.start])):
+                if update.t == before:
+                    vectors = update.after
+                    break
+        numbers = np.array([spec.start])
+        rows = stacked_training.batches(n, spec, numbers, epoch)[batch - 1]
+        chosen = np.arange(n) if rows is None else rows[0]
+        masks = None
+        if spec.has_dropout:
+            every = dropout_masks(
+                network, spec.rates(network), n, random_state=spec.random_state, start=spec.start, epoch=epoch
+            )
+            masks = [mask[chosen] for mask in every]
+        part = data.at(chosen)
+        parameters = Parameters(network, vectors[0])
+        return reference.backward(network, parameters, part.X, part.y, part.row_weights, spec.l1, spec.l2, masks)
 
 
 def train(
@@ -172,20 +147,32 @@ def train(
     epochs: int = 100,
     batch_size: int | None = None,
     random_state: int = 0,
+    start: int = 0,
     parameters: Parameters | None = None,
     initializer: str | None = None,
     row_weights: ArrayLike | None = None,
     l1: float = 0.0,
     l2: float = 0.0,
+    dropout: float | tuple[float, ...] = 0.0,
     held_out: tuple[ArrayLike, ArrayLike] | None = None,
+    patience: int | None = None,
+    min_improvement: float = 0.0,
+    resume: Run | None = None,
+    engine: str | None = None,
 ) -> Run:
     """Train `network` on X (n, n_features), y (n, n_outputs) or (n,).
 
     `optimizer`: Adam() where left out.  `epochs`: passes over all rows; with L-BFGS, iterations.
     `batch_size`: rows an update looks at, in an order shuffled anew every epoch; None takes all at once.
-    `parameters`: where to begin; else `initialize(network, random_state, initializer)`.
+    `parameters`: where to begin; else `initialize(network, random_state, initializer, start=start)`.
     `row_weights` (n,), `l1`, `l2`: objective = sum(w loss) / sum(w) + l1 sum|W| + l2 / 2 sum W^2, over weights W only.
-    `held_out`: (X, y) whose loss is recorded after every epoch; it does not influence the training.
+    `dropout`: the share of hidden units that sit an update out, for all hidden layers or one number for each.
+    `held_out`: (X, y) whose loss is recorded after every epoch. It does not influence the training, unless there is
+    `patience`: so many epochs without a loss lower by more than `min_improvement` end it, and the parameters with the
+    lowest one are kept.
+    `resume`: a run of the same network, data and settings, whose epochs are continued as if it had not ended.
+    `engine`: "compiled" or "numpy"; where left out, see the head of this module. A KeyboardInterrupt ends a compiled
+    training with the batch under way and returns the run as it is then.
 
     Raises `UsageError` for settings and `DataError` for data that cannot be meant. A training that diverges stops,
     and keeps the last parameters with a finite loss.
@@ -196,29 +183,90 @@ def train(
     ([2.0, 1.0], 'converged')
     """
     data = Data.checked(network, X, y, row_weights)
-    spec = Spec(optimizer or Adam(), epochs, batch_size, random_state, initializer, l1, l2)
+    spec = Spec(
+        optimizer or Adam(), epochs, batch_size, random_state, start, initializer, l1, l2, dropout, patience,
+        min_improvement,
+    )  # fmt: skip
+    spec.rates(network)  # an error where the dropout does not fit
     watched = None if held_out is None else Data.checked(network, held_out[0], held_out[1], None)
+    if patience is not None and watched is None:
+        raise UsageError("patience waits for the loss of held-out rows; give held_out=(X, y), or leave it out.")
+    used = chosen_engine(engine, network, spec, len(data.X), 1)
+    first_step, state = 0, None
     initial = _initial(network, spec, data, parameters)
-    result = train_stack(network, spec, data, initial.vector[np.newaxis], np.array([0]), held_out=watched)
-    if result.diverged_at[0] >= 0:
-        reason = f"diverged at step {result.diverged_at[0]}"
+    begin = initial
+    if resume is not None:
+        _refuse_other(resume, network, spec, data, used)
+        initial, begin = resume.initial, resume.parameters
+        first_step, state = (
+            resume.counters["steps"],
+            {name: v[np.newaxis] for name, v in resume.optimizer_state.items()},
+        )
+    outcome = train_members(
+        network, spec, data, begin.vector[np.newaxis], Members.of(spec, np.array([start])), engine=used,
+        held_out=watched, state=state, first_step=first_step,
+    )  # fmt: skip
+    return _run(network, spec, data, initial, outcome, used, watched is not None, resume)
+
+
+def _run(
+    network: Network,
+    spec: Spec,
+    data: Data,
+    initial: Parameters,
+    outcome: Outcome,
+    used: str,
+    watched: bool,
+    resumed: Run | None,
+) -> Run:
+    first = NONFINITE[outcome.first_nonfinite[0]]
+    if first is not None:
+        reason = f"diverged at step {outcome.diverged_at[0]}"
+    elif outcome.converged[0]:
+        reason = "converged"
+    elif outcome.stopped_early[0]:
+        reason = "held-out loss"
     else:
-        reason = "converged" if result.converged[0] else "epochs"
-    made = int(result.n_epochs[0])
+        reason = "epochs" if outcome.n_finished else "interrupted"
+    made = int(outcome.n_epochs[0])
+    counters = {"epochs": made, "steps": int(outcome.n_steps[0])}
+    if spec.patience is not None:
+        counters["best_epoch"] = int(outcome.best_epochs[0])
+    curves = [outcome.losses[0, : made + 1], outcome.held_out_losses[0, : made + 1] if watched else None]
+    if resumed is not None:
+        before = (resumed.history.loss, resumed.history.held_out_loss)
+        for curve, old in zip(curves, before, strict=True):
+            if curve is not None and old is not None:
+                # What the first part knew stands; only the loss after its last epoch may be known twice.
+                curve[: len(old)] = old
     return Run(
         network=network,
         spec=spec,
         initial=initial,
-        parameters=Parameters(network, result.vectors[0]),
-        optimizer_state={name: value[0] for name, value in result.optimizer_state.items()},
-        counters={"epochs": made, "steps": int(result.n_steps[0])},
-        history=History(
-            result.losses[0, : made + 1], None if watched is None else result.held_out_losses[0, : made + 1]
-        ),
+        parameters=Parameters(network, outcome.vectors[0].copy()),
+        optimizer_state={name: value[0].copy() for name, value in outcome.optimizer_state.items()},
+        counters=counters,
+        history=History(*curves),  # type: ignore[arg-type]
         stop_reason=reason,
-        engine_used=ENGINE,
+        engine_used=used,
         data=data,
+        first_nonfinite=first,
     )
+
+
+def _refuse_other(resume: Run, network: Network, spec: Spec, data: Data, used: str) -> None:
+    """The error of a run that cannot be continued like this."""
+    if isinstance(spec.optimizer, LBFGS) or spec.patience is not None:
+        raise UsageError("resume continues gradient descent without patience; train L-BFGS, or with patience, at once.")
+    if replace(resume.spec, epochs=spec.epochs) != spec or resume.network != network or resume.engine_used != used:
+        raise UsageError(
+            "resume continues a run of the same network, settings (epochs apart) and engine; "
+            f"got {resume.network}, {resume.spec} on {resume.engine_used} to go on as {network}, {spec} on {used}."
+        )
+    if resume.data_hash != data.hash:
+        raise UsageError("resume continues a run on the same rows; X, y or row_weights are others.")
+    if resume.stop_reason not in ("epochs", "interrupted"):
+        raise UsageError(f"resume continues a run that went well; this one ended: {resume.stop_reason}.")
 
 
 def steps(
@@ -230,320 +278,279 @@ def steps(
     epochs: int = 100,
     batch_size: int | None = None,
     random_state: int = 0,
+    start: int = 0,
     parameters: Parameters | None = None,
     initializer: str | None = None,
     row_weights: ArrayLike | None = None,
     l1: float = 0.0,
     l2: float = 0.0,
+    dropout: float | tuple[float, ...] = 0.0,
     held_out: tuple[ArrayLike, ArrayLike] | None = None,
+    engine: str | None = None,
 ) -> Iterator[Step]:
-    """The training of `train`, one `Step` per update, as it goes; arguments as there, without L-BFGS.
+    """The training of `train`, one `Step` per update, as it goes; arguments as there, without L-BFGS and patience.
 
     >>> net = Network((1, 1), loss="mean_squared_error")
     >>> [step.epoch for step in steps(net, [[1.0], [2.0]], [1.0, 2.0], epochs=2, batch_size=1)]
     [1, 1, 2, 2]
     """
     data = Data.checked(network, X, y, row_weights)
-    spec = Spec(optimizer or Adam(), epochs, batch_size, random_state, initializer, l1, l2)
+    spec = Spec(optimizer or Adam(), epochs, batch_size, random_state, start, initializer, l1, l2, dropout)
+    spec.rates(network)
     if isinstance(spec.optimizer, LBFGS):
         raise UsageError("An iteration of L-BFGS is no single step; use train, or another optimiser.")
     watched = None if held_out is None else Data.checked(network, held_out[0], held_out[1], None)
     initial = _initial(network, spec, data, parameters)
-    return _records(network, spec, data, initial.vector[np.newaxis], watched)
+    used = chosen_engine(engine, network, spec, len(data.X), 1)
+    records = _compiled_records if used == "compiled" else _records
+    return records(network, spec, data, initial.vector[np.newaxis], watched)
 
 
 def _initial(network: Network, spec: Spec, data: Data, given: Parameters | None) -> Parameters:
     """Where a training begins, in a vector of its own."""
     if given is None:
-        return initialize(network, spec.random_state, spec.initializer, dtype=data.X.dtype)
+        return initialize(network, spec.random_state, spec.initializer, start=spec.start, dtype=data.X.dtype)
     return Parameters(network, reference.checked_parameters(network, given, data.X.dtype).vector.copy())
 
 
 def _records(network: Network, spec: Spec, data: Data, vectors: FloatArray, watched: Data | None) -> Iterator[Step]:
-    for update in _updates(network, spec, data, vectors, np.array([0])):
+    for update in stacked_training.updates(network, spec, data, vectors, np.array([spec.start])):
         held_out_loss = None
         if watched is not None and update.last_of_epoch:
-            held_out_loss = float(losses_and_pass(network, Parameters(network, update.after), watched)[0][0])
+            after = Parameters(network, update.after)
+            held_out_loss = float(stacked_training.losses_and_pass(network, after, watched)[0][0])
+        with np.errstate(all="ignore"):
+            norm = float(np.linalg.norm(update.gradients[0]))
         yield Step(
             update.epoch,
             update.t,
             float(update.losses[0]),
             held_out_loss,
             float(update.penalties[0]),
-            _norm(update.gradients[0]),
-            update.first_nonfinite[0],
+            norm,
+            NONFINITE[update.first_nonfinite[0]],
         )
 
 
-def _norm(vector: FloatArray) -> float:
-    with np.errstate(all="ignore"):
-        return float(np.linalg.norm(vector))
+def _compiled_records(
+    network: Network, spec: Spec, data: Data, vectors: FloatArray, watched: Data | None
+) -> Iterator[Step]:
+    """By so many updates at a time that each is a moment's work."""
+    from glassnet.kernels import compiled, places
 
-
-# --- the loop, for a stack of networks ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Update:
-    """One update of a stack: what it saw and made. Arrays have one entry per network on axis 0."""
-
-    epoch: int
-    batch: int
-    t: int
-    last_of_epoch: bool
-    rows: NDArray[np.intp] | None
-    done: stacked.Pass
-    losses: FloatArray
-    penalties: FloatArray
-    gradients: FloatArray
-    before: FloatArray
-    after: FloatArray
-    state: State
-    first_nonfinite: list[str | None]
-
-
-def _n_batches(n: int, spec: Spec) -> int:
-    return 1 if spec.batch_size is None else -(-n // spec.batch_size)
-
-
-def _batches(n: int, spec: Spec, networks: NDArray[np.intp], epoch: int) -> list[NDArray[np.intp] | None]:
-    """The row numbers (S, batch) of every batch of an epoch; None where all rows are taken as they are."""
-    if spec.batch_size is None or spec.batch_size >= n:
-        return [None]
-    order = Stream(spec.random_state, Purpose.SHUFFLE, network=networks, epoch=epoch).permutation(n)
-    return [order[:, start : start + spec.batch_size] for start in range(0, n, spec.batch_size)]
-
-
-def _updates(
-    network: Network, spec: Spec, data: Data, vectors: FloatArray, networks: NDArray[np.intp]
-) -> Iterator[_Update]:
-    """Gradient steps of a stack of networks, vectors (S, n_parameters); `networks` (S,) are their numbers.
-
-    A network whose loss, penalty, gradient or next parameters are not finite goes back to the last parameters whose
-    loss and penalty were, and takes no further part.
-    """
-    optimizer = spec.optimizer
-    assert isinstance(optimizer, Optimizer)
-    is_weight = weight_mask(network).astype(vectors.dtype)
-    state = optimizer.init(vectors)
-    last_good = vectors
-    active = np.ones(len(vectors), dtype=bool)
-    n_updates = _n_batches(len(data.X), spec) * spec.epochs
-    t = 0
-    for epoch in range(1, spec.epochs + 1):
-        batches = _batches(len(data.X), spec, networks, epoch)
-        for number, rows in enumerate(batches, start=1):
-            if not active.any():
+    per_epoch = stacked_training.n_batches(len(data.X), spec)
+    n_updates = per_epoch * spec.epochs
+    members, state, at = Members.of(spec, np.array([spec.start])), None, 0
+    together = max(1, int(per_epoch * SMALL_JOB / compiled.flops(network, len(data.X), 1)))
+    while at < n_updates:
+        end = min(at + together, n_updates)
+        outcome, records = compiled.train(
+            network, spec, data, vectors, members, held_out=watched, state=state, first_step=at, last_step=end,
+            recorded=True,
+        )  # fmt: skip
+        for t, record in enumerate(records, start=at + 1):
+            first = NONFINITE[0 if np.isnan(record[places.RECORD_NONFINITE]) else int(record[places.RECORD_NONFINITE])]
+            last_of_epoch = t % per_epoch == 0
+            yield Step(
+                (t - 1) // per_epoch + 1,
+                t,
+                float(record[places.RECORD_LOSS]),
+                float(record[places.RECORD_HELD_LOSS]) if watched is not None and last_of_epoch else None,
+                float(record[places.RECORD_PENALTY]),
+                float(np.sqrt(record[places.RECORD_SQUARED_NORM])),
+                first,
+            )
+            if first is not None:
                 return
-            t += 1
-            take: Any = slice(None) if rows is None else rows
-            X, y, weights = data.X[take], data.y[take], data.row_weights[take]
-            with np.errstate(all="ignore"):  # what overflows is found below, and said
-                parameters = Parameters(network, vectors)
-                done = stacked.forward(network, parameters, X)
-                total = weights.sum(axis=-1, keepdims=True)
-                # A batch whose rows all weigh nothing has nothing to say: no loss, no gradient.
-                share = weights / np.where(total > 0, total, 1)
-                losses = (stacked.row_losses(network, done, y) * share).sum(axis=-1)
-                penalties = stacked.penalties(parameters, spec.l1, spec.l2)
-                gradients = stacked.backward(network, parameters, done, y, share, spec.l1, spec.l2)
-                after, new_state = optimizer.update(
-                    vectors,
-                    gradients,
-                    state,
-                    t=t,
-                    learning_rate=optimizer.rate(t, n_updates),
-                    is_weight=is_weight,
-                )
-                finite = {
-                    "loss": np.isfinite(losses),
-                    "penalty": np.isfinite(penalties),
-                    "gradient": np.isfinite(gradients).all(axis=-1),
-                    "parameters": np.isfinite(after).all(axis=-1),
-                }
-            bad: list[str | None] = [None] * len(vectors)
-            for name, good in finite.items():
-                for s in np.flatnonzero(active & ~good):
-                    bad[s] = bad[s] or name
-            sound = active & finite["loss"] & finite["penalty"]
-            last_good = np.where(sound[:, np.newaxis], vectors, last_good)
-            active = active & np.array([name is None for name in bad])
-            after = np.where(active[:, np.newaxis], after, last_good)
-            yield _Update(
-                epoch, number, t, number == len(batches), rows, done, losses, penalties, gradients, vectors, after,
-                new_state, bad,
-            )  # fmt: skip
-            vectors, state = after, new_state
+        vectors, state, at = outcome.vectors, outcome.optimizer_state, end
 
 
-def losses_and_pass(network: Network, parameters: Parameters, data: Data) -> tuple[FloatArray, stacked.Pass]:
-    """The loss over all rows of every network of a stack (S,), and the pass it came from."""
-    with np.errstate(all="ignore"):
-        done = stacked.forward(network, parameters, data.X)
-        share = data.row_weights / data.row_weights.sum()
-        return (stacked.row_losses(network, done, data.y) * share).sum(axis=-1), done
+# --- engines ------------------------------------------------------------------------------------------------------
 
 
-def _objectives(network: Network, spec: Spec, data: Data, parameters: Parameters) -> FloatArray:
-    """Loss plus penalty over all rows of every network of a stack (S,)."""
-    return losses_and_pass(network, parameters, data)[0] + stacked.penalties(parameters, spec.l1, spec.l2)
+def job_size(network: Network, spec: Spec, n_rows: int, n_networks: int) -> float:
+    """How large a training is: its flops, six for each parameter, row and epoch, and 20,000 for every update.
 
-
-@dataclass
-class StackResult:
-    """What came of a stack of S networks: arrays with one entry per network on axis 0.
-
-    `losses` (S, epochs + 1) over all training rows, NaN after a divergence; `dead_since`, `stuck_since`: the epoch
-    from which on, to the end, a hidden unit was 0 on every row, and one class came out for every row; -1 where not so.
+    >>> job_size(Network((2, 2, 1)), Spec(epochs=100), 455, 1)
+    4457000.0
     """
-
-    vectors: FloatArray
-    optimizer_state: State
-    losses: FloatArray
-    held_out_losses: FloatArray
-    n_epochs: NDArray[np.intp]
-    n_steps: NDArray[np.intp]
-    diverged_at: NDArray[np.intp]
-    converged: NDArray[np.bool_]
-    n_dead_units: NDArray[np.intp]
-    dead_since: NDArray[np.intp]
-    stuck_since: NDArray[np.intp]
-
-    @classmethod
-    def begun(cls, vectors: FloatArray, epochs: int) -> StackResult:
-        """Nothing has happened yet."""
-        size = len(vectors)
-        never = np.full(size, -1, dtype=np.intp)
-        return cls(
-            vectors=vectors.copy(),
-            optimizer_state={},
-            losses=np.full((size, epochs + 1), np.nan),
-            held_out_losses=np.full((size, epochs + 1), np.nan),
-            n_epochs=np.zeros(size, dtype=np.intp),
-            n_steps=np.zeros(size, dtype=np.intp),
-            diverged_at=never.copy(),
-            converged=np.zeros(size, dtype=bool),
-            n_dead_units=np.zeros(size, dtype=np.intp),
-            dead_since=never.copy(),
-            stuck_since=never.copy(),
-        )
-
-    def watch(
-        self,
-        network: Network,
-        epoch: int | NDArray[np.intp],
-        done: stacked.Pass,
-        numbers: NDArray[np.intp],
-        which: NDArray[np.bool_],
-    ) -> None:
-        """Record the health that a pass of the networks `numbers` over all rows shows after `epoch`: of `which`."""
-        found, of = stacked.health(network, done), numbers[which]
-        epoch = np.broadcast_to(epoch, numbers.shape)[which]
-        self.n_dead_units[of] = found.n_dead_units[which]
-        for since, so in ((self.dead_since, found.n_dead_units > 0), (self.stuck_since, found.one_class)):
-            since[of] = np.where(so[which], np.where(since[of] < 0, epoch, since[of]), -1)
+    n_updates = stacked_training.n_batches(n_rows, spec) * spec.epochs
+    return n_networks * (6.0 * network.n_parameters * n_rows * spec.epochs + 2e4 * n_updates)
 
 
-def train_stack(
+def chosen_engine(engine: str | None, network: Network, spec: Spec, n_rows: int, n_networks: int) -> str:
+    """The engine that is asked for, or the one that the size of the job calls for.
+
+    >>> chosen_engine(None, Network((2, 2, 1)), Spec(), 455, 1), chosen_engine(None, Network((2, 2, 1)), Spec(), 455, 50)
+    ('numpy', 'compiled')
+    """
+    if engine is None:
+        return "numpy" if job_size(network, spec, n_rows, n_networks) <= SMALL_JOB else "compiled"
+    if engine not in ENGINES:
+        raise UsageError(f"engine is one of {', '.join(ENGINES)}, or None to choose by the job; got {engine!r}.")
+    return engine
+
+
+def train_members(
     network: Network,
     spec: Spec,
     data: Data,
     vectors: FloatArray,
-    networks: NDArray[np.intp],
+    members: Members,
     *,
+    engine: str,
     held_out: Data | None = None,
-    stopped: Callable[[], bool] = lambda: False,
-) -> StackResult:
-    """Train networks that differ in their start alone: vectors (S, n_parameters), `networks` (S,) their numbers.
-
-    `stopped` is asked after every epoch; once it says so, the result is what has come so far.
-    """
-    result = StackResult.begun(vectors, spec.epochs)
-    everyone = np.arange(len(vectors))
-
-    def watch_held_out(epoch: int, vectors: FloatArray) -> None:
-        if held_out is not None:
-            result.held_out_losses[:, epoch] = losses_and_pass(network, Parameters(network, vectors), held_out)[0]
-
+    state: State | None = None,
+    first_step: int = 0,
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Train networks that start at vectors (S, n_parameters) and differ by what `members` says."""
     if isinstance(spec.optimizer, LBFGS):
-        for s in everyone:
-            if not stopped():
-                _minimise(network, spec.optimizer, spec, data, result, int(s), held_out)
+        return _minimised(network, spec, data, vectors, members, engine, held_out, threads, progress)
+    if engine == "compiled":
+        from glassnet.kernels import compiled
+
+        return compiled.train(
+            network, spec, data, vectors, members, held_out=held_out, state=state, first_step=first_step,
+            threads=threads, progress=progress,
+        )[0]  # fmt: skip
+    if members.are_alike and (held_out is None or len(members) == 1):
+        alike = members.spec(spec, 0)
+        return stacked_training.train_stack(
+            network, alike, data, vectors, members.numbers, held_out=held_out, state=state, first_step=first_step
+        )
+    every = []
+    for s in range(len(members)):
+        own, rows = members.spec(spec, s), members.data(data, s)
+        number = members.numbers[s : s + 1]
+        every.append(stacked_training.train_stack(network, own, rows, vectors[s : s + 1], number, held_out=held_out))
+    return Outcome.joined(every)
+
+
+# --- L-BFGS -------------------------------------------------------------------------------------------------------
+
+
+class _StackedPasses:
+    """Losses and gradients over fixed rows by NumPy; `compiled.Passes` does the same."""
+
+    def __init__(self, network: Network, data: Data) -> None:
+        self.network, self.data = network, data
+
+    def loss(self, vector: FloatArray, *, derivatives: bool = False) -> float:
+        parameters = Parameters(self.network, vector[np.newaxis])
+        losses, self._done = stacked_training.losses_and_pass(self.network, parameters, self.data)
+        if derivatives:
+            with np.errstate(all="ignore"):
+                share = self.data.share()
+                self.gradient = stacked.backward(self.network, parameters, self._done, self.data.y, share, 0.0, 0.0)[0]
+        return float(losses[0])
+
+    def health(self) -> tuple[int, bool]:
+        found = stacked.health(self.network, self._done)
+        return int(found.n_dead_units[0]), bool(found.one_class[0])
+
+
+def _minimised(
+    network: Network,
+    spec: Spec,
+    data: Data,
+    vectors: FloatArray,
+    members: Members,
+    engine: str,
+    held_out: Data | None,
+    threads: int | None,
+    progress: Callable[[int], None] | None,
+) -> Outcome:
+    """L-BFGS on every network; an epoch is one iteration."""
+    stopped: list[bool] = []
+
+    def one(s: int) -> Outcome:
+        result = Outcome.begun(vectors[s : s + 1], spec.epochs)
+        if not stopped:
+            _minimise(network, members.spec(spec, s), members.data(data, s), result, engine, held_out, stopped)
         return result
-    watch_held_out(0, vectors)
-    n_batches = _n_batches(len(data.X), spec)
-    sound, sound_epochs = vectors, np.zeros(len(vectors), dtype=np.intp)  # the last with a finite objective on all rows
-    for update in _updates(network, spec, data, vectors, networks):
-        going = result.diverged_at < 0
-        if update.batch == 1:
-            # A full batch's pass before this update is the one over all rows after the epoch before.
-            losses, done = update.losses, update.done
-            if update.rows is not None:
-                losses, done = losses_and_pass(network, Parameters(network, update.before), data)
-            fine = going & np.isfinite(losses) & np.isfinite(update.penalties)
-            result.losses[fine, update.epoch - 1] = losses[fine]
-            result.watch(network, update.epoch - 1, done, everyone, fine)
-            sound = update.before if fine.all() else np.where(fine[:, np.newaxis], update.before, sound)
-            sound_epochs[fine] = update.epoch - 1
-        result.vectors, result.optimizer_state = update.after, update.state
-        result.n_steps[going] = update.t
-        for number, name in enumerate(update.first_nonfinite):
-            if name is not None:
-                result.diverged_at[number] = update.t
-                # An infinite loss is the doing of the step before, which is taken back.
-                result.n_steps[number] = max(0, update.t - (2 if name in ("loss", "penalty") else 1))
-        if update.last_of_epoch:
-            watch_held_out(update.epoch, update.after)
-            if stopped():
-                break
-    trained = Parameters(network, result.vectors)
-    losses, done = losses_and_pass(network, trained, data)
-    # All updates were finite; where what came of them over all rows is not, they are taken back.
-    lost = ~np.isfinite(losses + stacked.penalties(trained, spec.l1, spec.l2))
-    if lost.any():
-        late = lost & (result.diverged_at < 0)
-        result.diverged_at[late] = result.n_steps[late]
-        result.n_steps[lost] = sound_epochs[lost] * n_batches
-        result.vectors = np.where(lost[:, np.newaxis], sound, result.vectors)
-        losses, done = losses_and_pass(network, Parameters(network, result.vectors), data)
-    result.n_epochs[:] = result.n_steps // n_batches
-    result.watch(network, result.n_epochs, done, everyone, np.isfinite(losses))
-    steady = result.diverged_at < 0
-    result.losses[steady, result.n_epochs[steady]] = losses[steady]
-    return result
+
+    every: list[Outcome] = []
+    with ThreadPoolExecutor(threads or 1) as pool:
+        futures = [pool.submit(one, s) for s in range(len(members))]
+        try:
+            for future in futures:
+                every.append(future.result())
+                if progress is not None:
+                    progress(len(every))
+        except KeyboardInterrupt:
+            stopped.append(True)
+            every += [future.result() for future in futures[len(every) :]]
+    outcome = Outcome.joined(every)
+    if stopped:
+        unfinished = [s for s, part in enumerate(every) if not part.n_finished]
+        outcome.n_finished = unfinished[0] if unfinished else len(every)
+    return outcome
 
 
 def _minimise(
-    network: Network, optimizer: LBFGS, spec: Spec, data: Data, result: StackResult, s: int, held_out: Data | None
+    network: Network,
+    spec: Spec,
+    data: Data,
+    result: Outcome,
+    engine: str,
+    held_out: Data | None,
+    stopped: list[bool],
 ) -> None:
-    """L-BFGS on network s of a stack; an epoch is one iteration."""
-    share = data.row_weights / data.row_weights.sum()
+    optimizer = spec.optimizer
+    assert isinstance(optimizer, LBFGS)
+    passes: Any = _StackedPasses(network, data)
+    watched: Any = None if held_out is None else _StackedPasses(network, held_out)
+    if engine == "compiled":
+        from glassnet.kernels import compiled
+
+        passes = compiled.Passes(network, data)
+        watched = None if held_out is None else compiled.Passes(network, held_out)
+    only = np.array([0])
+
+    def penalty(vector: FloatArray) -> tuple[float, FloatArray]:
+        parameters = Parameters(network, vector[np.newaxis])
+        slope = Parameters(network, np.zeros_like(vector))
+        for W, dW in zip(parameters.weights, slope.weights, strict=True):
+            dW += spec.l1 * np.sign(W[0]) + spec.l2 * W[0]
+        return float(stacked.penalties(parameters, spec.l1, spec.l2)[0]), slope.vector
 
     def objective(vector: FloatArray) -> tuple[float, FloatArray]:
-        parameters = Parameters(network, vector[np.newaxis])
+        loss = passes.loss(vector, derivatives=True)
         with np.errstate(all="ignore"):
-            done = stacked.forward(network, parameters, data.X)
-            loss = (stacked.row_losses(network, done, data.y) * share).sum(axis=-1)
-            penalty = stacked.penalties(parameters, spec.l1, spec.l2)
-            gradient = stacked.backward(network, parameters, done, data.y, share, spec.l1, spec.l2)
-        return float(loss[0] + penalty[0]), gradient[0]
+            of_weights, slope = penalty(vector)
+            return loss + of_weights, passes.gradient + slope
 
-    for epoch, step in enumerate(optimizer.iterations(objective, result.vectors[s])):
-        result.vectors[s] = step.vector
-        result.n_epochs[s] = result.n_steps[s] = epoch
-        one = Parameters(network, step.vector[np.newaxis])
-        losses, done = losses_and_pass(network, one, data)
+    best = np.inf
+    for epoch, step in enumerate(optimizer.iterations(objective, result.vectors[0])):
+        result.vectors[0] = step.vector
+        result.n_epochs[0] = result.n_steps[0] = epoch
+        loss = passes.loss(step.vector)
         if not np.isfinite(step.value):
-            result.diverged_at[s] = 0  # there is no way from here
+            # There is no way from here.
+            result.diverged_at[0], result.first_nonfinite[0] = 0, 1
+            result.final_losses[0] = loss
             return
-        result.losses[s, epoch] = losses[0]
-        result.watch(network, epoch, done, np.array([s]), np.array([True]))
-        if held_out is not None:
-            result.held_out_losses[s, epoch] = losses_and_pass(network, one, held_out)[0][0]
+        result.losses[0, epoch] = result.final_losses[0] = loss
+        n_dead, one_class = passes.health()
+        result.since(only, epoch, np.array([n_dead]), np.array([one_class]))
+        if watched is not None:
+            result.held_out_losses[0, epoch] = held = watched.loss(step.vector)
+            if held < best - (spec.min_improvement if epoch else 0):
+                best, kept = held, step.vector
+                result.best_epochs[0] = epoch
+            elif spec.patience is not None and epoch - result.best_epochs[0] >= spec.patience:
+                result.stopped_early[0] = True
         if step.message is not None:
-            result.converged[s] = True
+            result.converged[0] = True
             # It stays where it is: so do its curves.
-            result.losses[s, epoch:] = result.losses[s, epoch]
-            result.held_out_losses[s, epoch:] = result.held_out_losses[s, epoch]
-        if epoch == spec.epochs:
-            return
+            result.losses[0, epoch:] = result.losses[0, epoch]
+            result.held_out_losses[0, epoch:] = result.held_out_losses[0, epoch]
+        if stopped:
+            result.n_finished = 0
+        if epoch == spec.epochs or stopped or result.stopped_early[0]:
+            break
+    if spec.patience is not None and watched is not None:
+        result.vectors[0] = kept
+        result.final_losses[0] = passes.loss(kept)

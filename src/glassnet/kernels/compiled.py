@@ -23,14 +23,13 @@ from glassnet.expressions import function
 from glassnet.kernels import machine, places, source
 from glassnet.losses import LossRow
 from glassnet.network import FloatArray, Network, weight_mask
-from glassnet.optimizers import Optimizer, Schedule
+from glassnet.optimizers import SGD, Optimizer, Schedule, State
+from glassnet.runs import Data, Members, Outcome, Spec
 
 CHUNK_ROWS = 4096
 """Rows that a kernel's buffers hold at a time: a whole batch up to that size stays there from one pass to the next."""
 
-_GRADIENT = (
-    "float64({0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64, int64, int64, {0}*, {0}*, {0}*, int64*)"  # see GRADIENT_ARGUMENTS
-)
+_GRADIENT = "float64({0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64, int64, int64, {0}*, {0}*, {0}*, int64*)"  # see GRADIENT_ARGUMENTS
 _UPDATE = "float64({0}*, {0}*, {0}*, {0}*, {0}*, float64*, float64, float64, float64, float64, int64, {0}*)"
 _TILES = {
     "product": "float64({0}*, int64*, int64, int64, int64, {0}*, int64, {0}*, int64, int64, {0}*, int64, int64)",
@@ -64,14 +63,26 @@ def _tools(number: str) -> NDArray[np.int64]:
 
 
 @cache
-def _loop(number: str) -> tuple[int, Any]:
-    """The address of `loop.run_pass`, and `loop.train` as a function that lets go of Python's lock."""
-    signatures = {"run_pass": _PASS.format(number), "train": _TRAIN.format(number)}
-    addresses = machine.code(_text("loop"), signatures)
+def _loop(number: str) -> dict[str, int]:
+    """The addresses of the functions of `loop`."""
+    return machine.code(_text("loop"), {"run_pass": _PASS.format(number), "train": _TRAIN.format(number)})
+
+
+def _callable(address: int, signature: str) -> Any:
+    """A compiled function as one of Python's, which lets go of Python's lock while it runs."""
     kinds = {"int64": ctypes.c_int64, "float64": ctypes.c_double}
-    given = signatures["train"].split("(")[1].rstrip(")").split(", ")
-    prototype = ctypes.CFUNCTYPE(ctypes.c_double, *(kinds.get(kind, ctypes.c_void_p) for kind in given))
-    return addresses["run_pass"], prototype(addresses["train"])
+    given = signature.split("(")[1].rstrip(")").split(", ")
+    return ctypes.CFUNCTYPE(ctypes.c_double, *(kinds.get(kind, ctypes.c_void_p) for kind in given))(address)
+
+
+@cache
+def _pass(number: str) -> Any:
+    return _callable(_loop(number)["run_pass"], _PASS)
+
+
+@cache
+def _train(number: str) -> Any:
+    return _callable(_loop(number)["train"], _TRAIN)
 
 
 @dataclass(frozen=True)
@@ -149,47 +160,31 @@ def _engine(
     )
 
 
-@dataclass
-class Rows:
-    """A table, its targets and row weights, as one C-contiguous array each, in one dtype."""
-
-    X: FloatArray
-    y: FloatArray
-    u: FloatArray
-
-
 class Job:
     """Networks of one shape to be trained, and what has come of it.
 
-    `vectors` (S, n_parameters) are the starts; `numbers`, `seeds`, `rates`, `l1`, `l2` (S,) belong to them; `subsets`
-    are row numbers for each network (None: all rows). After `run`: `vectors`, `states` (S, n_state, n_parameters),
-    `losses` and `held_losses` (S, epochs + 1), `finals` and `counts` as in `places`, `records` of every update.
+    `vectors` (S, n_parameters) are the starts. After a run: `vectors`, `states` (S, n_state, n_parameters), `losses` and
+    `held_losses` (S, epochs + 1), `finals` and `counts` as in `places`, `records` of every update where wanted.
     """
 
     def __init__(
         self,
         engine: Engine,
-        optimizer: Optimizer,
-        data: Rows,
+        spec: Spec,
+        data: Data,
         vectors: FloatArray,
+        members: Members,
         *,
-        numbers: NDArray[Any],
-        seeds: NDArray[Any],
-        learning_rates: NDArray[Any] | None,
-        l1: NDArray[Any],
-        l2: NDArray[Any],
-        subsets: list[NDArray[np.intp]] | None,
-        held: Rows | None,
-        batch_size: int | None,
-        epochs: int,
-        dropout: tuple[float, ...],
-        patience: int,
-        min_improvement: float,
+        held: Data | None = None,
+        state: State | None = None,
         first_step: int = 0,
         last_step: int | None = None,
-        n_records: int = 0,
+        recorded: bool = False,
     ) -> None:
-        self.engine, self.data, self.held = engine, data, held
+        optimizer, subsets, epochs, batch_size = spec.optimizer, members.rows, spec.epochs, spec.batch_size
+        assert isinstance(optimizer, Optimizer)
+        self.engine = engine
+        self._data, self._held = _arrays(data), _arrays(held or data)
         size, P, lanes, dtype = len(vectors), engine.n_padded, engine.lanes, engine.dtype
         n_rows = len(data.X)
         if subsets is None:
@@ -203,21 +198,22 @@ class Job:
         batch = most if batch_size is None else min(batch_size, most)
         n_updates = epochs * -(-most // batch)
         last_step = n_updates if last_step is None else last_step
-        self.n_updates = n_updates
+        made = last_step - first_step
 
         network = engine.network
         self.vectors = np.zeros((size, P), dtype)
         self.vectors[:, : network.n_parameters] = vectors
         self.states = np.zeros((size, engine.n_state, P), dtype)
+        for k, name in enumerate(optimizer.state_names if state else ()):
+            self.states[:, k, : network.n_parameters] = state[name]  # type: ignore[index]
         self.best = np.zeros((size, P) if n_held else (1, 1), dtype)
         self.losses = np.full((size, epochs + 1), np.nan)
         self.held_losses = np.full((size, epochs + 1) if n_held else (1, 1), np.nan)
         self.finals = np.full((size, places.N_FINALS), np.nan)
         self.counts = np.zeros((size, places.N_COUNTS), np.int64)
         self.counts[:, [places.DIVERGED_AT, places.DEAD_SINCE, places.STUCK_SINCE]] = -1
-        self.records = np.full((n_records, places.N_RECORDED), np.nan)
+        self.records = np.full((made if recorded else 0, places.N_RECORDED), np.nan)
         self.stop = np.zeros(1, np.int64)
-        made = last_step - first_step
         schedule = np.ones(max(made, 1))
         if isinstance(optimizer.learning_rate, Schedule):
             schedule = optimizer.learning_rate.rates(first_step + 1, last_step, n_updates)
@@ -226,11 +222,11 @@ class Job:
             rates = np.full(size, float(optimizer.learning_rate))
         self._per_update = schedule, self._scalars(optimizer, first_step, made)
         self._per_network = (
-            np.ascontiguousarray(numbers, np.int64),
-            np.ascontiguousarray(seeds, np.uint64).view(np.int64),
-            rates if learning_rates is None else np.ascontiguousarray(learning_rates, np.float64),
-            np.ascontiguousarray(l1, np.float64),
-            np.ascontiguousarray(l2, np.float64),
+            np.ascontiguousarray(members.numbers, np.int64),
+            np.ascontiguousarray(members.seeds, np.uint64).view(np.int64),
+            rates if members.learning_rates is None else np.ascontiguousarray(members.learning_rates, np.float64),
+            np.ascontiguousarray(members.l1, np.float64),
+            np.ascontiguousarray(members.l2, np.float64),
         )
         self._rows_of = begins.astype(np.int64), of.astype(np.int64)
         pad = max(lanes, 8)
@@ -252,7 +248,7 @@ class Job:
         sizes[places.FIRST_STEP] = first_step
         sizes[places.LAST_STEP] = last_step
         sizes[places.N_EPOCHS] = epochs
-        sizes[places.PATIENCE] = patience
+        sizes[places.PATIENCE] = -1 if spec.patience is None else spec.patience
         sizes[places.N_HIDDEN] = len(room.begins)
         sizes[places.MASKS_PER_ROW] = room.masks_per_row
         sizes[places.SEEN_SIZE] = room.seen
@@ -262,15 +258,18 @@ class Job:
         sizes[places.BLOCK_ROWS] = stride = padded(most)
         sizes[places.HELD_BLOCK_ROWS] = held_stride = padded(n_held)
         sizes[places.N_SCALARS] = len(engine.scalars)
-        sizes[places.WITH_RECORDS] = n_records > 0
+        sizes[places.WITH_RECORDS] = recorded
         sizes[places.WITH_DROPOUT] = engine.dropout
         sizes[places.N_ORDER] = n_order = most if batch < most else 0
         self._sizes = sizes
-        self._dropout = np.repeat(dropout, network.sizes[1:-1]).astype(np.float64) if engine.dropout else np.empty(0)
-        self._min_improvement = min_improvement
+        hidden = network.sizes[1:-1]
+        self._dropout = np.repeat(spec.rates(network), hidden).astype(np.float64) if engine.dropout else np.empty(0)
+        self._min_improvement = float(spec.min_improvement)
         per_row = network.n_outputs + 1 + (network.n_features if source.is_unrolled(network) else 0)
         per_row += room.masks_per_row if engine.dropout else 0
-        self._room = per_row * (stride + held_stride) + 6 * (P + lanes) + 2 * (room.seen + lanes) + room.work + 6 * lanes
+        self._room = (
+            per_row * (stride + held_stride) + 6 * (P + lanes) + 2 * (room.seen + lanes) + room.work + 6 * lanes
+        )
         self._whole_room = stride + held_stride + 3 * n_order + 1 + 2 * max(n_order, 2)
 
     def _scalars(self, optimizer: Optimizer, first_step: int, made: int) -> FloatArray:
@@ -280,19 +279,17 @@ class Job:
         values = [np.arange(first_step + 1.0, first_step + made + 1), *optimizer.settings.values()]
         return np.stack([np.broadcast_to(f(*values), (made,)) for f in self.engine.scalars], axis=1)
 
-    def run(self, threads: int = 1, progress: Callable[[int], None] | None = None, *, chunk: int | None = None) -> int:
+    def run(self, threads: int, chunk: int, progress: Callable[[int], None] | None = None) -> int:
         """Train; returns how many networks, from the first on, were trained to their end.
 
-        With several threads each takes `chunk` networks at a time. A KeyboardInterrupt ends it with the batch under way.
+        Each thread takes `chunk` networks at a time. A KeyboardInterrupt ends it with the batches under way.
         """
         size = len(self.vectors)
-        chunk = chunk or size
-        starts = list(range(0, size, chunk))
+        starts = range(0, size, chunk)
         done = [False] * len(starts)
+        waiting = iter(enumerate(starts))
         lock = threading.Lock()
         failed: list[BaseException] = []
-        finished = threading.Event()
-        waiting = iter(enumerate(starts))
         n_done = 0
 
         def work() -> None:
@@ -308,53 +305,46 @@ class Job:
                     with lock:
                         done[number] = not self.stop[0]
                         n_done += end - start
-                        if progress is not None and not self.stop[0]:
+                        if progress is not None and done[number]:
                             progress(n_done)
             except BaseException as problem:
                 failed.append(problem)
                 self.stop[0] = 1
 
         workers = [threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(starts)))]
-        try:
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
-        except KeyboardInterrupt:
-            self.stop[0] = 1
-            for worker in workers:
-                worker.join()
-        finished.set()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            while worker.is_alive():
+                try:
+                    worker.join()
+                except KeyboardInterrupt:
+                    self.stop[0] = 1
         if failed:
             raise failed[0]
-        whole = 0
-        for start, good in zip(starts, done, strict=True):
-            if not good:
-                break
-            whole = min(start + chunk, size)
-        return whole
+        n_whole = done.index(False) if False in done else len(done)
+        return min(n_whole * chunk, size)
 
-    def run_here(self) -> None:
+    def run_here(self) -> int:
         """Train in the calling thread, for jobs of a moment: nothing can interrupt it."""
         self._call(0, len(self.vectors))
+        return len(self.vectors)
 
     def _call(self, first: int, last: int) -> None:
         engine, dtype = self.engine, self.engine.dtype
-        pass_at, train = _loop(dtype.name)
+        number = dtype.name
         room = _aligned(self._room, dtype)
         whole_room = np.empty(self._whole_room, np.int64)
         total = np.zeros(1)
-        held = self.held or self.data
         arrays = (
-            _tools(dtype.name), self._sizes, self.data.X, self.data.y, self.data.u, held.X, held.y, held.u,
-            self.members, *self._rows_of, self.vectors, self.states, self.best, engine.kinds, *self._per_network,
+            _tools(number), self._sizes, *self._data, *self._held, self.members, *self._rows_of, self.vectors, self.states, self.best, engine.kinds, *self._per_network,
             *self._per_update, self._dropout, engine.hidden,
         )  # fmt: skip
         results = (
             self.losses, self.held_losses, self.finals, self.counts, self.records, self.stop, room, whole_room, total,
         )  # fmt: skip
-        train(
-            pass_at,
+        _train(number)(
+            _loop(number)["run_pass"],
             engine.gradient,
             engine.update,
             *(_address(array) for array in arrays),
@@ -363,6 +353,11 @@ class Job:
             first,
             last,
         )
+
+
+def _arrays(data: Data) -> tuple[FloatArray, FloatArray, FloatArray]:
+    X, y, u = (np.ascontiguousarray(part) for part in (data.X, data.y, data.row_weights))
+    return X, y, u
 
 
 def _address(array: NDArray[Any]) -> int:
@@ -380,3 +375,126 @@ def _aligned(n: int, dtype: np.dtype[Any]) -> FloatArray:
 def all_threads() -> int:
     """As many threads as the process may use processors."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def flops(network: Network, n_rows: float, epochs: int) -> float:
+    """Multiplications and additions of a training: forward, backward and gradient, two for each weight, row and pass."""
+    return 6.0 * network.n_parameters * n_rows * epochs
+
+
+def train(
+    network: Network,
+    spec: Spec,
+    data: Data,
+    vectors: FloatArray,
+    members: Members,
+    *,
+    held_out: Data | None = None,
+    state: State | None = None,
+    first_step: int = 0,
+    last_step: int | None = None,
+    recorded: bool = False,
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Outcome, FloatArray]:
+    """Train networks, vectors (S, n_parameters), by compiled kernels; also the records of every update, if wanted.
+
+    `first_step` and `last_step` are updates made before and after, where not all are; `state` is the optimiser's then.
+    """
+    optimizer = spec.optimizer
+    assert isinstance(optimizer, Optimizer)
+    penalised = bool(members.l1.any() or members.l2.any())
+    engine = Engine.of(network, data.X.dtype, optimizer, penalised=penalised, dropout=spec.has_dropout)
+    job = Job(
+        engine, spec, data, vectors, members, held=held_out, state=state, first_step=first_step, last_step=last_step,
+        recorded=recorded,
+    )  # fmt: skip
+    n_rows = len(data.X) if members.rows is None else float(np.mean([len(rows) for rows in members.rows]))
+    of_one = flops(network, n_rows, spec.epochs)
+    threads = threads or all_threads()
+    if of_one * len(vectors) < _A_MOMENT:
+        n_finished = job.run_here()
+    else:
+        chunk = max(1, min(int(_A_MOMENT / 4 / of_one), -(-len(vectors) // threads)))
+        n_finished = job.run(threads, chunk, progress)
+    P, counts = network.n_parameters, job.counts.astype(np.intp)
+    outcome = Outcome(
+        vectors=job.vectors[:, :P],
+        optimizer_state={name: job.states[:, k, :P] for k, name in enumerate(optimizer.state_names)},
+        losses=job.losses,
+        held_out_losses=job.held_losses,
+        final_losses=job.finals[:, places.FINAL_LOSS],
+        n_epochs=counts[:, places.EPOCHS],
+        n_steps=counts[:, places.STEPS],
+        diverged_at=counts[:, places.DIVERGED_AT],
+        first_nonfinite=counts[:, places.FIRST_NONFINITE],
+        converged=np.zeros(len(counts), bool),
+        stopped_early=counts[:, places.STOPPED_EARLY] != 0,
+        best_epochs=counts[:, places.BEST_EPOCH],
+        n_dead_units=counts[:, places.N_DEAD],
+        dead_since=counts[:, places.DEAD_SINCE],
+        stuck_since=counts[:, places.STUCK_SINCE],
+        n_finished=n_finished,
+    )
+    return outcome, job.records
+
+
+_A_MOMENT = 1e8  # flops: what takes some hundredths of a second at most, and is not worth a thread
+
+
+class Passes:
+    """Losses and gradients of a network over fixed rows, by its compiled kernel: the objective of L-BFGS."""
+
+    def __init__(self, network: Network, data: Data) -> None:
+        self.engine = engine = Engine.of(network, data.X.dtype, SGD(), penalised=False, dropout=False)
+        dtype, pad = engine.dtype, max(engine.lanes, 8)
+        self._data = _arrays(data)
+        n, room = len(data.X), engine.room
+        self._stride = stride = -(-min(n, CHUNK_ROWS) // pad) * pad
+        sizes = np.zeros(places.N_SIZES, np.int64)
+        sizes[places.UNROLLED] = source.is_unrolled(network)
+        sizes[places.LANES] = engine.lanes
+        sizes[places.N_PARAMETERS] = engine.n_padded
+        sizes[places.N_FEATURES], sizes[places.N_OUTPUTS] = network.n_features, network.n_outputs
+        self._sizes, self._n = sizes, n
+        self._vector = _aligned(engine.n_padded + engine.lanes, dtype)
+        self._gradient = _aligned(engine.n_padded + engine.lanes, dtype)
+        self._rows = np.empty(stride, np.int64)
+        self._targets = np.empty(stride * network.n_outputs, dtype)
+        self._weights = np.empty(stride, dtype)
+        self._table = _aligned(stride * network.n_features if source.is_unrolled(network) else 1, dtype)
+        self._work = _aligned(room.work + engine.lanes, dtype)
+        self.seen = np.empty(room.seen + engine.lanes, dtype)
+        self._total = np.zeros(1)
+        self._taken = -1.0
+
+    def loss(self, vector: FloatArray, *, derivatives: bool = False) -> float:
+        """The weighted mean loss, without penalty; afterwards `gradient` where wanted, and what was `seen`."""
+        engine, none = self.engine, np.empty(0, np.int64)
+        self._vector[: len(vector)] = vector
+        self.seen[:] = 0
+        self.seen[engine.room.outputs :] = -np.inf
+        a = _address
+        total = _pass(engine.dtype.name)(
+            engine.gradient, a(_tools(engine.dtype.name)), a(self._sizes), *map(a, self._data), a(none), a(none), 0, 0,
+            self._n, self._taken, a(self._rows), a(self._targets), a(self._weights), a(self._table), 0, self._stride,
+            0, 0, 0, 0, 0, a(self._vector), int(derivatives), a(self._gradient), a(self._work), a(self.seen),
+            a(self._total),
+        )  # fmt: skip
+        if self._n <= self._stride:
+            self._taken = float(self._total[0])
+        return float(total / self._total[0])
+
+    @property
+    def gradient(self) -> FloatArray:
+        """The derivatives of the last `loss`, in a vector of their own."""
+        return self._gradient[: self.engine.network.n_parameters] / self._gradient.dtype.type(self._total[0])
+
+    def health(self) -> tuple[int, bool]:
+        """How many hidden units the last pass saw at 0 on every row, and whether all rows got one class."""
+        engine, room = self.engine, self.engine.room
+        n_dead = int((self.seen[np.add(room.begins, room.units).astype(np.intp)] == 0).sum()) if room.begins else 0
+        outputs = self.seen[room.outputs :]
+        if engine.classes == places.ONE_OUTPUT:
+            return n_dead, bool(outputs[0] <= 0 or outputs[1] < 0)
+        return n_dead, engine.classes == places.SOFTMAX and bool((outputs[: engine.network.n_outputs] == 0).any())

@@ -25,7 +25,7 @@ from glassnet.kernels.machine import BITS
 _INDEX = ir.IntType(32)
 
 
-class Lanes(types.Type):  # type: ignore[misc]
+class Lanes(types.Type):
     """Numbers of one dtype, `count` of them, in one vector."""
 
     def __init__(self, dtype: Any) -> None:
@@ -34,7 +34,7 @@ class Lanes(types.Type):  # type: ignore[misc]
         super().__init__(name=f"Lanes({dtype})")
 
 
-class Truths(types.Type):  # type: ignore[misc]
+class Truths(types.Type):
     """What a comparison of `Lanes` gives: true or false in every lane."""
 
     def __init__(self, dtype: Any) -> None:
@@ -43,13 +43,13 @@ class Truths(types.Type):  # type: ignore[misc]
 
 
 @register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Lanes) -> None:
         super().__init__(dmm, fe_type, vector_of(fe_type.dtype))
 
 
 @register_model(Truths)
-class _TruthsModel(models.PrimitiveModel):  # type: ignore[misc]
+class _TruthsModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Truths) -> None:
         super().__init__(dmm, fe_type, ir.VectorType(ir.IntType(1), BITS // fe_type.dtype.bitwidth))
 
@@ -90,7 +90,7 @@ def _operator(function: Any, build: Callable[[Any, Any, Any], Any], *, compares:
     """Give an operator a meaning for lanes, and for lanes and a plain number."""
 
     @infer_global(function)
-    class _Typing(AbstractTemplate):  # type: ignore[misc]
+    class _Typing(AbstractTemplate):
         def generic(self, args: tuple[Any, ...], kws: Any) -> Any:
             lanes = _lanes_among(args)
             if lanes is None or len(args) != 2:
@@ -120,7 +120,7 @@ _operator(operator.ne, lambda builder, a, b: builder.fcmp_unordered("!=", a, b),
 
 
 @infer_global(operator.neg)
-class _Negation(AbstractTemplate):  # type: ignore[misc]
+class _Negation(AbstractTemplate):
     def generic(self, args: tuple[Any, ...], kws: Any) -> Any:
         return signature(args[0], *args) if isinstance(args[0], Lanes) else None
 
@@ -131,7 +131,7 @@ def _negated(context: Any, builder: Any, sig: Any, args: tuple[Any, ...]) -> Any
 
 
 @infer_global(operator.or_)
-class _Either(AbstractTemplate):  # type: ignore[misc]
+class _Either(AbstractTemplate):
     def generic(self, args: tuple[Any, ...], kws: Any) -> Any:
         return signature(args[0], *args) if all(isinstance(part, Truths) for part in args) else None
 
@@ -153,7 +153,7 @@ def _align(vector: Any) -> int:
     return 4 if isinstance(vector.element, ir.FloatType) else 8
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def shifted(typingctx: Any, pointer: Any, index: Any) -> Any:
     """A pointer to element `index` of what `pointer` points to."""
 
@@ -163,7 +163,7 @@ def shifted(typingctx: Any, pointer: Any, index: Any) -> Any:
     return pointer(pointer, types.intp), build
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def load(typingctx: Any, source: Any, index: Any) -> Any:
     """The lanes that begin at element `index`."""
 
@@ -174,7 +174,7 @@ def load(typingctx: Any, source: Any, index: Any) -> Any:
     return Lanes(source.dtype)(source, types.intp), build
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def store(typingctx: Any, goal: Any, index: Any, value: Any) -> Any:
     """Write lanes, or one number to all of them, from element `index` on."""
 
@@ -212,7 +212,7 @@ class masked:  # noqa: N801
         self.builder.call(self._function("store", kind), [lanes, place, self.align, self.mask])
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def load_some(typingctx: Any, source: Any, index: Any, count: Any) -> Any:
     """The first `count` lanes from element `index` on; the others are 0 and not read."""
 
@@ -223,7 +223,7 @@ def load_some(typingctx: Any, source: Any, index: Any, count: Any) -> Any:
     return Lanes(source.dtype)(source, types.intp, types.int64), build
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def store_some(typingctx: Any, goal: Any, index: Any, lanes: Any, count: Any) -> Any:
     """Write the first `count` lanes from element `index` on."""
 
@@ -238,7 +238,7 @@ def store_some(typingctx: Any, goal: Any, index: Any, lanes: Any, count: Any) ->
 # --- lanes from numbers and numbers from lanes --------------------------------------------------------------------
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def filled(typingctx: Any, source: Any, number: Any) -> Any:
     """One number in all lanes, in the dtype of the array or pointer `source`."""
     lanes = Lanes(source.dtype)
@@ -265,7 +265,7 @@ def _halved(builder: Any, lanes: Any, join: Callable[[Any, Any], Any]) -> Any:
     return builder.extract_element(lanes, ir.Constant(_INDEX, 0))
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def total(typingctx: Any, lanes: Any) -> Any:
     """The sum over the lanes: halves added to each other until one number is left."""
 
@@ -279,7 +279,7 @@ def _larger(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def keep_larger(typingctx: Any, goal: Any, index: Any, lanes: Any) -> Any:
     """Put lanes into the elements from `index` on, each where what stands there is not larger."""
 
@@ -292,7 +292,7 @@ def keep_larger(typingctx: Any, goal: Any, index: Any, lanes: Any) -> Any:
     return types.void(goal, types.intp, lanes), build
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def keep_largest(typingctx: Any, goal: Any, index: Any, lanes: Any) -> Any:
     """Put the largest lane into element `index`, where what stands there is not larger."""
 
@@ -305,7 +305,7 @@ def keep_largest(typingctx: Any, goal: Any, index: Any, lanes: Any) -> Any:
     return types.void(goal, types.intp, lanes), build
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def put_total(typingctx: Any, goal: Any, index: Any, start: Any, lanes: Any) -> Any:
     """Write `start` plus the sum over the lanes to element `index`."""
 
@@ -317,7 +317,7 @@ def put_total(typingctx: Any, goal: Any, index: Any, start: Any, lanes: Any) -> 
     return types.void(goal, types.intp, goal.dtype, lanes), build
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def lane_count(typingctx: Any, source: Any) -> Any:
     """How many lanes a vector of the numbers that `source` points to has."""
 
@@ -330,7 +330,7 @@ def lane_count(typingctx: Any, source: Any) -> Any:
 # --- element by element -------------------------------------------------------------------------------------------
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def select(typingctx: Any, truths: Any, yes: Any, no: Any) -> Any:
     """`yes` where it is true, else `no`; either may be a plain number."""
     lanes = Lanes(truths.dtype)
@@ -375,7 +375,7 @@ def _from_llvm(name: str) -> Callable[..., Any]:
     return typed
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def sign(typingctx: Any, x: Any) -> Any:
     """1, -1, or the number itself where it is 0 (or NaN)."""
 
@@ -392,7 +392,7 @@ sqrt = intrinsic(_from_llvm("sqrt"))
 rint = intrinsic(_from_llvm("rint"))
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def two_to(typingctx: Any, k: Any) -> Any:
     """2**k for lanes of whole numbers in the range of the exponents, by writing k into the exponent's bits."""
     double = k.dtype == types.float64
@@ -408,40 +408,27 @@ def two_to(typingctx: Any, k: Any) -> Any:
     return k(k), build
 
 
-def _exponent(builder: Any, x: Any, dtype: Any) -> Any:
-    """e of x = 2**e * f with sqrt(1/2) <= f < sqrt(2), as integers: for normal, positive x."""
-    double = dtype == types.float64
-    root_half, fraction_bits = (0x3FE6A09E667F3BCD, 52) if double else (0x3F3504F3, 23)
-    whole = _whole(dtype)
-    bits = builder.bitcast(x, whole)
-    above = builder.sub(bits, ir.Constant(whole, [root_half] * whole.count))
-    return builder.ashr(above, ir.Constant(whole, [fraction_bits] * whole.count))
-
-
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def exponent(typingctx: Any, x: Any) -> Any:
-    """e of x = 2**e * f with sqrt(1/2) <= f < sqrt(2), as lanes of whole numbers: for normal, positive x."""
+    """e of x = 2**e f with sqrt(1/2) <= f < sqrt(2), as lanes of whole numbers, and 2**-e: for normal, positive x."""
+    double = x.dtype == types.float64
+    root_half, fraction_bits, bias = (0x3FE6A09E667F3BCD, 52, 1023) if double else (0x3F3504F3, 23, 127)
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.sitofp(_exponent(builder, args[0], x.dtype), args[0].type)
+        vector, whole = args[0].type, _whole(x.dtype)
 
-    return x(x), build
+        def all_lanes(number: int) -> Any:
+            return ir.Constant(whole, [number] * whole.count)
 
+        above = builder.sub(builder.bitcast(args[0], whole), all_lanes(root_half))
+        e = builder.ashr(above, all_lanes(fraction_bits))
+        power = builder.shl(builder.sub(all_lanes(bias), e), all_lanes(fraction_bits))
+        return context.make_tuple(builder, sig.return_type, [builder.sitofp(e, vector), builder.bitcast(power, vector)])
 
-@intrinsic  # type: ignore[misc]
-def fraction(typingctx: Any, x: Any) -> Any:
-    """f of x = 2**e * f with sqrt(1/2) <= f < sqrt(2): for normal, positive x."""
-    fraction_bits = 52 if x.dtype == types.float64 else 23
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        whole = _whole(x.dtype)
-        shifted = builder.shl(_exponent(builder, args[0], x.dtype), ir.Constant(whole, [fraction_bits] * whole.count))
-        return builder.bitcast(builder.sub(builder.bitcast(args[0], whole), shifted), args[0].type)
-
-    return x(x), build
+    return types.UniTuple(x, 2)(x), build
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def in_float64(typingctx: Any, x: Any) -> Any:
     """Whether the lanes are float64: a constant, so that a function holds both its forms."""
 
@@ -454,7 +441,7 @@ def in_float64(typingctx: Any, x: Any) -> Any:
 # --- calls --------------------------------------------------------------------------------------------------------
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def call(typingctx: Any, address: Any, arguments: Any) -> Any:
     """Call the compiled function at an address, with a tuple of arguments; it returns a float64."""
 

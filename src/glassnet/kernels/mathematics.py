@@ -29,7 +29,7 @@ from typing import Any
 from numba import njit
 
 from glassnet.expressions import ERF_COEFFICIENTS
-from glassnet.kernels.lanes import absolute, exponent, fraction, in_float64, maximum, minimum, rint, select, two_to
+from glassnet.kernels.lanes import absolute, exponent, in_float64, maximum, minimum, rint, select, two_to
 
 _ERF_P, _ERF_Q, _ERFC_P, _ERFC_Q, _TAIL_P, _TAIL_Q = ERF_COEFFICIENTS
 
@@ -49,36 +49,37 @@ def _reduced(x: Any) -> Any:
 
 @_inlined
 def _exp_less_1(r: Any) -> Any:
-    """exp(r) - 1 for |r| <= ln(2) / 2."""
+    """exp(r) - 1 for |r| <= ln(2) / 2; pairs of terms first, for a shorter wait than one after the other."""
+    q = r * r
     if in_float64(r):
-        p = r * 2.510038549551032e-08 + 2.7620088445409746e-07
-        p = p * r + 2.7557268459997064e-06
-        p = p * r + 2.4801521295954376e-05
-        p = p * r + 0.00019841269863053618
-        p = p * r + 0.0013888888917213717
-        p = p * r + 0.008333333333330062
-        p = p * r + 0.04166666666662413
-        p = p * r + 0.16666666666666669
-        p = p * r + 0.5000000000000001
+        p01, p23 = r * 0.16666666666666669 + 0.5000000000000001, r * 0.008333333333330062 + 0.04166666666662413
+        p45, p67 = (
+            r * 0.00019841269863053618 + 0.0013888888917213717,
+            r * 2.7557268459997064e-06 + 2.4801521295954376e-05,
+        )
+        p89 = r * 2.510038549551032e-08 + 2.7620088445409746e-07
+        q2 = q * q
+        p = (p89 * q2 + (p67 * q + p45)) * q2 + (p23 * q + p01)
     else:
-        p = r * 0.0013926183587713494 + 0.008363179052722578
-        p = p * r + 0.041666554617204574
-        p = p * r + 0.16666576989698775
-        p = p * r + 0.5
-    return (r * r) * p + r
+        p = (r * 0.0013926183587713494 + 0.008363179052722578) * q
+        p = (p + (r * 0.041666554617204574 + 0.16666576989698775)) * r + 0.5
+    return q * p + r
+
+
+@_inlined
+def _in_range(x: Any) -> Any:
+    """x where exp(x) is a normal number, else the end of that range or a step beyond, where exp is infinite."""
+    if in_float64(x):
+        return minimum(maximum(x, -707.7), 710)
+    return minimum(maximum(x, -86.6), 89)
 
 
 @_inlined
 def exp(x: Any) -> Any:
     """2**k exp(r)."""
-    if in_float64(x):
-        low, high = -707.7, 709.782712893384
-    else:
-        low, high = -86.6, 88.72283
-    k, r = _reduced(minimum(maximum(x, low), high))
+    k, r = _reduced(_in_range(x))
     # Twice the half: 2**k itself is no number for the largest k.
-    y = (_exp_less_1(r) * 2 + 2) * two_to(k - 1)
-    return select(x < low, 0, select(x > high, _INFINITY, y))
+    return (_exp_less_1(r) * 2 + 2) * two_to(k - 1)
 
 
 _INFINITY = float("inf")
@@ -88,14 +89,9 @@ _NAN = float("nan")
 @_inlined
 def expm1(x: Any) -> Any:
     """2**k (exp(r) - 1) + (2**k - 1), which loses nothing near 0."""
-    if in_float64(x):
-        low, high = -707.7, 709.782712893384
-    else:
-        low, high = -86.6, 88.72283
-    k, r = _reduced(minimum(maximum(x, low), high))
+    k, r = _reduced(_in_range(x))
     half = two_to(k - 1)
-    y = (_exp_less_1(r) * half + (half - 0.5)) * 2
-    return select(x > high, _INFINITY, y)
+    return (_exp_less_1(r) * half + (half - 0.5)) * 2
 
 
 @_inlined
@@ -104,16 +100,14 @@ def _log_of_product(e: Any, f: Any) -> Any:
     s = f / (f + 2)
     q = s * s
     if in_float64(f):
-        p = q * 0.14616585424888623 + 0.15331710618210773
-        p = p * q + 0.18182889455674947
-        p = p * q + 0.22222211130259878
-        p = p * q + 0.2857142862600327
-        p = p * q + 0.39999999999899444
-        p = p * q + 0.666666666666667
+        q2 = q * q
+        p01, p23 = q * 0.39999999999899444 + 0.666666666666667, q * 0.22222211130259878 + 0.2857142862600327
+        p45 = q * 0.15331710618210773 + 0.18182889455674947
+        p = (q2 * 0.14616585424888623 + p45) * q2 + p23
+        p = p * q2 + p01
         ln_2, rest = 0.6931471803691238, 1.9082149292705877e-10
     else:
-        p = q * 0.2958005304318844 + 0.39988778282162807
-        p = p * q + 0.6666668504515603
+        p = (q * 0.2958005304318844 + 0.39988778282162807) * q + 0.6666668504515603
         ln_2, rest = 0.693359375, -2.12194440e-4
     # 2 s = f - f**2 / 2 + s f**2 / 2: the leading term is f, which is exact.
     half = f * f * 0.5
@@ -121,29 +115,25 @@ def _log_of_product(e: Any, f: Any) -> Any:
 
 
 @_inlined
+def _least_normal(x: Any) -> Any:
+    return 2.2250738585072014e-308 if in_float64(x) else 1.1754943508222875e-38
+
+
+@_inlined
 def log(x: Any) -> Any:
     """e ln 2 + log(1 + f) of x = 2**e (1 + f)."""
-    if in_float64(x):
-        least = 2.2250738585072014e-308
-    else:
-        least = 1.1754943508222875e-38
-    normal = maximum(x, least)
-    y = _log_of_product(exponent(normal), fraction(normal) - 1)
+    normal = maximum(x, _least_normal(x))
+    e, power = exponent(normal)
+    y = _log_of_product(e, normal * power - 1)
     return select(x > 0, select(x == _INFINITY, x, y), select(x == 0, -_INFINITY, _NAN))
 
 
 @_inlined
 def log1p(x: Any) -> Any:
-    """The logarithm of u = 1 + x, with what rounding took from u put back into its fraction."""
+    """e ln 2 + log(1 + f) of 1 + x = 2**e (1 + f), f = x 2**-e + (2**-e - 1): what 1 + x loses is not missed."""
     u = x + 1
-    if in_float64(x):
-        least = 2.2250738585072014e-308
-    else:
-        least = 1.1754943508222875e-38
-    normal = maximum(u, least)
-    e = exponent(normal)
-    lost = select(u > 4503599627370496.0, 0, (x - (u - 1)) * two_to(-minimum(e, 100)))
-    y = _log_of_product(e, (fraction(normal) - 1) + lost)
+    e, power = exponent(maximum(u, _least_normal(x)))
+    y = _log_of_product(e, x * power + (power - 1))
     return select(u > 0, select(x == _INFINITY, x, y), select(u == 0, -_INFINITY, _NAN))
 
 

@@ -41,7 +41,7 @@ def _align(vector: Any) -> int:
     return 4 if isinstance(vector.element, ir.FloatType) else 8
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[misc]
+@intrinsic(prefer_literal=True)
 def product_tile(
     typingctx: Any, n_rows: Any, n_vectors: Any, source: Any, index: Any, row_size: Any, step: Any, n_inputs: Any,
     weights: Any, weights_size: Any, bias: Any, with_bias: Any, goal: Any, goal_size: Any,
@@ -94,7 +94,7 @@ def product_tile(
     return sig, build
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[misc]
+@intrinsic(prefer_literal=True)
 def outer_tile(
     typingctx: Any, most_inputs: Any, n_vectors: Any, source: Any, index: Any, row_size: Any, n_inputs: Any,
     deltas: Any, deltas_size: Any, goal: Any, goal_size: Any, n_rows: Any, kept: Any,

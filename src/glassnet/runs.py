@@ -1,0 +1,259 @@
+"""What a training is told and what comes of it: plain data, for every engine the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from glassnet import reference
+from glassnet.errors import UsageError
+from glassnet.network import FloatArray, Network, checked_dropout
+from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
+
+AnyOptimizer = Optimizer | LBFGS
+
+NONFINITE = (None, "loss", "penalty", "gradient", "parameters")
+"""What was infinite or NaN first, by its number in `Outcome.first_nonfinite`."""
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is an integer, Python's or NumPy's; True is none.
+
+    >>> is_whole(3), is_whole(3.0), is_whole(True)
+    (True, False, False)
+    """
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How a network is trained; with the data and the initial parameters it settles every number of the run.
+
+    `patience`: epochs that held-out rows may go without a loss lower by more than `min_improvement`.
+    """
+
+    optimizer: AnyOptimizer = field(default_factory=Adam)
+    epochs: int = 100
+    batch_size: int | None = None
+    random_state: int = 0
+    start: int = 0
+    initializer: str | None = None
+    l1: float = 0.0
+    l2: float = 0.0
+    dropout: float | tuple[float, ...] = 0.0
+    patience: int | None = None
+    min_improvement: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.optimizer, Optimizer | LBFGS):
+            raise UsageError(f"optimizer is one of gn.SGD, Adam, AdamW, RMSprop, LBFGS; got {self.optimizer!r}.")
+        if not is_whole(self.epochs) or self.epochs < 0:
+            raise UsageError(f"epochs is a whole number, 0 or more; got {self.epochs!r}.")
+        if self.batch_size is not None and (not is_whole(self.batch_size) or self.batch_size < 1):
+            raise UsageError(
+                f"batch_size is a whole number, 1 or more, or None for all rows at once; got {self.batch_size!r}."
+            )
+        if self.patience is not None and (not is_whole(self.patience) or self.patience < 1):
+            raise UsageError(
+                f"patience is a whole number of epochs, 1 or more, or None to train them all; got {self.patience!r}."
+            )
+        for name in ("l1", "l2", "min_improvement"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value < np.inf:
+                raise UsageError(f"{name} is a number, 0 or more; got {value!r}.")
+        if isinstance(self.optimizer, LBFGS) and self.batch_size is not None:
+            raise UsageError("L-BFGS looks at all rows at once; leave batch_size out.")
+        if isinstance(self.optimizer, LBFGS) and self.has_dropout:
+            raise UsageError("L-BFGS compares losses of one and the same network; leave dropout out.")
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether any unit is ever left out."""
+        return bool(np.any(np.asarray(self.dropout) != 0))
+
+    def rates(self, network: Network) -> tuple[float, ...]:
+        """The dropout rate of every hidden layer."""
+        return checked_dropout(network, self.dropout)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The training rows, checked: X (n, n_features), y (n, n_outputs), row_weights (n,)."""
+
+    X: FloatArray
+    y: FloatArray
+    row_weights: FloatArray
+
+    @classmethod
+    def checked(cls, network: Network, X: ArrayLike, y: ArrayLike, row_weights: ArrayLike | None) -> Data:
+        """Arrays that fit the network, or the error that says why not."""
+        X = reference.checked_table(network, X)
+        y = reference.checked_targets(network, y, len(X), X.dtype)
+        return cls(X, y, reference.checked_row_weights(row_weights, len(X), X.dtype))
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over shapes, types and numbers: two trainings on the same data have the same."""
+        digest = hashlib.sha256()
+        for array in (self.X, self.y, self.row_weights):
+            digest.update(f"{array.shape}{array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def at(self, rows: Any) -> Data:
+        """Some of the rows."""
+        return Data(self.X[rows], self.y[rows], self.row_weights[rows])
+
+    def share(self) -> FloatArray:
+        """Row weights that sum to 1."""
+        share: FloatArray = self.row_weights / self.row_weights.sum()
+        return share
+
+
+@dataclass(frozen=True)
+class Members:
+    """What the networks of one training have of their own, one entry each: numbers (S,), seeds (S,), l1, l2 (S,);
+    learning rates (S,) and row numbers where they differ."""
+
+    numbers: NDArray[np.int64]
+    seeds: NDArray[np.uint64]
+    l1: FloatArray
+    l2: FloatArray
+    learning_rates: FloatArray | None = None
+    rows: Sequence[NDArray[np.intp]] | None = None
+
+    @classmethod
+    def of(cls, spec: Spec, numbers: NDArray[np.integer[Any]]) -> Members:
+        """Networks that differ in their number alone."""
+        size = len(numbers)
+        return cls(
+            numbers.astype(np.int64),
+            np.full(size, spec.random_state, np.uint64),
+            np.full(size, float(spec.l1)),
+            np.full(size, float(spec.l2)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def are_alike(self) -> bool:
+        """Whether they differ in their number alone."""
+        same = all((part == part[0]).all() for part in (self.seeds, self.l1, self.l2))
+        return same and self.learning_rates is None and self.rows is None
+
+    def spec(self, spec: Spec, s: int) -> Spec:
+        """The spec of member s by itself."""
+        optimizer = spec.optimizer
+        if self.learning_rates is not None and isinstance(optimizer, Optimizer):
+            optimizer = replace(optimizer, learning_rate=float(self.learning_rates[s]))
+        return replace(
+            spec,
+            optimizer=optimizer,
+            random_state=int(self.seeds[s]),
+            start=int(self.numbers[s]),
+            l1=float(self.l1[s]),
+            l2=float(self.l2[s]),
+        )
+
+    def data(self, data: Data, s: int) -> Data:
+        """The rows of member s."""
+        return data if self.rows is None else data.at(self.rows[s])
+
+    def refuse_unfit(self, spec: Spec, n: int) -> None:
+        """The error of settings that no training can have."""
+        if self.learning_rates is not None:
+            if isinstance(spec.optimizer, LBFGS) or isinstance(spec.optimizer.learning_rate, Schedule):
+                raise UsageError(
+                    "learning_rates give each network a constant rate of its own; "
+                    f"{spec.optimizer!r} has none. Leave them out, or take an optimiser with a constant rate."
+                )
+            if not (np.isfinite(self.learning_rates) & (self.learning_rates >= 0)).all():
+                raise UsageError(f"learning_rates are finite and 0 or more; got {self.learning_rates.min():g}.")
+        for name in ("l1", "l2"):
+            values = getattr(self, name)
+            if not (np.isfinite(values) & (values >= 0)).all():
+                raise UsageError(f"{name} is a number, 0 or more, or one for each network; got {values.min():g}.")
+        for number, rows in enumerate(self.rows or ()):
+            if not len(rows) or rows.min() < 0 or rows.max() >= n:
+                raise UsageError(
+                    f"rows are row numbers from 0 to {n - 1}, one or more for each network; network {number} has "
+                    + (f"{rows.min()} to {rows.max()}." if len(rows) else "none.")
+                )
+
+
+@dataclass
+class Outcome:
+    """What came of S networks: arrays with one entry per network on axis 0.
+
+    `losses` and `held_out_losses` (S, epochs + 1), NaN where a training did not get to; `dead_since`, `stuck_since`:
+    the epoch from which on, to the end, a hidden unit was 0 on every row, and one class came out for every row, -1
+    where not so; `final_losses` over all training rows at the end.  Networks 0 to `n_finished` - 1 were not
+    interrupted.
+    """
+
+    vectors: FloatArray
+    optimizer_state: State
+    losses: FloatArray
+    held_out_losses: FloatArray
+    final_losses: FloatArray
+    n_epochs: NDArray[np.intp]
+    n_steps: NDArray[np.intp]
+    diverged_at: NDArray[np.intp]
+    first_nonfinite: NDArray[np.intp]
+    converged: NDArray[np.bool_]
+    stopped_early: NDArray[np.bool_]
+    best_epochs: NDArray[np.intp]
+    n_dead_units: NDArray[np.intp]
+    dead_since: NDArray[np.intp]
+    stuck_since: NDArray[np.intp]
+    n_finished: int
+
+    @classmethod
+    def begun(cls, vectors: FloatArray, epochs: int) -> Outcome:
+        """Nothing has happened yet."""
+        size = len(vectors)
+        never, none = np.full(size, -1, dtype=np.intp), np.zeros(size, dtype=np.intp)
+        return cls(
+            vectors=vectors.copy(),
+            optimizer_state={},
+            losses=np.full((size, epochs + 1), np.nan),
+            held_out_losses=np.full((size, epochs + 1), np.nan),
+            final_losses=np.full(size, np.nan),
+            n_epochs=none.copy(),
+            n_steps=none.copy(),
+            diverged_at=never.copy(),
+            first_nonfinite=none.copy(),
+            converged=np.zeros(size, dtype=bool),
+            stopped_early=np.zeros(size, dtype=bool),
+            best_epochs=none.copy(),
+            n_dead_units=none.copy(),
+            dead_since=never.copy(),
+            stuck_since=never.copy(),
+            n_finished=size,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outcome]) -> Outcome:
+        """Those of all parts, in their order."""
+        together: dict[str, Any] = {
+            item.name: np.concatenate([getattr(part, item.name) for part in parts])
+            for item in fields(cls)
+            if item.name not in ("optimizer_state", "n_finished")
+        }
+        together["optimizer_state"] = {
+            name: np.concatenate([part.optimizer_state[name] for part in parts]) for name in parts[0].optimizer_state
+        }
+        together["n_finished"] = sum(part.n_finished for part in parts)
+        return cls(**together)
+
+    def since(self, of: NDArray[np.intp], epoch: Any, n_dead: NDArray[np.intp], one_class: NDArray[np.bool_]) -> None:
+        """Record the health that networks `of` showed after `epoch`."""
+        self.n_dead_units[of] = n_dead
+        for since, so in ((self.dead_since, n_dead > 0), (self.stuck_since, one_class)):
+            since[of] = np.where(so, np.where(since[of] < 0, epoch, since[of]), -1)
