@@ -12,8 +12,10 @@ from sklearn import metrics as sk
 import glassnet as gn
 from glassnet import populations, reference
 from glassnet.errors import UsageError
+from glassnet.kernels import compiled, stacked_training
+from glassnet.kernels.stacked_training import train_stack
 from glassnet.network import Network, Parameters, initialize
-from glassnet.training import Data, Spec, train_stack
+from glassnet.runs import Data, Spec
 
 DATA = gn.datasets.tumors()
 X = ((DATA.X - DATA.X.mean(axis=0)) / DATA.X.std(axis=0))[::5]
@@ -38,9 +40,11 @@ def test_a_start_in_a_population_is_that_start_alone(batch_size: int | None) -> 
 
 
 def test_threads_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(populations, "_STACK_ELEMENTS", 1000)  # several stacks, though the job is small
+    monkeypatch.setattr(compiled, "_A_MOMENT", 1e4)  # several chunks, though the job is small
     vectors = {
-        threads: gn.train_population(NETWORK, X, Y, size=13, epochs=10, batch_size=16, threads=threads).parameters
+        threads: gn.train_population(
+            NETWORK, X, Y, size=13, epochs=10, batch_size=16, threads=threads, engine="compiled"
+        ).parameters
         for threads in (1, 2, 4)
     }
     assert vectors[1].vector.tobytes() == vectors[2].vector.tobytes() == vectors[4].vector.tobytes()
@@ -117,9 +121,9 @@ def test_scores_of_classes_and_of_numbers() -> None:
 
 
 def test_progress_counts_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(populations, "_STACK_ELEMENTS", 500)
+    monkeypatch.setattr(compiled, "_A_MOMENT", 1e4)
     told: list[int] = []
-    gn.train_population(NETWORK, X, Y, size=9, epochs=1, progress=told.append)
+    gn.train_population(NETWORK, X, Y, size=9, epochs=1, progress=told.append, engine="compiled")
     assert told == sorted(told)
     assert told[-1] == 9
     assert len(told) > 1
@@ -236,7 +240,7 @@ def test_a_unit_that_dies_at_a_known_epoch() -> None:
 
 @pytest.mark.parametrize("batch_size", [None, 100])
 def test_dead_and_stuck_since_on_all_tumor_rows_with_batches_and_adam(batch_size: int | None) -> None:
-    """Replayed update for update: what the trace of every epoch's first batch was begun with, over all rows."""
+    """Replayed update for update: after an epoch over all rows, or in the batches of an epoch as they were trained."""
     table, y, epochs = (DATA.X - DATA.X.mean(axis=0)) / DATA.X.std(axis=0), DATA.y, 10
     settings: dict[str, Any] = {"optimizer": gn.Adam(0.1), "epochs": epochs, "batch_size": batch_size}
     starts = [Parameters(NETWORK, initialize(NETWORK, 8, "standard_normal", start=k).vector) for k in range(40)]
@@ -250,11 +254,24 @@ def test_dead_and_stuck_since_on_all_tumor_rows_with_batches_and_adam(batch_size
         for made in range(epochs + 1):
             short = replace(spec, epochs=made)
             vector = train_stack(NETWORK, short, data, stack.vector[k : k + 1], np.array([k])).vectors[0]
-            trace = reference.forward(NETWORK, Parameters(NETWORK, vector), table)
-            dead.append(bool((trace.activations[1] == 0).all(axis=0).any()))
-            stuck.append(len(set((trace.probabilities[:, 0] > 0.5).tolist())) == 1)
-        assert many.dead_since[k] == since(dead), k
-        assert many.stuck_since[k] == since(stuck), k
+            traces = [reference.forward(NETWORK, Parameters(NETWORK, vector), table)]
+            if batch_size and 0 < made < epochs:
+                updates = stacked_training.updates(
+                    NETWORK, spec, data, stack.vector[k : k + 1], np.array([k]), first_step=0
+                )
+                traces = [
+                    reference.forward(NETWORK, Parameters(NETWORK, update.before[0]), table[update.rows[0]])
+                    for update in updates
+                    if update.epoch == made and update.rows is not None
+                ]
+            elif batch_size and made == 0:
+                continue  # before an epoch nothing is known of its batches
+            (trace,) = traces[-1:]
+            dead.append(bool(np.all([(t.activations[1] == 0).all(axis=0) for t in traces], axis=0).any()))
+            stuck.append(len({bool(p > 0.5) for t in traces for p in t.probabilities[:, 0]}) == 1)
+        offset = 1 if batch_size else 0
+        assert many.dead_since[k] == (since(dead) + offset if since(dead) >= 0 else -1), k
+        assert many.stuck_since[k] == (since(stuck) + offset if since(stuck) >= 0 else -1), k
         assert many.n_dead_units[k] == (trace.activations[1] == 0).all(axis=0).sum()
 
 
@@ -319,8 +336,8 @@ def test_what_ails_a_population_is_counted() -> None:
     ("settings", "rule"),
     [
         ({"size": 0}, "size is the number"),
-        ({"size": 2.5}, "size is the number of random starts, 1 or more; got 2.5"),
-        ({"size": True}, "size is the number of random starts, 1 or more; got True"),
+        ({"size": 2.5}, "size is the number of networks, 1 or more; got 2.5"),
+        ({"size": True}, "size is the number of networks, 1 or more; got True"),
         ({"size": 2, "threads": 1.5}, "threads is a whole number, 1 or more; got 1.5"),
         ({"size": 2, "epochs": -1}, "epochs is a whole number"),
         ({"size": 2, "random_state": -1}, "The random seed"),

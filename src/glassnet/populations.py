@@ -15,6 +15,7 @@ from glassnet.errors import UsageError
 from glassnet.kernels import stacked
 from glassnet.network import FloatArray, Network, Parameters, initialize
 from glassnet.optimizers import Adam
+from glassnet.randomness import Purpose, Stream
 from glassnet.reference import checked_table
 from glassnet.runs import AnyOptimizer, Data, Members, Spec, is_whole
 from glassnet.training import chosen_engine, train_members
@@ -201,6 +202,8 @@ def train_population(
     data = Data.checked(network, X, y, row_weights)
     given = {"l1": l1, "l2": l2, "learning_rates": learning_rates, "random_state": random_state}
     own = {name: _one_each(name, value, size) for name, value in given.items()}
+    for seed in np.unique(own["random_state"]):
+        Stream(seed, Purpose.INITIALIZE).uniform(0)  # an error where it is no seed
     one_seed = np.ndim(random_state) == 0
     spec = Spec(
         optimizer or Adam(), epochs, batch_size, random_state if one_seed else 0, 0, initializer,  # type: ignore[arg-type]

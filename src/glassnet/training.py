@@ -417,14 +417,19 @@ def train_members(
         )[0]  # fmt: skip
     if members.are_alike and (held_out is None or len(members) == 1):
         alike = members.spec(spec, 0)
-        return stacked_training.train_stack(
+        outcome = stacked_training.train_stack(
             network, alike, data, vectors, members.numbers, held_out=held_out, state=state, first_step=first_step
         )
+        if progress is not None:
+            progress(len(members))
+        return outcome
     every = []
     for s in range(len(members)):
         own, rows = members.spec(spec, s), members.data(data, s)
         number = members.numbers[s : s + 1]
         every.append(stacked_training.train_stack(network, own, rows, vectors[s : s + 1], number, held_out=held_out))
+        if progress is not None:
+            progress(s + 1)
     return Outcome.joined(every)
 
 

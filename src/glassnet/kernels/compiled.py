@@ -414,6 +414,8 @@ def train(
     threads = threads or all_threads()
     if of_one * len(vectors) < _A_MOMENT:
         n_finished = job.run_here()
+        if progress is not None:
+            progress(n_finished)
     else:
         chunk = max(1, min(int(_A_MOMENT / 4 / of_one), -(-len(vectors) // threads)))
         n_finished = job.run(threads, chunk, progress)

@@ -449,7 +449,7 @@ def train(
         if step == n_epochs * n_batches or count[DIVERGED_AT] >= 0 or count[STOPPED_EARLY] or stop[0]:
             if sizes[PATIENCE] >= 0 and n_held and not stop[0]:
                 _copy(current, shifted(best, s * P), P)
-            for attempt in range(2):
+            for attempt in range(3):
                 _nothing_seen(sizes, seen)
                 loss = call(
                     pass_at,
@@ -463,13 +463,14 @@ def train(
                 for p in range(P):
                     if kinds[p] > 0:
                         penalty += l1[s] * abs(current[p]) + l2[s] / 2 * current[p] * current[p]
-                if _is_finite(loss + penalty) or made == 0 or attempt == 1:
+                if _is_finite(loss + penalty) or made == 0 or attempt == 2:
                     break
-                # Every update was finite, but not what they came to over all rows: they are taken back.
+                # Every update was finite, but not what they came to over all rows. They are taken back: those of the
+                # last epoch, or all.
                 if count[DIVERGED_AT] < 0:
                     count[DIVERGED_AT], count[FIRST_NONFINITE] = step, LOSS
-                _copy(current, begun, P)
-                count[EPOCHS] = (step - 1) // n_batches
+                _copy(current, begun if attempt == 0 else vector, P)
+                count[EPOCHS] = (step - 1) // n_batches if attempt == 0 else sizes[FIRST_STEP] // n_batches
                 count[STEPS] = count[EPOCHS] * n_batches
             final[FINAL_LOSS] = loss
             if _is_finite(loss):

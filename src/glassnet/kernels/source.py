@@ -126,6 +126,7 @@ def room(network: Network, lanes: int, *, dropout: bool = False) -> Room:
 def update_source(optimizer: Optimizer, lanes: int, *, penalised: bool) -> str:
     """The kernel of one update: an optimiser's equations for all parameters, `lanes` at a time.
 
+    >>> from glassnet.optimizers import SGD
     >>> source = update_source(SGD(), 8, penalised=False)
     >>> print(source[source.index("        # update") : source.index("        store")])
             # update
@@ -185,6 +186,7 @@ def update_scalars(optimizer: Optimizer) -> list[Expression]:
 
     A kernel is told their values in `scalars`, in this order; the learning rate comes by itself.
 
+    >>> from glassnet.optimizers import Adam
     >>> [str(scalar) for scalar in update_scalars(Adam())]
     ['beta_1', '1 - beta_1', 'beta_2', '1 - beta_2', '1 / (1 - beta_1**t)', '1 / (1 - beta_2**t)', 'epsilon']
     """

@@ -222,7 +222,7 @@ def train_stack(
         going = result.diverged_at < 0
         seen_now = _Seen.of(update.done)
         if update.batch == 1 or update.t == first_step + 1:
-            begun, seen = update.before, seen_now
+            begun, seen = np.where(going[:, np.newaxis], update.before, begun), seen_now
             sums = weights = np.zeros(len(vectors))
         else:
             seen = seen.and_of(seen_now)
@@ -256,18 +256,24 @@ def train_stack(
                 result.n_finished = 0
                 break
     result.n_epochs[:] = result.n_steps // per_epoch
+    first_epoch = first_step // per_epoch
     if spec.patience is not None and held_out is not None:
         result.vectors = kept
-    trained = Parameters(network, result.vectors)
-    losses, done = losses_and_pass(network, trained, data)
-    # All updates were finite; where what came of them over all rows is not, they are taken back.
-    lost = ~fine(losses, stacked.penalties(trained, spec.l1, spec.l2)) & (result.n_steps > first_step)
-    if lost.any():
+    losses, done = losses_and_pass(network, Parameters(network, result.vectors), data)
+    # Every update was finite; where what they came to over all rows is not, they are taken back: the last epoch's, or all.
+    for earlier, n_epochs in (
+        (begun, (result.n_steps - 1) // per_epoch),
+        (vectors, np.full(len(vectors), first_epoch)),
+    ):
+        trained = Parameters(network, result.vectors)
+        lost = ~fine(losses, stacked.penalties(trained, spec.l1, spec.l2)) & (result.n_epochs > first_epoch)
+        if not lost.any():
+            break
         late = lost & (result.diverged_at < 0)
         result.diverged_at[late], result.first_nonfinite[late] = result.n_steps[late], 1
-        result.n_epochs[lost] = (result.n_steps[lost] - 1) // per_epoch
+        result.n_epochs[lost] = n_epochs[lost]
         result.n_steps[lost] = result.n_epochs[lost] * per_epoch
-        result.vectors = np.where(lost[:, np.newaxis], begun, result.vectors)
+        result.vectors = np.where(lost[:, np.newaxis], earlier, result.vectors)
         losses, done = losses_and_pass(network, Parameters(network, result.vectors), data)
     result.final_losses = losses
     of = everyone[np.isfinite(losses)]
