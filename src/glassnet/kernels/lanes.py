@@ -266,6 +266,16 @@ def _halved(builder: Any, lanes: Any, join: Callable[[Any, Any], Any]) -> Any:
 
 
 @intrinsic
+def filled_like(typingctx: Any, like: Any, number: Any) -> Any:
+    """One number in all lanes, in the dtype of the lanes `like`."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _as_lanes(context, builder, args[1], sig.args[1], like)
+
+    return like(like, number), build
+
+
+@intrinsic
 def total(typingctx: Any, lanes: Any) -> Any:
     """The sum over the lanes: halves added to each other until one number is left."""
 
@@ -389,23 +399,22 @@ def sign(typingctx: Any, x: Any) -> Any:
 
 absolute = intrinsic(_from_llvm("fabs"))
 sqrt = intrinsic(_from_llvm("sqrt"))
-rint = intrinsic(_from_llvm("rint"))
 
 
 @intrinsic
-def two_to(typingctx: Any, k: Any) -> Any:
-    """2**k for lanes of whole numbers in the range of the exponents, by writing k into the exponent's bits."""
-    double = k.dtype == types.float64
-    fraction_bits, bias = (52, 1023) if double else (23, 127)
+def times_two_to(typingctx: Any, y: Any, t: Any) -> Any:
+    """y 2**k, exactly, for the whole number k in the last bits of t: k is added to the exponent's bits of y.
+
+    For normal y and results only.
+    """
+    fraction_bits = 52 if y.dtype == types.float64 else 23
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector, whole = args[0].type, _whole(k.dtype)
-        # Added to 1.5 * 2**52, a whole number stands in the last bits.
-        magic = ir.Constant(vector, [float(3 << (fraction_bits - 1)) + bias] * vector.count)
-        bits = builder.bitcast(builder.fadd(args[0], magic), whole)
-        return builder.bitcast(builder.shl(bits, ir.Constant(whole, [fraction_bits] * vector.count)), vector)
+        whole = _whole(y.dtype)
+        shifted_k = builder.shl(builder.bitcast(args[1], whole), ir.Constant(whole, [fraction_bits] * whole.count))
+        return builder.bitcast(builder.add(builder.bitcast(args[0], whole), shifted_k), args[0].type)
 
-    return k(k), build
+    return y(y, t), build
 
 
 @intrinsic

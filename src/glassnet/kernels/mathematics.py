@@ -29,7 +29,16 @@ from typing import Any
 from numba import njit
 
 from glassnet.expressions import ERF_COEFFICIENTS
-from glassnet.kernels.lanes import absolute, exponent, in_float64, maximum, minimum, rint, select, two_to
+from glassnet.kernels.lanes import (
+    absolute,
+    exponent,
+    filled_like,
+    in_float64,
+    maximum,
+    minimum,
+    select,
+    times_two_to,
+)
 
 _ERF_P, _ERF_Q, _ERFC_P, _ERFC_Q, _TAIL_P, _TAIL_Q = ERF_COEFFICIENTS
 
@@ -38,48 +47,58 @@ _inlined = njit(forceinline=True, error_model="numpy")
 
 @_inlined
 def _reduced(x: Any) -> Any:
-    """k and r of x = k ln 2 + r, |r| <= ln(2) / 2; for |x| under 746."""
-    k = rint(x * 1.4426950408889634)
+    """t and r of x = k ln 2 + r, |r| <= ln(2) / 2, where t has the whole number k in its last bits; for |x| under 746.
+
+    Added to 1.5 * 2**52 (in float32: 2**23), a number is rounded to a whole one, which stands in the last bits.
+    """
     if in_float64(x):
+        t = x * 1.4426950408889634 + 6755399441055744.0
+        k = t - 6755399441055744.0
         r = (x - k * 0.6931471803691238) - k * 1.9082149292705877e-10
     else:
+        t = x * 1.4426950408889634 + 12582912.0
+        k = t - 12582912.0
         r = (x - k * 0.693359375) - k * -2.12194440e-4
-    return k, r
+    return t, r
 
 
 @_inlined
-def _exp_less_1(r: Any) -> Any:
-    """exp(r) - 1 for |r| <= ln(2) / 2; pairs of terms first, for a shorter wait than one after the other."""
-    q = r * r
+def _exp_less_1_over(r: Any) -> Any:
+    """(exp(r) - 1) / r for |r| <= ln(2) / 2."""
     if in_float64(r):
-        p01, p23 = r * 0.16666666666666669 + 0.5000000000000001, r * 0.008333333333330062 + 0.04166666666662413
-        p45, p67 = (
-            r * 0.00019841269863053618 + 0.0013888888917213717,
-            r * 2.7557268459997064e-06 + 2.4801521295954376e-05,
-        )
-        p89 = r * 2.510038549551032e-08 + 2.7620088445409746e-07
-        q2 = q * q
-        p = (p89 * q2 + (p67 * q + p45)) * q2 + (p23 * q + p01)
+        p = r * 2.510038549551032e-08 + 2.7620088445409746e-07
+        p = p * r + 2.7557268459997064e-06
+        p = p * r + 2.4801521295954376e-05
+        p = p * r + 0.00019841269863053618
+        p = p * r + 0.0013888888917213717
+        p = p * r + 0.008333333333330062
+        p = p * r + 0.04166666666662413
+        p = p * r + 0.16666666666666669
+        p = p * r + 0.5000000000000001
     else:
-        p = (r * 0.0013926183587713494 + 0.008363179052722578) * q
-        p = (p + (r * 0.041666554617204574 + 0.16666576989698775)) * r + 0.5
-    return q * p + r
-
-
-@_inlined
-def _in_range(x: Any) -> Any:
-    """x where exp(x) is a normal number, else the end of that range or a step beyond, where exp is infinite."""
-    if in_float64(x):
-        return minimum(maximum(x, -707.7), 710)
-    return minimum(maximum(x, -86.6), 89)
+        p = r * 0.0013926183587713494 + 0.008363179052722578
+        p = p * r + 0.041666554617204574
+        p = p * r + 0.16666576989698775
+        p = p * r + 0.5
+    return p * r + 1
 
 
 @_inlined
 def exp(x: Any) -> Any:
     """2**k exp(r)."""
-    k, r = _reduced(_in_range(x))
-    # Twice the half: 2**k itself is no number for the largest k.
-    return (_exp_less_1(r) * 2 + 2) * two_to(k - 1)
+    if in_float64(x):
+        low, high = -707.7, 709.782712893384
+    else:
+        low, high = -86.6, 88.72283
+    t, r = _reduced(minimum(maximum(x, low), high))
+    return select(x > high, _INFINITY, times_two_to(_exp_less_1_over(r) * r + 1, t))
+
+
+@_inlined
+def exp_of_size(x: Any) -> Any:
+    """exp(-|x|), which never overflows."""
+    t, r = _reduced(maximum(-absolute(x), -707.7 if in_float64(x) else -86.6))
+    return times_two_to(_exp_less_1_over(r) * r + 1, t)
 
 
 _INFINITY = float("inf")
@@ -89,9 +108,15 @@ _NAN = float("nan")
 @_inlined
 def expm1(x: Any) -> Any:
     """2**k (exp(r) - 1) + (2**k - 1), which loses nothing near 0."""
-    k, r = _reduced(_in_range(x))
-    half = two_to(k - 1)
-    return (_exp_less_1(r) * half + (half - 0.5)) * 2
+    if in_float64(x):
+        low, high = -707.7, 709.782712893384
+    else:
+        low, high = -86.6, 88.72283
+    t, r = _reduced(minimum(maximum(x, low), high))
+    # Half of 2**k, for 2**k itself is no number for the largest k.
+    half = times_two_to(filled_like(x, 0.5), t)
+    y = ((_exp_less_1_over(r) * r) * half + (half - 0.5)) * 2
+    return select(x > high, _INFINITY, y)
 
 
 @_inlined
@@ -141,8 +166,8 @@ def log1p(x: Any) -> Any:
 def tanh(x: Any) -> Any:
     """t / (t + 2) with t = exp(2 |x|) - 1, and the sign of x."""
     k, r = _reduced(minimum(absolute(x) * 2, 40))
-    power = two_to(k)
-    t = _exp_less_1(r) * power + (power - 1)
+    power = times_two_to(filled_like(x, 1), k)
+    t = (_exp_less_1_over(r) * r) * power + (power - 1)
     y = t / (t + 2)
     return select(x < 0, -y, y)
 
@@ -150,14 +175,14 @@ def tanh(x: Any) -> Any:
 @_inlined
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)); exp is only ever taken of what is at most 0."""
-    e = exp(-absolute(x))
+    e = exp_of_size(x)
     return select(x >= 0, 1, e) / (e + 1)
 
 
 @_inlined
 def softplus(x: Any) -> Any:
     """max(x, 0) + log(1 + exp(-|x|))."""
-    return maximum(x, 0) + log1p(exp(-absolute(x)))
+    return maximum(x, 0) + log1p(exp_of_size(x))
 
 
 @_inlined
