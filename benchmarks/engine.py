@@ -65,7 +65,7 @@ def cache_folder() -> Iterator[Path]:
 
 
 class Racer:
-    """The process of one contender; `hello` is what it says of its imports and its first call."""
+    """The process of one contender. Its first answer, unasked, is about its imports and its first call."""
 
     def __init__(self, name: str, threads: int, job_file: Path, dtype: str, cache: Path) -> None:
         self.said = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # __exit__
@@ -79,12 +79,10 @@ class Racer:
             encoding="utf-8",
         )
         self.name = name
-        self.hello = self.answer()
 
-    def ask(self, line: str) -> dict[str, Any]:
+    def ask(self, line: str) -> None:
         assert self.process.stdin
         print(line, file=self.process.stdin, flush=True)
-        return self.answer()
 
     def answer(self) -> dict[str, Any]:
         assert self.process.stdout
@@ -135,7 +133,7 @@ def first_calls(line: Line, job_file: Path, dtype: str, times: int) -> None:
         with cache_folder() as cache:
             for state in ("cold", "warm"):
                 with Racer(line.name, line.threads, job_file, dtype, cache) as racer:
-                    hello = racer.hello
+                    hello = racer.answer()
                 found.setdefault(state, []).append(hello["first"])
                 found.setdefault(f"{state}_with_imports", []).append(hello["imports"] + hello["first"])
     for name, seconds in found.items():
@@ -165,10 +163,11 @@ def raced(settings: dict[str, Any], dtype: str, pace: dict[str, Any], peaks: dic
                     first_calls(line, job_file, dtype, pace["first_calls"])
                 seen.add(line.peer)
         racers = [stack.enter_context(Racer(x.name, x.threads, job_file, dtype, folder / "cache")) for x in racing]
-        curves = []
+        for number, racer in enumerate(racers):  # all at once: nothing of this is timed
+            racer.ask(f"curve {folder / f'{number}.npy'}")
         for racer in racers:
-            racer.ask(f"curve {folder / 'curve.npy'}")
-            curves.append(np.load(folder / "curve.npy"))
+            racer.answer(), racer.answer()
+        curves = [np.load(folder / f"{number}.npy") for number in range(len(racers))]
         least, most = pace["rounds"]
         begun = time.perf_counter()
         while len(racing[0].samples) < most:
@@ -176,7 +175,8 @@ def raced(settings: dict[str, Any], dtype: str, pace: dict[str, Any], peaks: dic
                 break
             for line, racer in zip(racing, racers, strict=True):
                 time.sleep(PAUSE)
-                line.samples.append(racer.ask("time")["seconds"])
+                racer.ask("time")
+                line.samples.append(racer.answer()["seconds"])
     ours = racing[0]
     for line, curve in zip(racing, curves, strict=True):
         line.steady = statistics.median(line.samples)

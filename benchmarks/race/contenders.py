@@ -329,7 +329,7 @@ class TorchFused(Torch):
 class Jax(Contender):
     """The whole run in one jitted call: a scan over epochs, in it one over batches; several networks by vmap."""
 
-    peer, title, title_of_many = "jax", "jax, whole run jitted", "jax, whole run jitted, vmap"
+    peer, title, title_of_many = "jax", "jax, whole run jitted", "jax, jitted, vmap"
     modules = ("jax", "jax.numpy")
 
     def __init__(self, job: Job, threads: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -133,7 +134,7 @@ def race_lines(job: str, race: dict[str, Any]) -> list[str]:
                 difference += f" ({line['usual_difference']:.1e})"
         rows.append((name, cold, warm, duration(line["steady"]), ratio, floor, difference))
     largest = "largest difference of a loss" + (" (of 99 networks in 100)" if race["networks"] > 1 else "")
-    head = ("", "cold (with imports)", "warm cache (with imports)", "steady", "longer than glassnet", "floor", largest)
+    head = ("", "cold (with imports)", "warm cache (with imports)", "steady", "times glassnet's", "floor", largest)
     lines += table(head, rows)
     with_curve, alone = race["roofline"]["with the loss curve"], race["roofline"]["updates alone"]
     each = ""
@@ -179,8 +180,8 @@ def grid_lines(grid: dict[str, Any]) -> list[str]:
 OURS, THEIRS, FAINT = "#c2410c", "#94a3b8", "#475569"
 
 
-def panels(result: dict[str, Any]) -> list[tuple[str, str, list[tuple[str, float, str, bool]]]]:
-    """Title, axis, and bars from the top: label, length, what is written at its end, whether it is glassnet's."""
+def panels(result: dict[str, Any]) -> list[tuple[str, bool, list[tuple[str, float, str, bool]]]]:
+    """Title, whether it is a race, and bars: label, length, what is written at its end, whether it is glassnet's."""
     found = []
     for job, done in result["jobs"].items():
         for race in done["races"]:
@@ -192,26 +193,25 @@ def panels(result: dict[str, Any]) -> list[tuple[str, str, list[tuple[str, float
                 if line["ratio"]:
                     text += f"   {times(line['ratio']['median'])} x"
                 bars.append((f"{line['title']}, {threads(line)}", line["steady"], text, line["peer"] == "glassnet"))
-            ours, *others = bars
-            others.sort(key=lambda bar: bar[1])
-            found.append((f"{job}: {race['title']}, {race['dtype']}", "one training, s", [ours, *others]))
+            bars.sort(key=lambda bar: bar[1])
+            found.append((f"{job}: {race['title']}, {race['dtype']}", True, bars))
     if "growth" in result:
         growth = result["growth"]
         bars = [(f"{int(n):,} rows", value, duration(value), True) for n, value in growth["rows"].items()]
-        found.append(("Growth: time per row and epoch", "s", bars))
+        found.append(("Growth: time per row and epoch", False, bars))
         bars = [(f"{int(n):,} networks", value, duration(value), True) for n, value in growth["networks"].items()]
-        found.append(("Growth: time per network", "s", bars))
+        found.append(("Growth: time per network", False, bars))
     if "grid" in result:
         bars = []
         for name, seconds in result["grid"]["samples"].items():
             middle = sorted(seconds)[len(seconds) // 2]
             bars.append((name, middle, duration(middle), name == "glassnet"))
-        found.append((result["grid"]["title"], "s", bars))
+        found.append((result["grid"]["title"], False, bars))
     return found
 
 
 def plot(result: dict[str, Any]) -> Any:
-    """Horizontal bars on logarithmic axes, a panel for each job and dtype."""
+    """Horizontal bars, a panel for each job and dtype; races, which span decades, on logarithmic axes."""
     from matplotlib.figure import Figure
 
     shown = panels(result)
@@ -220,26 +220,32 @@ def plot(result: dict[str, Any]) -> Any:
     heights = [1 + 0.27 * max(len(bars) for _, _, bars in row) for row in rows]
     figure = Figure(figsize=(8 * across, sum(heights) + 0.9), layout="constrained")
     axes = figure.subplots(len(rows), across, squeeze=False, height_ratios=heights).flat
-    for ax, (title, axis, bars) in zip(axes, shown, strict=False):
+    for ax in axes[len(shown) :]:
+        ax.set_axis_off()
+    for number, (title, is_race, bars) in enumerate(shown):
+        ax = axes[number]
         lengths = [bar[1] for bar in bars]
         ax.barh(range(len(bars)), lengths, color=[OURS if bar[3] else THEIRS for bar in bars], height=0.72)
         for place, (_, length, text, _) in enumerate(bars):
             ax.annotate(text, (length, place), (4, 0), textcoords="offset points", va="center", fontsize=8.5)
-        ax.set_xscale("log")
-        # A bar on a logarithmic axis begins anywhere: a little below the shortest, with room for what is written.
         low, high = min(lengths), max(lengths)
-        ax.set_xlim(low / 2, high * (high / low) ** 0.35 * 4)
+        ax.set_xlim(0, high * 1.3)
+        if is_race:
+            # A bar on a logarithmic axis begins anywhere: at a whole power of ten, with room for what is written.
+            begin = 10.0 ** math.floor(math.log10(low / 1.5))
+            ax.set_xlim(begin, high * (high / begin) ** 0.3)
+            ax.set_xscale("log")
+            ax.xaxis.set_minor_formatter("")
+        ax.xaxis.set_major_formatter(lambda seconds, _: duration(seconds) if seconds else "0")
         ax.set_yticks(range(len(bars)), [bar[0] for bar in bars], fontsize=9)
-        ax.invert_yaxis()
+        # As many places as the fullest of the row has, so that bars are equally thick.
+        ax.set_ylim(max(len(bars) for _, _, bars in rows[number // across]) - 0.4, -0.6)
         ax.set_title(title, loc="left", fontsize=10, fontweight="bold")
-        ax.set_xlabel(axis, fontsize=8.5, color=FAINT)
         ax.tick_params(axis="x", labelsize=8, colors=FAINT)
         ax.tick_params(axis="y", length=0)
         ax.spines[["top", "right", "left"]].set_visible(False)
-    for ax in axes:  # what is left of the last row
-        ax.set_axis_off()
     lacking = missing(result)
     note = machine_line(result) + (f"\nnot installed: {', '.join(lacking)}" if lacking else "")
     figure.supxlabel(note, fontsize=8, color=FAINT)
-    figure.suptitle("The race: time of one training, shorter is better", fontsize=13)
+    figure.suptitle("Time of one training, repeated in one process, and how many times glassnet's it is", fontsize=13)
     return figure

@@ -49,10 +49,11 @@ def main(name: str, job_file: str, threads: str) -> None:
     imports = time.perf_counter() - BEGUN
     contender = kind(Job.read(Path(job_file)), int(threads))
     answer(imports=imports, first=seconds(contender))
-    calls = max(1, int(SAMPLE_SECONDS / seconds(contender)))
+    calls = 0
     for line in sys.stdin:
         asked = line.split()
         if asked[0] == "time":
+            calls = calls or max(1, int(SAMPLE_SECONDS / seconds(contender)))
             answer(seconds=sample(contender, calls))
         else:
             np.save(asked[1], contender.curve())
