@@ -20,11 +20,7 @@ def duration(seconds: float | None) -> str:
 
 
 def times(value: float) -> str:
-    """A ratio with three digits.
-
-    >>> times(3141.5), times(27.18), times(0.5)
-    ('3,142', '27.2', '0.5')
-    """
+    """A ratio with three digits, or all before the point."""
     return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"
 
 
