@@ -164,6 +164,13 @@ def test_another_order_of_rows_is_noticed(race: Any) -> None:
     assert np.abs(theirs - ours).max() > 1e-5  # ten times what passes above
 
 
+def test_the_engine_is_named_where_there_is_a_choice(race: Any) -> None:
+    with_choice = race.contenders.with_engine(lambda x, *, epochs, engine="numpy": (x, epochs, engine))
+    without = race.contenders.with_engine(lambda x, *, epochs: (x, epochs))
+    assert with_choice(1, epochs=2) == (1, 2, "compiled")
+    assert without(1, epochs=2) == (1, 2)
+
+
 def test_a_job_comes_back_from_its_file(race: Any, tmp_path: Path) -> None:
     job = small_job(race, 5, "adam", "float32")
     job.write(tmp_path / "job.npz")
