@@ -21,7 +21,7 @@ test: .venv/ready-for-dev ## every test
 soak: .venv/ready-for-dev ## the long searches for what breaks
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m soak tests/soak
 
-bench: .venv/ready-for-dev ## every benchmark, one after another
+bench: .venv/ready-for-bench ## every benchmark, one after another
 	set -e; for file in $(sort $(wildcard benchmarks/*.py)); do echo "$$file"; $(BIN)/python "$$file"; done
 
 lint: .venv/ready-for-dev ## style, types, and notebooks without errors or anyone's folders in them
@@ -46,3 +46,9 @@ clean: ## what the targets made, the environment apart
 	@echo 'Setting up .venv: minutes the first time'
 	$(INSTALL) '.[dev]'
 	@touch .venv/ready-for-demo $@
+
+# torch takes gigabytes on some systems, so only those who race wait for it.
+.venv/ready-for-bench: pyproject.toml constraints.txt
+	@echo 'Setting up .venv: minutes the first time'
+	$(INSTALL) '.[dev,race]'
+	@touch .venv/ready-for-demo .venv/ready-for-dev $@

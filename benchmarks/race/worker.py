@@ -1,0 +1,64 @@
+"""A process of its own for one who races: `python -m race.worker NAME JOB THREADS`.
+
+It imports the library, makes the first call, says how long both took, and then does what its standard input asks,
+line by line, until that ends.
+"""
+
+import time
+
+BEGUN = time.perf_counter()
+
+import json  # noqa: E402  # the clock runs from the beginning, before NumPy too
+import os  # noqa: E402
+import statistics  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from race.contenders import CONTENDERS, Contender  # noqa: E402
+from race.jobs import Job  # noqa: E402
+
+SAMPLE_SECONDS = 0.02
+
+
+def seconds(contender: Contender) -> float:
+    contender.reset()
+    begun = time.perf_counter()
+    contender.train()
+    return time.perf_counter() - begun
+
+
+def sample(contender: Contender, calls: int) -> float:
+    """The median of some calls. Quick ones are called once untimed: another process has just had the caches."""
+    if calls > 1:
+        seconds(contender)
+    return statistics.median(seconds(contender) for _ in range(calls))
+
+
+def main(name: str, job_file: str, threads: str) -> None:
+    # Nobody's chatter may get between the answers.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def answer(**what: object) -> None:
+        print(json.dumps(what), file=answers, flush=True)
+
+    kind = CONTENDERS[name]
+    kind.load()
+    imports = time.perf_counter() - BEGUN
+    contender = kind(Job.read(Path(job_file)), int(threads))
+    answer(imports=imports, first=seconds(contender))
+    calls = 0
+    for line in sys.stdin:
+        asked = line.split()
+        if asked[0] == "time":
+            calls = calls or max(1, int(SAMPLE_SECONDS / seconds(contender)))
+            answer(seconds=sample(contender, calls))
+        else:
+            np.save(asked[1], contender.curve())
+            answer(saved=asked[1])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
