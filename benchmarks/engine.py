@@ -51,6 +51,7 @@ def environment(threads: int, dtype: str, cache: Path) -> dict[str, str]:
         "JAX_ENABLE_X64": "1" if dtype == "float64" else "0",
         # Where anything compiled is kept. jax keeps it only when told, and by itself not what took under a second.
         "XDG_CACHE_HOME": str(cache),
+        "GLASSNET_CACHE": str(cache / "glassnet"),
         "NUMBA_CACHE_DIR": str(cache / "numba"),
         "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

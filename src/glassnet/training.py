@@ -341,7 +341,7 @@ def _compiled_records(
     per_epoch = stacked_training.n_batches(len(data.X), spec)
     n_updates = per_epoch * spec.epochs
     members, state, at = Members.of(spec, np.array([spec.start])), None, 0
-    together = max(1, int(per_epoch * SMALL_JOB / compiled.flops(network, len(data.X), 1)))
+    together = max(1, int(SMALL_JOB * n_updates / job_size(network, spec, len(data.X), 1)))
     while at < n_updates:
         end = min(at + together, n_updates)
         outcome, records = compiled.train(

@@ -7,6 +7,7 @@ some rows, with room for all that comes of it, and is run by as many threads as 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from glassnet.runs import Data, Members, Outcome, Spec
 CHUNK_ROWS = 4096
 """Rows that a kernel's buffers hold at a time: a whole batch up to that size stays there from one pass to the next."""
 
-_GRADIENT = "float64({0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64, int64, int64, {0}*, {0}*, {0}*, int64*)"  # see GRADIENT_ARGUMENTS
+_GRADIENT = "float64({0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64, int64, int64, int64, {0}*, {0}*, {0}*, int64*)"  # see GRADIENT_ARGUMENTS
 _UPDATE = "float64({0}*, {0}*, {0}*, {0}*, {0}*, float64*, float64, float64, float64, float64, int64, {0}*)"
 _TILES = {
     "product": "float64({0}*, int64*, int64, int64, int64, {0}*, int64, {0}*, int64, int64, {0}*, int64, int64)",
@@ -40,7 +41,7 @@ _TILES = {
 }
 _PASS = (
     "float64(int64, int64*, int64*, {0}*, {0}*, {0}*, int64*, int64*, int64, int64, int64, float64, int64*, {0}*, {0}*, "
-    "{0}*, {0}*, int64, float64*, int64*, int64, int64, int64, {0}*, int64, {0}*, {0}*, {0}*, float64*)"
+    "{0}*, {0}*, int64, float64*, int64*, int64, int64, int64, {0}*, int64, int64, {0}*, {0}*, {0}*, float64*)"
 )
 _TRAIN = (
     "float64(int64, int64, int64, int64*, int64*, {0}*, {0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64*, int64*, {0}*, {0}*, "
@@ -95,7 +96,7 @@ class Engine:
     room: source.Room
     gradient: int
     update: int
-    n_state: int
+    state_names: tuple[str, ...]
     scalars: tuple[Callable[..., Any], ...]
     penalised: bool
     dropout: bool
@@ -107,21 +108,71 @@ class Engine:
         return _engine(network, (*rows, network.loss_row), np.dtype(dtype), optimizer, penalised, dropout)
 
     @cached_property
+    def number(self) -> str:
+        """The dtype's name."""
+        return self.dtype.name
+
+    @cached_property
+    def n_parameters(self) -> int:
+        """Parameters of a network."""
+        return self.network.n_parameters
+
+    @cached_property
     def n_padded(self) -> int:
-        """Parameters, rounded up to whole vectors."""
-        return -(-self.network.n_parameters // self.lanes) * self.lanes
+        """The same, rounded up to whole vectors."""
+        return -(-self.n_parameters // self.lanes) * self.lanes
 
     @cached_property
     def kinds(self) -> FloatArray:
         """1 for a weight, 0 for a bias, -1 beyond the last parameter."""
         kinds = np.full(self.n_padded, -1, self.dtype)
-        kinds[: self.network.n_parameters] = weight_mask(self.network)
+        kinds[: self.n_parameters] = weight_mask(self.network)
         return kinds
 
     @cached_property
     def hidden(self) -> NDArray[np.int64]:
         """Where what belongs to hidden units lies: see `source.Room`."""
         return np.array([self.room.begins, self.room.row_sizes, self.room.units], np.int64).ravel()
+
+    @cached_property
+    def kinds_at(self) -> int:
+        """Where `kinds` lies in memory."""
+        return _address(self.kinds)
+
+    @cached_property
+    def hidden_at(self) -> int:
+        """Where `hidden` lies in memory."""
+        return _address(self.hidden)
+
+    @cached_property
+    def is_unrolled(self) -> bool:
+        """Whether the kernel is unrolled, else it is tiled."""
+        return source.is_unrolled(self.network)
+
+    def block_rows(self, n: int) -> int:
+        """How many of n rows are taken at a time, rounded up to whole vectors and tiles."""
+        pad = max(self.lanes, 8)
+        return -(-min(n, CHUNK_ROWS) // pad) * pad
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """The measures, as in `places`, that are the same for all jobs."""
+        sizes = np.zeros(places.N_SIZES, np.int64)
+        sizes[places.UNROLLED] = self.is_unrolled
+        sizes[places.LANES] = self.lanes
+        sizes[places.N_PARAMETERS] = self.n_padded
+        sizes[places.STATE_SIZE] = len(self.state_names) * self.n_padded
+        sizes[places.N_FEATURES] = self.network.n_features
+        sizes[places.N_OUTPUTS] = self.network.n_outputs
+        sizes[places.N_HIDDEN] = len(self.room.begins)
+        sizes[places.MASKS_PER_ROW] = self.room.masks_per_row
+        sizes[places.SEEN_SIZE] = self.room.seen
+        sizes[places.OUTPUTS_SEEN] = self.room.outputs
+        sizes[places.CLASSES] = self.classes
+        sizes[places.WORK_SIZE] = self.room.work
+        sizes[places.N_SCALARS] = len(self.scalars)
+        sizes[places.WITH_DROPOUT] = self.dropout
+        return sizes
 
     @cached_property
     def classes(self) -> int:
@@ -151,7 +202,7 @@ def _engine(
         room=source.room(network, lanes, dropout=dropout),
         gradient=machine.code(gradient, {"gradient": _GRADIENT.format(dtype.name)})["gradient"],
         update=machine.code(update, {"update": _UPDATE.format(dtype.name)})["update"],
-        n_state=len(optimizer.state_names),
+        state_names=optimizer.state_names,
         scalars=tuple(
             function(scalar, ("t", *optimizer.settings), "library") for scalar in source.update_scalars(optimizer)
         ),
@@ -183,108 +234,134 @@ class Job:
     ) -> None:
         optimizer, subsets, epochs, batch_size = spec.optimizer, members.rows, spec.epochs, spec.batch_size
         assert isinstance(optimizer, Optimizer)
-        self.engine = engine
-        self._data, self._held = _arrays(data), _arrays(held or data)
-        size, P, lanes, dtype = len(vectors), engine.n_padded, engine.lanes, engine.dtype
-        n_rows = len(data.X)
-        if subsets is None:
-            self.members, begins, of = np.empty(0, np.int64), np.array([0, n_rows]), np.zeros(size, np.int64)
-            most = n_rows
-        else:
-            self.members = np.concatenate(subsets).astype(np.int64)
-            begins = np.cumsum([0, *map(len, subsets)])
-            of, most = np.arange(size), max(map(len, subsets))
+        self.engine, self.size = engine, len(vectors)
+        size, P, dtype, network = self.size, engine.n_padded, engine.dtype, engine.network
         n_held = 0 if held is None else len(held.X)
+        most = len(data.X) if subsets is None else max(map(len, subsets))
         batch = most if batch_size is None else min(batch_size, most)
         n_updates = epochs * -(-most // batch)
         last_step = n_updates if last_step is None else last_step
         made = last_step - first_step
+        self._data = (*_arrays(data), *_arrays(data if held is None else held))
 
-        network = engine.network
-        self.vectors = np.zeros((size, P), dtype)
-        self.vectors[:, : network.n_parameters] = vectors
-        self.states = np.zeros((size, engine.n_state, P), dtype)
-        for k, name in enumerate(optimizer.state_names if state else ()):
-            self.states[:, k, : network.n_parameters] = state[name]  # type: ignore[index]
-        self.best = np.zeros((size, P) if n_held else (1, 1), dtype)
-        self.losses = np.full((size, epochs + 1), np.nan)
-        self.held_losses = np.full((size, epochs + 1) if n_held else (1, 1), np.nan)
-        self.finals = np.full((size, places.N_FINALS), np.nan)
-        self.counts = np.zeros((size, places.N_COUNTS), np.int64)
-        self.counts[:, [places.DIVERGED_AT, places.DEAD_SINCE, places.STUCK_SINCE]] = -1
-        self.records = np.full((made if recorded else 0, places.N_RECORDED), np.nan)
-        self.stop = np.zeros(1, np.int64)
-        schedule = np.ones(max(made, 1))
-        if isinstance(optimizer.learning_rate, Schedule):
-            schedule = optimizer.learning_rate.rates(first_step + 1, last_step, n_updates)
-            rates = np.ones(size)
-        else:
-            rates = np.full(size, float(optimizer.learning_rate))
-        self._per_update = schedule, self._scalars(optimizer, first_step, made)
-        self._per_network = (
-            np.ascontiguousarray(members.numbers, np.int64),
-            np.ascontiguousarray(members.seeds, np.uint64).view(np.int64),
-            rates if members.learning_rates is None else np.ascontiguousarray(members.learning_rates, np.float64),
-            np.ascontiguousarray(members.l1, np.float64),
-            np.ascontiguousarray(members.l2, np.float64),
+        numbers = _Arrays(
+            dtype, vectors=(size, P), states=(size, len(engine.state_names), P), best=(size if n_held else 0, P)
         )
-        self._rows_of = begins.astype(np.int64), of.astype(np.int64)
-        pad = max(lanes, 8)
+        self.vectors, self.states = numbers["vectors"], numbers["states"]
+        self.vectors[:, : engine.n_parameters] = vectors
+        for k, name in enumerate(engine.state_names if state else ()):
+            self.states[:, k, : engine.n_parameters] = state[name]  # type: ignore[index]
 
-        def padded(n: int) -> int:
-            return -(-min(n, CHUNK_ROWS) // pad) * pad
+        hidden = network.sizes[1:-1]
+        floats = _Arrays(
+            np.dtype(np.float64),
+            losses=(size, epochs + 1),
+            held_losses=(size if n_held else 0, epochs + 1),
+            finals=(size, places.N_FINALS),
+            records=(made if recorded else 0, places.N_RECORDED),
+            rates=(size,),
+            l1=(size,),
+            l2=(size,),
+            schedule=(made,),
+            scalars=(made, len(engine.scalars)),
+            dropout=(sum(hidden) if engine.dropout else 0,),
+        )
+        floats.array.fill(np.nan)
+        self.losses, self.held_losses = floats["losses"], floats["held_losses"]
+        self.finals, self.records = floats["finals"], floats["records"]
+        floats["l1"][:], floats["l2"][:] = members.l1, members.l2
+        if isinstance(optimizer.learning_rate, Schedule):
+            floats["rates"][:] = 1
+            floats["schedule"][:] = optimizer.learning_rate.rates(first_step + 1, last_step, n_updates)
+        else:
+            given = members.learning_rates
+            floats["rates"][:] = optimizer.learning_rate if given is None else given
+            floats["schedule"][:] = 1
+        if engine.scalars:
+            values = [np.arange(first_step + 1.0, last_step + 1), *optimizer.settings.values()]
+            for k, scalar in enumerate(engine.scalars):
+                floats["scalars"][:, k] = scalar(*values)
+        if engine.dropout:
+            floats["dropout"][:] = np.repeat(spec.rates(network), hidden)
 
-        room = engine.room
-        sizes = np.zeros(places.N_SIZES, np.int64)
-        sizes[places.UNROLLED] = source.is_unrolled(network)
-        sizes[places.LANES] = lanes
-        sizes[places.N_PARAMETERS] = P
-        sizes[places.STATE_SIZE] = engine.n_state * P
-        sizes[places.N_FEATURES] = network.n_features
-        sizes[places.N_OUTPUTS] = network.n_outputs
+        n_members = 0 if subsets is None else sum(map(len, subsets))
+        wholes = _Arrays(
+            np.dtype(np.int64),
+            counts=(size, places.N_COUNTS),
+            stop=(1,),
+            sizes=(places.N_SIZES,),
+            numbers=(size,),
+            seeds=(size,),
+            begins=(2 if subsets is None else size + 1,),
+            subsets=(size,),
+            members=(n_members,),
+        )
+        self.counts, self.stop = wholes["counts"], wholes["stop"]
+        self.counts[:, places.DIVERGED_AT] = self.counts[:, places.DEAD_SINCE] = -1
+        self.counts[:, places.STUCK_SINCE] = -1
+        wholes["numbers"][:], wholes["seeds"][:] = members.numbers, members.seeds.view(np.int64)
+        if subsets is None:
+            wholes["begins"][1] = len(data.X)
+        else:
+            np.cumsum([0, *map(len, subsets)], out=wholes["begins"])
+            wholes["subsets"][:] = np.arange(size)
+            np.concatenate(subsets, out=wholes["members"], casting="same_kind")
+        self._room, self._whole_room = self._measure(
+            wholes["sizes"], spec, subsets is not None, n_held, most, batch, first_step, last_step, recorded
+        )
+        self._arrays_kept = numbers, floats, wholes
+        number = engine.number
+        X, y, u, held_X, held_y, held_u = map(_address, self._data)
+        self._before = (
+            _loop(number)["run_pass"], engine.gradient, engine.update, _address(_tools(number)), wholes.at("sizes"),
+            X, y, u, held_X, held_y, held_u, wholes.at("members"), wholes.at("begins"), wholes.at("subsets"),
+            numbers.at("vectors"), numbers.at("states"), numbers.at("best"), engine.kinds_at, wholes.at("numbers"),
+            wholes.at("seeds"), floats.at("rates"), floats.at("l1"), floats.at("l2"), floats.at("schedule"),
+            floats.at("scalars"), floats.at("dropout"), engine.hidden_at, float(spec.min_improvement),
+            floats.at("losses"), floats.at("held_losses"), floats.at("finals"), wholes.at("counts"),
+            floats.at("records"), wholes.at("stop"),
+        )  # fmt: skip
+
+    def _measure(
+        self,
+        sizes: NDArray[np.int64],
+        spec: Spec,
+        with_members: bool,
+        n_held: int,
+        most: int,
+        batch: int,
+        first_step: int,
+        last_step: int,
+        recorded: bool,
+    ) -> tuple[int, int]:
+        """Write the measures of the job; the numbers and whole numbers that a call needs room for."""
+        engine, network, room = self.engine, self.engine.network, self.engine.room
+        P, lanes = engine.n_padded, engine.lanes
+        stride, held_stride = engine.block_rows(most), engine.block_rows(n_held)
+        n_order = most if batch < most else 0
+        sizes[:] = engine.sizes
         sizes[places.N_HELD] = n_held
-        sizes[places.WITH_MEMBERS] = subsets is not None
-        sizes[places.BATCH_SIZE] = batch if batch_size is None else batch_size
+        sizes[places.WITH_MEMBERS] = with_members
+        sizes[places.BATCH_SIZE] = batch if spec.batch_size is None else spec.batch_size
         sizes[places.FIRST_STEP] = first_step
         sizes[places.LAST_STEP] = last_step
-        sizes[places.N_EPOCHS] = epochs
+        sizes[places.N_EPOCHS] = spec.epochs
         sizes[places.PATIENCE] = -1 if spec.patience is None else spec.patience
-        sizes[places.N_HIDDEN] = len(room.begins)
-        sizes[places.MASKS_PER_ROW] = room.masks_per_row
-        sizes[places.SEEN_SIZE] = room.seen
-        sizes[places.OUTPUTS_SEEN] = room.outputs
-        sizes[places.CLASSES] = engine.classes
-        sizes[places.WORK_SIZE] = room.work
-        sizes[places.BLOCK_ROWS] = stride = padded(most)
-        sizes[places.HELD_BLOCK_ROWS] = held_stride = padded(n_held)
-        sizes[places.N_SCALARS] = len(engine.scalars)
+        sizes[places.BLOCK_ROWS] = stride
+        sizes[places.HELD_BLOCK_ROWS] = held_stride
         sizes[places.WITH_RECORDS] = recorded
-        sizes[places.WITH_DROPOUT] = engine.dropout
-        sizes[places.N_ORDER] = n_order = most if batch < most else 0
-        self._sizes = sizes
-        hidden = network.sizes[1:-1]
-        self._dropout = np.repeat(spec.rates(network), hidden).astype(np.float64) if engine.dropout else np.empty(0)
-        self._min_improvement = float(spec.min_improvement)
-        per_row = network.n_outputs + 1 + (network.n_features if source.is_unrolled(network) else 0)
+        sizes[places.N_ORDER] = n_order
+        per_row = network.n_outputs + 1 + (network.n_features if engine.is_unrolled else 0)
         per_row += room.masks_per_row if engine.dropout else 0
-        self._room = (
-            per_row * (stride + held_stride) + 6 * (P + lanes) + 2 * (room.seen + lanes) + room.work + 6 * lanes
-        )
-        self._whole_room = stride + held_stride + 3 * n_order + 1 + 2 * max(n_order, 2)
-
-    def _scalars(self, optimizer: Optimizer, first_step: int, made: int) -> FloatArray:
-        """The numbers that all parameters share, of every update to come."""
-        if not self.engine.scalars:
-            return np.empty((1, 1))
-        values = [np.arange(first_step + 1.0, first_step + made + 1), *optimizer.settings.values()]
-        return np.stack([np.broadcast_to(f(*values), (made,)) for f in self.engine.scalars], axis=1)
+        numbers = per_row * (stride + held_stride) + 6 * (P + lanes) + 2 * (room.seen + lanes) + room.work + 6 * lanes
+        return numbers, stride + held_stride + 3 * n_order + 1 + 2 * max(n_order, 2)
 
     def run(self, threads: int, chunk: int, progress: Callable[[int], None] | None = None) -> int:
         """Train; returns how many networks, from the first on, were trained to their end.
 
         Each thread takes `chunk` networks at a time. A KeyboardInterrupt ends it with the batches under way.
         """
-        size = len(self.vectors)
+        size = self.size
         starts = range(0, size, chunk)
         done = [False] * len(starts)
         waiting = iter(enumerate(starts))
@@ -327,32 +404,37 @@ class Job:
 
     def run_here(self) -> int:
         """Train in the calling thread, for jobs of a moment: nothing can interrupt it."""
-        self._call(0, len(self.vectors))
-        return len(self.vectors)
+        self._call(0, self.size)
+        return self.size
 
     def _call(self, first: int, last: int) -> None:
-        engine, dtype = self.engine, self.engine.dtype
-        number = dtype.name
-        room = _aligned(self._room, dtype)
+        room = _aligned(self._room, self.engine.dtype)
         whole_room = np.empty(self._whole_room, np.int64)
-        total = np.zeros(1)
-        arrays = (
-            _tools(number), self._sizes, *self._data, *self._held, self.members, *self._rows_of, self.vectors, self.states, self.best, engine.kinds, *self._per_network,
-            *self._per_update, self._dropout, engine.hidden,
-        )  # fmt: skip
-        results = (
-            self.losses, self.held_losses, self.finals, self.counts, self.records, self.stop, room, whole_room, total,
-        )  # fmt: skip
-        _train(number)(
-            _loop(number)["run_pass"],
-            engine.gradient,
-            engine.update,
-            *(_address(array) for array in arrays),
-            self._min_improvement,
-            *(_address(array) for array in results),
-            first,
-            last,
-        )
+        total = np.empty(1)
+        _train(self.engine.number)(*self._before, _address(room), _address(whole_room), _address(total), first, last)
+
+
+class _Arrays:
+    """Arrays of one dtype by name, all zero, in one piece of memory; each begins at the boundary of a cache line."""
+
+    def __init__(self, dtype: np.dtype[Any], **shapes: tuple[int, ...]) -> None:
+        line = 64 // dtype.itemsize
+        self._begins: dict[str, tuple[int, int, tuple[int, ...]]] = {}
+        size = 0
+        for name, shape in shapes.items():
+            n = math.prod(shape)
+            self._begins[name] = size, size + n, shape
+            size += -(-n // line) * line
+        self.array = _aligned(size, dtype)
+        self._address = _address(self.array)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        begin, end, shape = self._begins[name]
+        return self.array[begin:end].reshape(shape)
+
+    def at(self, name: str) -> int:
+        """Where an array lies in memory."""
+        return self._address + self._begins[name][0] * self.array.itemsize
 
 
 def _arrays(data: Data) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -375,11 +457,6 @@ def _aligned(n: int, dtype: np.dtype[Any]) -> FloatArray:
 def all_threads() -> int:
     """As many threads as the process may use processors."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def flops(network: Network, n_rows: float, epochs: int) -> float:
-    """Multiplications and additions of a training: forward, backward and gradient, two for each weight, row and pass."""
-    return 6.0 * network.n_parameters * n_rows * epochs
 
 
 def train(
@@ -410,19 +487,20 @@ def train(
         recorded=recorded,
     )  # fmt: skip
     n_rows = len(data.X) if members.rows is None else float(np.mean([len(rows) for rows in members.rows]))
-    of_one = flops(network, n_rows, spec.epochs)
+    n_batches = 1 if spec.batch_size is None else -(-n_rows // spec.batch_size)
+    of_one = 6.0 * network.n_parameters * n_rows * spec.epochs + 3e3 * n_batches * spec.epochs
     threads = threads or all_threads()
-    if of_one * len(vectors) < _A_MOMENT:
+    if of_one * len(vectors) < (_A_MOMENT if len(vectors) == 1 or threads == 1 else _A_SHARE):
         n_finished = job.run_here()
         if progress is not None:
             progress(n_finished)
     else:
-        chunk = max(1, min(int(_A_MOMENT / 4 / of_one), -(-len(vectors) // threads)))
+        chunk = max(1, min(int(_A_SHARE / of_one), -(-len(vectors) // threads)))
         n_finished = job.run(threads, chunk, progress)
-    P, counts = network.n_parameters, job.counts.astype(np.intp)
+    P, counts = engine.n_parameters, job.counts.astype(np.intp)
     outcome = Outcome(
         vectors=job.vectors[:, :P],
-        optimizer_state={name: job.states[:, k, :P] for k, name in enumerate(optimizer.state_names)},
+        optimizer_state={name: job.states[:, k, :P] for k, name in enumerate(engine.state_names)},
         losses=job.losses,
         held_out_losses=job.held_losses,
         final_losses=job.finals[:, places.FINAL_LOSS],
@@ -441,7 +519,9 @@ def train(
     return outcome, job.records
 
 
-_A_MOMENT = 1e8  # flops: what takes some hundredths of a second at most, and is not worth a thread
+# Work in flops, an update's overhead counted: what takes a tenth of a second at most, so that nobody can want to stop it,
+# and what is worth a thread's while.
+_A_MOMENT, _A_SHARE = 1e9, 2.5e7
 
 
 class Passes:
@@ -449,22 +529,17 @@ class Passes:
 
     def __init__(self, network: Network, data: Data) -> None:
         self.engine = engine = Engine.of(network, data.X.dtype, SGD(), penalised=False, dropout=False)
-        dtype, pad = engine.dtype, max(engine.lanes, 8)
+        dtype, room = engine.dtype, engine.room
         self._data = _arrays(data)
-        n, room = len(data.X), engine.room
-        self._stride = stride = -(-min(n, CHUNK_ROWS) // pad) * pad
-        sizes = np.zeros(places.N_SIZES, np.int64)
-        sizes[places.UNROLLED] = source.is_unrolled(network)
-        sizes[places.LANES] = engine.lanes
-        sizes[places.N_PARAMETERS] = engine.n_padded
-        sizes[places.N_FEATURES], sizes[places.N_OUTPUTS] = network.n_features, network.n_outputs
-        self._sizes, self._n = sizes, n
+        self._n = len(data.X)
+        self._alike = int((data.row_weights == data.row_weights[0]).all())
+        self._stride = stride = engine.block_rows(self._n)
         self._vector = _aligned(engine.n_padded + engine.lanes, dtype)
         self._gradient = _aligned(engine.n_padded + engine.lanes, dtype)
         self._rows = np.empty(stride, np.int64)
         self._targets = np.empty(stride * network.n_outputs, dtype)
         self._weights = np.empty(stride, dtype)
-        self._table = _aligned(stride * network.n_features if source.is_unrolled(network) else 1, dtype)
+        self._table = _aligned(stride * network.n_features if engine.is_unrolled else 1, dtype)
         self._work = _aligned(room.work + engine.lanes, dtype)
         self.seen = np.empty(room.seen + engine.lanes, dtype)
         self._total = np.zeros(1)
@@ -477,10 +552,10 @@ class Passes:
         self.seen[:] = 0
         self.seen[engine.room.outputs :] = -np.inf
         a = _address
-        total = _pass(engine.dtype.name)(
-            engine.gradient, a(_tools(engine.dtype.name)), a(self._sizes), *map(a, self._data), a(none), a(none), 0, 0,
+        total = _pass(engine.number)(
+            engine.gradient, a(_tools(engine.number)), a(engine.sizes), *map(a, self._data), a(none), a(none), 0, 0,
             self._n, self._taken, a(self._rows), a(self._targets), a(self._weights), a(self._table), 0, self._stride,
-            0, 0, 0, 0, 0, a(self._vector), int(derivatives), a(self._gradient), a(self._work), a(self.seen),
+            0, 0, 0, 0, 0, a(self._vector), self._alike, int(derivatives), a(self._gradient), a(self._work), a(self.seen),
             a(self._total),
         )  # fmt: skip
         if self._n <= self._stride:

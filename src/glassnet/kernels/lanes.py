@@ -352,6 +352,19 @@ def select(typingctx: Any, truths: Any, yes: Any, no: Any) -> Any:
     return lanes(truths, yes, no), build
 
 
+@intrinsic
+def either(typingctx: Any, a: Any, b: Any) -> Any:
+    """All bits of either: a number that is not 0 where one of the two is not."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        whole = _whole(a.dtype)
+        return builder.bitcast(
+            builder.or_(builder.bitcast(args[0], whole), builder.bitcast(args[1], whole)), args[0].type
+        )
+
+    return a(a, b), build
+
+
 def _choice(comparison: str) -> Callable[..., Any]:
     def typed(typingctx: Any, a: Any, b: Any) -> Any:
         lanes = _lanes_among((a, b))

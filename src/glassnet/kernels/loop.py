@@ -231,7 +231,7 @@ def _note_health(sizes: Any, hidden: Any, epoch: Any, seen: Any, count: Any) -> 
 def run_pass(
     kernel: Any, tools: Any, sizes: Any, X: Any, y: Any, u: Any, members: Any, order: Any, which: Any, first: Any,
     n: Any, taken: Any, rows: Any, targets: Any, weights: Any, table: Any, masks: Any, stride: Any, dropout: Any,
-    hidden: Any, seed: Any, network: Any, epoch: Any, vector: Any, derivatives: Any, gradient: Any, work: Any,
+    hidden: Any, seed: Any, network: Any, epoch: Any, vector: Any, alike: Any, derivatives: Any, gradient: Any, work: Any,
     seen: Any, total_weight: Any,
 ) -> Any:  # fmt: skip
     """The sum over n rows of weight times loss (and, in `gradient`, of its derivatives); total_weight[0]: of weights.
@@ -261,8 +261,8 @@ def run_pass(
         loss += call(
             kernel,
             (
-                vector, table if sizes[UNROLLED] else X, targets, weights, masks, rows, padded, stride, derivatives,
-                gradient, work, seen, tools,
+                vector, table if sizes[UNROLLED] else X, targets, weights, masks, rows, padded, stride, alike,
+                derivatives, gradient, work, seen, tools,
             ),
         )  # fmt: skip
         start += stride
@@ -324,6 +324,10 @@ def train(
         loss_of = shifted(losses, s * (n_epochs + 1))
         held_loss_of = shifted(held_losses, s * (n_epochs + 1))
         final = shifted(finals, s * N_FINALS)
+        alike = 1  # whether all its rows weigh the same
+        for r in range(1, n):
+            if u[own[r] if sizes[WITH_MEMBERS] else r] != u[own[0] if sizes[WITH_MEMBERS] else 0]:
+                alike = 0
         now = 0
         _copy(ring, vector, P)
         taken = held_taken = -1.0
@@ -335,7 +339,7 @@ def train(
                     (
                         kernel, tools, sizes, held_X, held_y, held_u, own, order, ALL, 0, n_held, held_taken, held_rows,
                         held_targets, held_weights, held_table, held_masks, held_stride, dropout, hidden, seed,
-                        network, 0, ring, 0, gradient, work, unseen, total_weight,
+                        network, 0, ring, 1, 0, gradient, work, unseen, total_weight,
                     ),
                 )  # fmt: skip
                 held_loss_of[0] = final[BEST_HELD_LOSS] = _quotient(loss, total_weight[0])
@@ -345,7 +349,7 @@ def train(
                     pass_at,
                     (
                         kernel, tools, sizes, X, y, u, own, order, OWN, 0, n, -1.0, rows, targets, weights, table, masks,
-                        stride, dropout, hidden, seed, network, 0, ring, 0, gradient, work, unseen, total_weight,
+                        stride, dropout, hidden, seed, network, 0, ring, alike, 0, gradient, work, unseen, total_weight,
                     ),
                 )  # fmt: skip
                 loss_of[0] = _quotient(loss, total_weight[0])
@@ -370,7 +374,7 @@ def train(
                     (
                         kernel, tools, sizes, X, y, u, own, order, which, b * batch, min(batch, n - b * batch),
                         taken, rows, targets, weights, table, masks, stride, dropout, hidden, seed, network, epoch,
-                        current, 1, gradient, work, seen, total_weight,
+                        current, alike, 1, gradient, work, seen, total_weight,
                     ),
                 )  # fmt: skip
                 total = total_weight[0]
@@ -427,7 +431,7 @@ def train(
                     (
                         kernel, tools, sizes, held_X, held_y, held_u, own, order, ALL, 0, n_held, held_taken, held_rows,
                         held_targets, held_weights, held_table, held_masks, held_stride, dropout, hidden, seed,
-                        network, 0, current, 0, gradient, work, unseen, total_weight,
+                        network, 0, current, 1, 0, gradient, work, unseen, total_weight,
                     ),
                 )  # fmt: skip
                 if n_held <= held_stride:
@@ -455,7 +459,7 @@ def train(
                     pass_at,
                     (
                         kernel, tools, sizes, X, y, u, own, order, OWN, 0, n, taken, rows, targets, weights, table,
-                        masks, stride, dropout, hidden, seed, network, 0, current, 0, gradient, work, seen, total_weight,
+                        masks, stride, dropout, hidden, seed, network, 0, current, alike, 0, gradient, work, seen, total_weight,
                     ),
                 )  # fmt: skip
                 loss = _quotient(loss, total_weight[0])

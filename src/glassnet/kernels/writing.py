@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from glassnet.expressions import Expression, call, const, to_text
@@ -12,27 +12,31 @@ HEADER = """\
 from math import inf
 
 from glassnet.kernels.lanes import (
-    absolute as abs, filled, keep_larger, keep_largest, load, maximum as max, minimum as min, select, shifted, sign,
-    sqrt, store, total,
+    absolute as abs, either, filled, keep_larger, keep_largest, load, maximum as max, minimum as min, select, shifted,
+    sign, sqrt, store, total,
 )
-from glassnet.kernels.mathematics import erf, erfc, exp, expm1, log, log1p, sigmoid, softplus, tanh
+from glassnet.kernels.mathematics import erf, erfc, exp, exp_of_size, expm1, log, log1p, sigmoid, softplus, tanh
 """
 
 
 def text(expression: Expression, name: Callable[[Any], str] = str) -> str:
-    """An expression as Python, for lanes: as `expressions.to_text` prints it, squares and cubes multiplied out.
+    """An expression as Python, for lanes: as `expressions.to_text` prints it, with what costs less for some parts.
+
+    Squares and cubes are multiplied out, for lanes know no other power; exp(-|x|) has a function of its own.
 
     >>> from glassnet.expressions import parse
     >>> text(parse("(o - y)**2"))
     '(o - y) * (o - y)'
     """
-    return to_text(_without_powers(expression), name)
+    return to_text(_for_lanes(expression), name)
 
 
-def _without_powers(expression: Expression) -> Expression:
+def _for_lanes(expression: Expression) -> Expression:
     if expression.op in ("const", "symbol"):
         return expression
-    operands = [_without_powers(operand) for operand in expression.args]
+    operands = [_for_lanes(operand) for operand in expression.args]
+    if expression.op == "exp" and operands[0].op == "neg" and operands[0].args[0].op == "abs":
+        return Expression("exp_of_size", operands[0].args[0].args)
     if expression.op == "pow" and operands[1] in (const(2), const(3)):
         return call("mul", *([operands[0]] * operands[1].args[0]))
     if expression.op == "pow":
@@ -82,3 +86,16 @@ def watched_outputs(network: Network, outputs: list[str]) -> list[str]:
     if link == "sigmoid" and network.n_outputs == 1:
         return [outputs[0], f"-{outputs[0]}"]
     return []
+
+
+def product(factors: Sequence[Expression]) -> Expression:
+    """A product of factors; one that is 1 or 0 picks the others or 0, which costs less than to multiply with it.
+
+    >>> from glassnet.expressions import parse
+    >>> text(product([parse("arriving"), parse("select(z > 0, 1, 0)")]))
+    'select(z > 0, arriving, 0)'
+    """
+    *others, last = factors
+    if others and last.op == "select" and last.args[1:] == (const(1), const(0)):
+        return call("select", last.args[0], call("mul", *others), const(0))
+    return call("mul", *factors)
