@@ -24,8 +24,8 @@ from glassnet.optimizers import Adam
 from glassnet.persistence import read_model_file, write_model_file
 from glassnet.populations import Population, score, spread, train_population
 from glassnet.preparation import Prepared, prepare
-from glassnet.tables import Table, as_table
 from glassnet.runs import AnyOptimizer
+from glassnet.tables import Table, as_table
 
 
 @dataclass(frozen=True)

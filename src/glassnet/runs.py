@@ -62,6 +62,9 @@ class Spec:
             raise UsageError(
                 f"patience is a whole number of epochs, 1 or more, or None to train them all; got {self.patience!r}."
             )
+        for name in ("epochs", "batch_size", "random_state", "start", "patience"):
+            if isinstance(getattr(self, name), np.integer):
+                object.__setattr__(self, name, int(getattr(self, name)))
         for name in ("l1", "l2", "min_improvement"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < np.inf:
@@ -74,7 +77,8 @@ class Spec:
     @property
     def has_dropout(self) -> bool:
         """Whether any unit is ever left out."""
-        return bool(np.any(np.asarray(self.dropout) != 0))
+        given = self.dropout
+        return any(given) if isinstance(given, tuple | list) else bool(given)
 
     def rates(self, network: Network) -> tuple[float, ...]:
         """The dropout rate of every hidden layer."""
@@ -133,9 +137,9 @@ class Members:
         size = len(numbers)
         return cls(
             numbers.astype(np.int64),
-            np.full(size, spec.random_state, np.uint64),
-            np.full(size, float(spec.l1)),
-            np.full(size, float(spec.l2)),
+            np.array([spec.random_state] * size, np.uint64),
+            np.array([float(spec.l1)] * size),
+            np.array([float(spec.l2)] * size),
         )
 
     def __len__(self) -> int:

@@ -341,7 +341,7 @@ def _compiled_records(
     per_epoch = stacked_training.n_batches(len(data.X), spec)
     n_updates = per_epoch * spec.epochs
     members, state, at = Members.of(spec, np.array([spec.start])), None, 0
-    together = max(1, int(SMALL_JOB * n_updates / job_size(network, spec, len(data.X), 1)))
+    together = max(1, int(SMALL_JOB * n_updates / max(job_size(network, spec, len(data.X), 1), 1.0)))
     while at < n_updates:
         end = min(at + together, n_updates)
         outcome, records = compiled.train(
@@ -381,8 +381,8 @@ def job_size(network: Network, spec: Spec, n_rows: int, n_networks: int) -> floa
 def chosen_engine(engine: str | None, network: Network, spec: Spec, n_rows: int, n_networks: int) -> str:
     """The engine that is asked for, or the one that the size of the job calls for.
 
-    >>> chosen_engine(None, Network((2, 2, 1)), Spec(), 455, 1), chosen_engine(None, Network((2, 2, 1)), Spec(), 455, 50)
-    ('numpy', 'compiled')
+    >>> [chosen_engine(None, Network((2, 2, 1)), Spec(), 455, n_networks) for n_networks in (1, 50)]
+    ['numpy', 'compiled']
     """
     if engine is None:
         return "numpy" if job_size(network, spec, n_rows, n_networks) <= SMALL_JOB else "compiled"

@@ -28,9 +28,10 @@ from glassnet.optimizers import SGD, Optimizer, Schedule, State
 from glassnet.runs import Data, Members, Outcome, Spec
 
 CHUNK_ROWS = 4096
-"""Rows that a kernel's buffers hold at a time: a whole batch up to that size stays there from one pass to the next."""
+"""Rows that a kernel's buffers hold at a time: a whole batch up to that size stays there from pass to pass."""
 
-_GRADIENT = "float64({0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64, int64, int64, int64, {0}*, {0}*, {0}*, int64*)"  # see GRADIENT_ARGUMENTS
+# The types of what compiled functions are told, in the order of their arguments; {0} is the dtype's name.
+_GRADIENT = "float64({0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64, int64, int64, int64, {0}*, {0}*, {0}*, int64*)"
 _UPDATE = "float64({0}*, {0}*, {0}*, {0}*, {0}*, float64*, float64, float64, float64, float64, int64, {0}*)"
 _TILES = {
     "product": "float64({0}*, int64*, int64, int64, int64, {0}*, int64, {0}*, int64, int64, {0}*, int64, int64)",
@@ -40,13 +41,13 @@ _TILES = {
     "turn": "float64({0}*, int64, int64, {0}*, int64)",
 }
 _PASS = (
-    "float64(int64, int64*, int64*, {0}*, {0}*, {0}*, int64*, int64*, int64, int64, int64, float64, int64*, {0}*, {0}*, "
-    "{0}*, {0}*, int64, float64*, int64*, int64, int64, int64, {0}*, int64, int64, {0}*, {0}*, {0}*, float64*)"
+    "float64(int64, int64*, int64*, {0}*, {0}*, {0}*, int64*, int64*, int64, int64, int64, float64, int64*, {0}*, "
+    "{0}*, {0}*, {0}*, int64, float64*, int64*, int64, int64, int64, {0}*, int64, int64, {0}*, {0}*, {0}*, float64*)"
 )
 _TRAIN = (
-    "float64(int64, int64, int64, int64*, int64*, {0}*, {0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64*, int64*, {0}*, {0}*, "
-    "{0}*, {0}*, int64*, int64*, float64*, float64*, float64*, float64*, float64*, float64*, int64*, float64, float64*, "
-    "float64*, float64*, int64*, float64*, int64*, {0}*, int64*, float64*, int64, int64)"
+    "float64(int64, int64, int64, int64*, int64*, {0}*, {0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64*, int64*, {0}*, "
+    "{0}*, {0}*, {0}*, int64*, int64*, float64*, float64*, float64*, float64*, float64*, float64*, int64*, float64, "
+    "float64*, float64*, float64*, int64*, float64*, int64*, {0}*, int64*, float64*, int64, int64)"
 )
 
 
@@ -71,7 +72,7 @@ def _loop(number: str) -> dict[str, int]:
 
 def _callable(address: int, signature: str) -> Any:
     """A compiled function as one of Python's, which lets go of Python's lock while it runs."""
-    kinds = {"int64": ctypes.c_int64, "float64": ctypes.c_double}
+    kinds: dict[str, Any] = {"int64": ctypes.c_int64, "float64": ctypes.c_double}
     given = signature.split("(")[1].rstrip(")").split(", ")
     return ctypes.CFUNCTYPE(ctypes.c_double, *(kinds.get(kind, ctypes.c_void_p) for kind in given))(address)
 
@@ -86,7 +87,7 @@ def _train(number: str) -> Any:
     return _callable(_loop(number)["train"], _TRAIN)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Engine:
     """The compiled kernels of a network and an optimiser, for one dtype."""
 
@@ -133,6 +134,11 @@ class Engine:
     def hidden(self) -> NDArray[np.int64]:
         """Where what belongs to hidden units lies: see `source.Room`."""
         return np.array([self.room.begins, self.room.row_sizes, self.room.units], np.int64).ravel()
+
+    @cached_property
+    def tools_at(self) -> int:
+        """Where the addresses of `tiles` lie in memory."""
+        return _address(_tools(self.number))
 
     @cached_property
     def kinds_at(self) -> int:
@@ -211,11 +217,135 @@ def _engine(
     )
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """What settles the memory of a job, and all its numbers but those of the rows and of the single networks."""
+
+    engine: Engine
+    optimizer: Optimizer
+    size: int
+    n_rows: int  # the most that a network has
+    n_members: int  # row numbers, where networks see some of the rows each
+    n_held: int
+    epochs: int
+    batch_size: int | None
+    patience: int
+    dropout: tuple[float, ...]
+    first_step: int
+    last_step: int | None
+    recorded: bool
+
+
+class _Plan:
+    """Where the arrays of a job lie, and templates of them with what is known before there are rows."""
+
+    def __init__(self, shape: _Shape) -> None:
+        engine, size, epochs = shape.engine, shape.size, shape.epochs
+        P, lanes, room = engine.n_padded, engine.lanes, engine.room
+        hidden = engine.network.sizes[1:-1]
+        batch = shape.n_rows if shape.batch_size is None else min(shape.batch_size, shape.n_rows)
+        n_updates = epochs * -(-shape.n_rows // batch)
+        last_step = n_updates if shape.last_step is None else shape.last_step
+        made = last_step - shape.first_step
+        n_held = size if shape.n_held else 0
+        with_members = shape.n_members > 0
+        self.numbers = _Places(
+            engine.dtype, vectors=(size, P), states=(size, len(engine.state_names), P), best=(n_held, P)
+        )
+        self.floats = _Places(
+            np.dtype(np.float64),
+            losses=(size, epochs + 1),
+            held_losses=(n_held, epochs + 1),
+            finals=(size, places.N_FINALS),
+            records=(made if shape.recorded else 0, places.N_RECORDED),
+            rates=(size,),
+            l1=(size,),
+            l2=(size,),
+            schedule=(made,),
+            scalars=(made, len(engine.scalars)),
+            dropout=(sum(hidden) if engine.dropout else 0,),
+        )
+        self.wholes = _Places(
+            np.dtype(np.int64),
+            counts=(size, places.N_COUNTS),
+            stop=(1,),
+            sizes=(places.N_SIZES,),
+            numbers=(size,),
+            seeds=(size,),
+            begins=(size + 1 if with_members else 2,),
+            subsets=(size,),
+            members=(shape.n_members,),
+        )
+        self.template = np.full(self.floats.size, np.nan)
+        self._schedules(shape, last_step, n_updates)
+        if engine.dropout:
+            self.floats.cut(self.template, "dropout")[:] = np.repeat(shape.dropout, hidden)
+
+        stride, held_stride = engine.block_rows(shape.n_rows), engine.block_rows(shape.n_held)
+        n_order = shape.n_rows if batch < shape.n_rows else 0
+        self.whole_template = np.zeros(self.wholes.size, np.int64)
+        counts = self.wholes.cut(self.whole_template, "counts")
+        counts[:, [places.DIVERGED_AT, places.DEAD_SINCE, places.STUCK_SINCE]] = -1
+        self.wholes.cut(self.whole_template, "begins")[-1] = shape.n_rows
+        sizes = self.wholes.cut(self.whole_template, "sizes")
+        sizes[:] = engine.sizes
+        sizes[places.N_HELD] = shape.n_held
+        sizes[places.WITH_MEMBERS] = with_members
+        sizes[places.BATCH_SIZE] = batch if shape.batch_size is None else shape.batch_size
+        sizes[places.FIRST_STEP], sizes[places.LAST_STEP] = shape.first_step, last_step
+        sizes[places.N_EPOCHS] = epochs
+        sizes[places.PATIENCE] = shape.patience
+        sizes[places.BLOCK_ROWS], sizes[places.HELD_BLOCK_ROWS] = stride, held_stride
+        sizes[places.WITH_RECORDS] = shape.recorded
+        sizes[places.N_ORDER] = n_order
+        per_row = engine.network.n_outputs + 1 + (engine.network.n_features if engine.is_unrolled else 0)
+        per_row += room.masks_per_row if engine.dropout else 0
+        # As `loop.train` cuts them up.
+        self.room = per_row * (stride + held_stride) + 6 * (P + lanes) + 2 * (room.seen + lanes) + room.work + 6 * lanes
+        self.whole_room = stride + held_stride + 3 * n_order + 1 + 2 * max(n_order, 2)
+
+    def _schedules(self, shape: _Shape, last_step: int, n_updates: int) -> None:
+        """Write what is one number for each update: a schedule's rate, and what all parameters share."""
+        schedule = self.floats.cut(self.template, "schedule")
+        schedule[:] = 1
+        if isinstance(shape.optimizer.learning_rate, Schedule):
+            schedule[:] = shape.optimizer.learning_rate.rates(shape.first_step + 1, last_step, n_updates)
+        if shape.engine.scalars:
+            values = [np.arange(shape.first_step + 1.0, last_step + 1), *shape.optimizer.settings.values()]
+            scalars = self.floats.cut(self.template, "scalars")
+            for k, scalar in enumerate(shape.engine.scalars):
+                scalars[:, k] = scalar(*values)
+
+
+_kept_plan = lru_cache(maxsize=64)(_Plan)
+
+
+class _Places:
+    """Arrays of one dtype by name, in one piece of memory; each begins at the boundary of a cache line."""
+
+    def __init__(self, dtype: np.dtype[Any], **shapes: tuple[int, ...]) -> None:
+        self.dtype = dtype
+        self.size = 0
+        self.offsets: dict[str, int] = {}  # in bytes
+        self._cuts: dict[str, tuple[slice, tuple[int, ...]]] = {}
+        line = 64 // dtype.itemsize
+        for name, shape in shapes.items():
+            n = math.prod(shape)
+            self._cuts[name] = slice(self.size, self.size + n), shape
+            self.offsets[name] = self.size * dtype.itemsize
+            self.size += -(-n // line) * line
+
+    def cut(self, memory: NDArray[Any], name: str) -> NDArray[Any]:
+        """One of the arrays."""
+        where, shape = self._cuts[name]
+        return memory[where].reshape(shape)
+
+
 class Job:
     """Networks of one shape to be trained, and what has come of it.
 
-    `vectors` (S, n_parameters) are the starts. After a run: `vectors`, `states` (S, n_state, n_parameters), `losses` and
-    `held_losses` (S, epochs + 1), `finals` and `counts` as in `places`, `records` of every update where wanted.
+    `vectors` (S, n_parameters) are the starts. After a run: `vectors`, `states` (S, n_state, n_parameters), `counts` as
+    in `places`, and by `result` losses and held_losses (S, epochs + 1), finals and, where wanted, records of updates.
     """
 
     def __init__(
@@ -232,129 +362,63 @@ class Job:
         last_step: int | None = None,
         recorded: bool = False,
     ) -> None:
-        optimizer, subsets, epochs, batch_size = spec.optimizer, members.rows, spec.epochs, spec.batch_size
+        optimizer, subsets = spec.optimizer, members.rows
         assert isinstance(optimizer, Optimizer)
         self.engine, self.size = engine, len(vectors)
-        size, P, dtype, network = self.size, engine.n_padded, engine.dtype, engine.network
-        n_held = 0 if held is None else len(held.X)
-        most = len(data.X) if subsets is None else max(map(len, subsets))
-        batch = most if batch_size is None else min(batch_size, most)
-        n_updates = epochs * -(-most // batch)
-        last_step = n_updates if last_step is None else last_step
-        made = last_step - first_step
-        self._data = (*_arrays(data), *_arrays(data if held is None else held))
-
-        numbers = _Arrays(
-            dtype, vectors=(size, P), states=(size, len(engine.state_names), P), best=(size if n_held else 0, P)
-        )
-        self.vectors, self.states = numbers["vectors"], numbers["states"]
+        shape = _Shape(
+            engine, optimizer, self.size,
+            len(data.X) if subsets is None else max(map(len, subsets)),
+            0 if subsets is None else sum(map(len, subsets)),
+            0 if held is None else len(held.X),
+            spec.epochs, spec.batch_size, -1 if spec.patience is None else spec.patience,
+            spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded,
+        )  # fmt: skip
+        # A training that is repeated, with other rows perhaps, finds its plan made.
+        self._plan = plan = (_kept_plan if self.size * spec.epochs < 10_000 else _Plan)(shape)
+        numbers = _aligned(plan.numbers.size, engine.dtype)
+        floats, wholes = plan.template.copy(), plan.whole_template.copy()
+        self._memory = numbers, floats, wholes
+        self.vectors = plan.numbers.cut(numbers, "vectors")
         self.vectors[:, : engine.n_parameters] = vectors
-        for k, name in enumerate(engine.state_names if state else ()):
-            self.states[:, k, : engine.n_parameters] = state[name]  # type: ignore[index]
-
-        hidden = network.sizes[1:-1]
-        floats = _Arrays(
-            np.dtype(np.float64),
-            losses=(size, epochs + 1),
-            held_losses=(size if n_held else 0, epochs + 1),
-            finals=(size, places.N_FINALS),
-            records=(made if recorded else 0, places.N_RECORDED),
-            rates=(size,),
-            l1=(size,),
-            l2=(size,),
-            schedule=(made,),
-            scalars=(made, len(engine.scalars)),
-            dropout=(sum(hidden) if engine.dropout else 0,),
-        )
-        floats.array.fill(np.nan)
-        self.losses, self.held_losses = floats["losses"], floats["held_losses"]
-        self.finals, self.records = floats["finals"], floats["records"]
-        floats["l1"][:], floats["l2"][:] = members.l1, members.l2
+        self.counts, self.stop = plan.wholes.cut(wholes, "counts"), plan.wholes.cut(wholes, "stop")
+        if state:
+            for k, name in enumerate(engine.state_names):
+                self.states[:, k, : engine.n_parameters] = state[name]
+        plan.floats.cut(floats, "l1")[:] = members.l1
+        plan.floats.cut(floats, "l2")[:] = members.l2
         if isinstance(optimizer.learning_rate, Schedule):
-            floats["rates"][:] = 1
-            floats["schedule"][:] = optimizer.learning_rate.rates(first_step + 1, last_step, n_updates)
+            plan.floats.cut(floats, "rates")[:] = 1
         else:
             given = members.learning_rates
-            floats["rates"][:] = optimizer.learning_rate if given is None else given
-            floats["schedule"][:] = 1
-        if engine.scalars:
-            values = [np.arange(first_step + 1.0, last_step + 1), *optimizer.settings.values()]
-            for k, scalar in enumerate(engine.scalars):
-                floats["scalars"][:, k] = scalar(*values)
-        if engine.dropout:
-            floats["dropout"][:] = np.repeat(spec.rates(network), hidden)
+            plan.floats.cut(floats, "rates")[:] = optimizer.learning_rate if given is None else given
+        plan.wholes.cut(wholes, "numbers")[:] = members.numbers
+        plan.wholes.cut(wholes, "seeds")[:] = members.seeds.view(np.int64)
+        if subsets is not None:
+            np.cumsum([0, *map(len, subsets)], out=plan.wholes.cut(wholes, "begins"))
+            plan.wholes.cut(wholes, "subsets")[:] = np.arange(self.size)
+            np.concatenate(subsets, out=plan.wholes.cut(wholes, "members"), casting="same_kind")
+        self._data = (*_arrays(data), *_arrays(data if held is None else held))
 
-        n_members = 0 if subsets is None else sum(map(len, subsets))
-        wholes = _Arrays(
-            np.dtype(np.int64),
-            counts=(size, places.N_COUNTS),
-            stop=(1,),
-            sizes=(places.N_SIZES,),
-            numbers=(size,),
-            seeds=(size,),
-            begins=(2 if subsets is None else size + 1,),
-            subsets=(size,),
-            members=(n_members,),
-        )
-        self.counts, self.stop = wholes["counts"], wholes["stop"]
-        self.counts[:, places.DIVERGED_AT] = self.counts[:, places.DEAD_SINCE] = -1
-        self.counts[:, places.STUCK_SINCE] = -1
-        wholes["numbers"][:], wholes["seeds"][:] = members.numbers, members.seeds.view(np.int64)
-        if subsets is None:
-            wholes["begins"][1] = len(data.X)
-        else:
-            np.cumsum([0, *map(len, subsets)], out=wholes["begins"])
-            wholes["subsets"][:] = np.arange(size)
-            np.concatenate(subsets, out=wholes["members"], casting="same_kind")
-        self._room, self._whole_room = self._measure(
-            wholes["sizes"], spec, subsets is not None, n_held, most, batch, first_step, last_step, recorded
-        )
-        self._arrays_kept = numbers, floats, wholes
+        n, f, w = plan.numbers.offsets, plan.floats.offsets, plan.wholes.offsets
+        at_n, at_f, at_w = _address(numbers), _address(floats), _address(wholes)
         number = engine.number
-        X, y, u, held_X, held_y, held_u = map(_address, self._data)
-        self._before = (
-            _loop(number)["run_pass"], engine.gradient, engine.update, _address(_tools(number)), wholes.at("sizes"),
-            X, y, u, held_X, held_y, held_u, wholes.at("members"), wholes.at("begins"), wholes.at("subsets"),
-            numbers.at("vectors"), numbers.at("states"), numbers.at("best"), engine.kinds_at, wholes.at("numbers"),
-            wholes.at("seeds"), floats.at("rates"), floats.at("l1"), floats.at("l2"), floats.at("schedule"),
-            floats.at("scalars"), floats.at("dropout"), engine.hidden_at, float(spec.min_improvement),
-            floats.at("losses"), floats.at("held_losses"), floats.at("finals"), wholes.at("counts"),
-            floats.at("records"), wholes.at("stop"),
+        self._arguments = (
+            _loop(number)["run_pass"], engine.gradient, engine.update, engine.tools_at, at_w + w["sizes"],
+            *map(_address, self._data), at_w + w["members"], at_w + w["begins"], at_w + w["subsets"],
+            at_n, at_n + n["states"], at_n + n["best"], engine.kinds_at, at_w + w["numbers"], at_w + w["seeds"],
+            at_f + f["rates"], at_f + f["l1"], at_f + f["l2"], at_f + f["schedule"], at_f + f["scalars"],
+            at_f + f["dropout"], engine.hidden_at, float(spec.min_improvement), at_f, at_f + f["held_losses"],
+            at_f + f["finals"], at_w, at_f + f["records"], at_w + w["stop"],
         )  # fmt: skip
 
-    def _measure(
-        self,
-        sizes: NDArray[np.int64],
-        spec: Spec,
-        with_members: bool,
-        n_held: int,
-        most: int,
-        batch: int,
-        first_step: int,
-        last_step: int,
-        recorded: bool,
-    ) -> tuple[int, int]:
-        """Write the measures of the job; the numbers and whole numbers that a call needs room for."""
-        engine, network, room = self.engine, self.engine.network, self.engine.room
-        P, lanes = engine.n_padded, engine.lanes
-        stride, held_stride = engine.block_rows(most), engine.block_rows(n_held)
-        n_order = most if batch < most else 0
-        sizes[:] = engine.sizes
-        sizes[places.N_HELD] = n_held
-        sizes[places.WITH_MEMBERS] = with_members
-        sizes[places.BATCH_SIZE] = batch if spec.batch_size is None else spec.batch_size
-        sizes[places.FIRST_STEP] = first_step
-        sizes[places.LAST_STEP] = last_step
-        sizes[places.N_EPOCHS] = spec.epochs
-        sizes[places.PATIENCE] = -1 if spec.patience is None else spec.patience
-        sizes[places.BLOCK_ROWS] = stride
-        sizes[places.HELD_BLOCK_ROWS] = held_stride
-        sizes[places.WITH_RECORDS] = recorded
-        sizes[places.N_ORDER] = n_order
-        per_row = network.n_outputs + 1 + (network.n_features if engine.is_unrolled else 0)
-        per_row += room.masks_per_row if engine.dropout else 0
-        numbers = per_row * (stride + held_stride) + 6 * (P + lanes) + 2 * (room.seen + lanes) + room.work + 6 * lanes
-        return numbers, stride + held_stride + 3 * n_order + 1 + 2 * max(n_order, 2)
+    @property
+    def states(self) -> FloatArray:
+        """The optimiser's states (S, n_state, n_parameters)."""
+        return self._plan.numbers.cut(self._memory[0], "states")
+
+    def result(self, name: str) -> NDArray[np.float64]:
+        """losses, held_losses, finals or records."""
+        return self._plan.floats.cut(self._memory[1], name)
 
     def run(self, threads: int, chunk: int, progress: Callable[[int], None] | None = None) -> int:
         """Train; returns how many networks, from the first on, were trained to their end.
@@ -408,33 +472,10 @@ class Job:
         return self.size
 
     def _call(self, first: int, last: int) -> None:
-        room = _aligned(self._room, self.engine.dtype)
-        whole_room = np.empty(self._whole_room, np.int64)
+        room = _aligned(self._plan.room, self.engine.dtype)
+        whole_room = np.empty(self._plan.whole_room, np.int64)
         total = np.empty(1)
-        _train(self.engine.number)(*self._before, _address(room), _address(whole_room), _address(total), first, last)
-
-
-class _Arrays:
-    """Arrays of one dtype by name, all zero, in one piece of memory; each begins at the boundary of a cache line."""
-
-    def __init__(self, dtype: np.dtype[Any], **shapes: tuple[int, ...]) -> None:
-        line = 64 // dtype.itemsize
-        self._begins: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        size = 0
-        for name, shape in shapes.items():
-            n = math.prod(shape)
-            self._begins[name] = size, size + n, shape
-            size += -(-n // line) * line
-        self.array = _aligned(size, dtype)
-        self._address = _address(self.array)
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        begin, end, shape = self._begins[name]
-        return self.array[begin:end].reshape(shape)
-
-    def at(self, name: str) -> int:
-        """Where an array lies in memory."""
-        return self._address + self._begins[name][0] * self.array.itemsize
+        _train(self.engine.number)(*self._arguments, _address(room), _address(whole_room), _address(total), first, last)
 
 
 def _arrays(data: Data) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -497,13 +538,13 @@ def train(
     else:
         chunk = max(1, min(int(_A_SHARE / of_one), -(-len(vectors) // threads)))
         n_finished = job.run(threads, chunk, progress)
-    P, counts = engine.n_parameters, job.counts.astype(np.intp)
+    P, counts, states = engine.n_parameters, job.counts.astype(np.intp), job.states
     outcome = Outcome(
         vectors=job.vectors[:, :P],
-        optimizer_state={name: job.states[:, k, :P] for k, name in enumerate(engine.state_names)},
-        losses=job.losses,
-        held_out_losses=job.held_losses,
-        final_losses=job.finals[:, places.FINAL_LOSS],
+        optimizer_state={name: states[:, k, :P] for k, name in enumerate(engine.state_names)},
+        losses=job.result("losses"),
+        held_out_losses=job.result("held_losses"),
+        final_losses=job.result("finals")[:, places.FINAL_LOSS],
         n_epochs=counts[:, places.EPOCHS],
         n_steps=counts[:, places.STEPS],
         diverged_at=counts[:, places.DIVERGED_AT],
@@ -516,11 +557,11 @@ def train(
         stuck_since=counts[:, places.STUCK_SINCE],
         n_finished=n_finished,
     )
-    return outcome, job.records
+    return outcome, job.result("records")
 
 
-# Work in flops, an update's overhead counted: what takes a tenth of a second at most, so that nobody can want to stop it,
-# and what is worth a thread's while.
+# Work in flops, an update's overhead counted: what takes a tenth of a second at most, so that nobody can want to stop
+# it, and what is worth a thread's while.
 _A_MOMENT, _A_SHARE = 1e9, 2.5e7
 
 
@@ -555,8 +596,8 @@ class Passes:
         total = _pass(engine.number)(
             engine.gradient, a(_tools(engine.number)), a(engine.sizes), *map(a, self._data), a(none), a(none), 0, 0,
             self._n, self._taken, a(self._rows), a(self._targets), a(self._weights), a(self._table), 0, self._stride,
-            0, 0, 0, 0, 0, a(self._vector), self._alike, int(derivatives), a(self._gradient), a(self._work), a(self.seen),
-            a(self._total),
+            0, 0, 0, 0, 0, a(self._vector), self._alike, int(derivatives), a(self._gradient), a(self._work),
+            a(self.seen), a(self._total),
         )  # fmt: skip
         if self._n <= self._stride:
             self._taken = float(self._total[0])

@@ -55,6 +55,7 @@ class _TruthsModel(models.PrimitiveModel):
 
 
 def vector_of(dtype: Any) -> ir.VectorType:
+    """LLVM's type of the lanes of a dtype."""
     number = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
     return ir.VectorType(number, BITS // dtype.bitwidth)
 
@@ -65,6 +66,7 @@ def _whole(dtype: Any) -> ir.VectorType:
 
 
 def filled_vector(builder: Any, number: Any, vector: ir.VectorType) -> Any:
+    """One number in all lanes."""
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, number, ir.Constant(_INDEX, 0))
     zeros = ir.Constant(ir.VectorType(_INDEX, vector.count), [0] * vector.count)
@@ -169,7 +171,7 @@ def load(typingctx: Any, source: Any, index: Any) -> Any:
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         vector = vector_of(source.dtype)
-        return builder.load(_lanes_at(builder, *args, vector), align=_align(vector))
+        return builder.load(_lanes_at(builder, args[0], args[1], vector), align=_align(vector))
 
     return Lanes(source.dtype)(source, types.intp), build
 
@@ -203,11 +205,13 @@ class masked:  # noqa: N801
         return cgutils.get_or_insert_function(self.builder.module, kind, name)
 
     def load(self, place: Any) -> Any:
+        """Lanes, 0 beyond the first ones, which are not read."""
         zeros = ir.Constant(self.vector, [0.0] * self.vector.count)
         kind = ir.FunctionType(self.vector, [place.type, _INDEX, self.mask.type, self.vector])
         return self.builder.call(self._function("load", kind), [place, self.align, self.mask, zeros])
 
     def store(self, lanes: Any, place: Any) -> None:
+        """Write the first ones."""
         kind = ir.FunctionType(ir.VoidType(), [self.vector, place.type, _INDEX, self.mask.type])
         self.builder.call(self._function("store", kind), [lanes, place, self.align, self.mask])
 
@@ -447,7 +451,7 @@ def exponent(typingctx: Any, x: Any) -> Any:
         power = builder.shl(builder.sub(all_lanes(bias), e), all_lanes(fraction_bits))
         return context.make_tuple(builder, sig.return_type, [builder.sitofp(e, vector), builder.bitcast(power, vector)])
 
-    return types.UniTuple(x, 2)(x), build
+    return types.UniTuple(x, 2)(x), build  # type: ignore[attr-defined]
 
 
 @intrinsic

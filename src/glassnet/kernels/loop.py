@@ -116,10 +116,10 @@ def _shuffle(n: Any, seed: Any, network: Any, epoch: Any, order: Any, keys: Any,
         counts[bucket] = place + 1
         order[place], found[place] = i, keys[i]
     for i in range(1, n):
-        key, row, place = np.uint64(found[i]), order[i], i
+        key, row, place = np.uint64(found[i]), order[i], np.int64(i)
         while place > 0 and np.uint64(found[place - 1]) > key:
             found[place], order[place] = found[place - 1], order[place - 1]
-            place -= 1
+            place = place - 1
         found[place], order[place] = key, row
 
 
@@ -231,8 +231,8 @@ def _note_health(sizes: Any, hidden: Any, epoch: Any, seen: Any, count: Any) -> 
 def run_pass(
     kernel: Any, tools: Any, sizes: Any, X: Any, y: Any, u: Any, members: Any, order: Any, which: Any, first: Any,
     n: Any, taken: Any, rows: Any, targets: Any, weights: Any, table: Any, masks: Any, stride: Any, dropout: Any,
-    hidden: Any, seed: Any, network: Any, epoch: Any, vector: Any, alike: Any, derivatives: Any, gradient: Any, work: Any,
-    seen: Any, total_weight: Any,
+    hidden: Any, seed: Any, network: Any, epoch: Any, vector: Any, alike: Any, derivatives: Any, gradient: Any,
+    work: Any, seen: Any, total_weight: Any,
 ) -> Any:  # fmt: skip
     """The sum over n rows of weight times loss (and, in `gradient`, of its derivatives); total_weight[0]: of weights.
 
@@ -348,8 +348,9 @@ def train(
                 loss = call(
                     pass_at,
                     (
-                        kernel, tools, sizes, X, y, u, own, order, OWN, 0, n, -1.0, rows, targets, weights, table, masks,
-                        stride, dropout, hidden, seed, network, 0, ring, alike, 0, gradient, work, unseen, total_weight,
+                        kernel, tools, sizes, X, y, u, own, order, OWN, 0, n, -1.0, rows, targets, weights, table,
+                        masks, stride, dropout, hidden, seed, network, 0, ring, alike, 0, gradient, work, unseen,
+                        total_weight,
                     ),
                 )  # fmt: skip
                 loss_of[0] = _quotient(loss, total_weight[0])
@@ -459,7 +460,8 @@ def train(
                     pass_at,
                     (
                         kernel, tools, sizes, X, y, u, own, order, OWN, 0, n, taken, rows, targets, weights, table,
-                        masks, stride, dropout, hidden, seed, network, 0, current, alike, 0, gradient, work, seen, total_weight,
+                        masks, stride, dropout, hidden, seed, network, 0, current, alike, 0, gradient, work, seen,
+                        total_weight,
                     ),
                 )  # fmt: skip
                 loss = _quotient(loss, total_weight[0])

@@ -1,8 +1,8 @@
 """exp, expm1, log, log1p, tanh and sigmoid of `Lanes`: what kernels are compiled with.
 
-Neither Numba nor LLVM brings these as vector code, so they are here, of additions, products and the exponent's bits, and
-are written into the kernel that uses them. They are a digit less careful than `arithmetic`, which settles the bits of
-predictions, and several times faster.
+Neither Numba nor LLVM brings these as vector code, so they are here, of additions, products and the exponent's bits;
+they are written into the kernel that uses them. They are a digit less careful than `arithmetic`, which settles the bits
+of predictions, and several times faster.
 
 The largest errors, in units in the last place of the result, over the whole range (float32: of every number), as
 `tests/test_mathematics.py` measures them:

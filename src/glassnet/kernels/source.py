@@ -55,7 +55,7 @@ def gradient_source(network: Network, lanes: int, *, dropout: bool = False) -> s
             loss = (o - y) * (o - y)
             L = L + u * loss
             # backward; every delta carries its row's weight
-            delta1_1 = u * (2 * (o - y))
+            delta1_1 = u * 2 * (o - y)
             dL_dw1_1_1 = dL_dw1_1_1 + x1 * delta1_1
             dL_db1_1 = dL_db1_1 + delta1_1
     <BLANKLINE>
@@ -83,7 +83,8 @@ class Room:
     """What a network's kernel needs room for, in numbers, and where it finds and leaves what belongs to hidden units.
 
     The size that hidden unit h was seen with is left in `seen` at begins[h] + units[h]; its dropout mask for row r is
-    at stride * begins[h] + r * row_sizes[h] + units[h] of `masks`. What is watched of outputs is left from `outputs` on.
+    at stride * begins[h] + r * row_sizes[h] + units[h] of `masks`. What is watched of outputs is left in `seen` from
+    `outputs` on.
     """
 
     work: int

@@ -145,7 +145,7 @@ class _Seen:
     @classmethod
     def of(cls, done: stacked.Pass) -> _Seen:
         """One pass."""
-        dead = [~h.any(axis=-1) for h in done.unmasked[:-1]]
+        dead: list[NDArray[np.bool_]] = [np.asarray(~h.any(axis=-1)) for h in done.unmasked[:-1]]
         below = done.logits if done.logits.shape[1] == 1 else done.logits.max(axis=1, keepdims=True) - done.logits
         return cls(dead, below.min(axis=-1), below.max(axis=-1))
 
@@ -260,7 +260,8 @@ def train_stack(
     if spec.patience is not None and held_out is not None:
         result.vectors = kept
     losses, done = losses_and_pass(network, Parameters(network, result.vectors), data)
-    # Every update was finite; where what they came to over all rows is not, they are taken back: the last epoch's, or all.
+    # Every update was finite; where what they came to over all rows is not, they are taken back: those of the last
+    # epoch, or all.
     for earlier, n_epochs in (
         (begun, (result.n_steps - 1) // per_epoch),
         (vectors, np.full(len(vectors), first_epoch)),

@@ -1,4 +1,4 @@
-"""The tiled kernel: units side by side in the lanes, sums over inputs and rows by `tiles`, for a block of rows at a time.
+"""The tiled kernel: units side by side in the lanes, sums over inputs and rows by `tiles`, a block of rows at a time.
 
 Rows are taken from the table by their number; nothing of it is copied.
 """
