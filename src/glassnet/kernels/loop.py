@@ -132,7 +132,7 @@ def _padded(n: Any, lanes: Any) -> Any:
 
 @_inlined
 def _take(
-    sizes: Any, data: Any, members: Any, order: Any, which: Any, first: Any, n: Any, block: Any, stride: Any
+    sizes: Any, data: Any, members: Any, order: Any, which: Any, first: Any, n: Any, alike: Any, block: Any, stride: Any
 ) -> Any:
     """Rows `first` to `first + n` into the buffers; returns the sum of their weights.
 
@@ -141,19 +141,33 @@ def _take(
     """
     X, y, u = data
     rows, targets, weights, table, _ = block
-    n_in, n_out, padded = sizes[N_FEATURES], sizes[N_OUTPUTS], _padded(n, sizes[LANES])
-    total = 0.0
-    for r in range(n):
-        row = first + r
-        if which == SHUFFLED:
-            row = order[row]
-        if which != ALL and sizes[WITH_MEMBERS]:
-            row = members[row]
-        rows[r] = row
-        weights[r] = u[row]
-        total += u[row]
+    n_in, n_out, with_members = sizes[N_FEATURES], sizes[N_OUTPUTS], sizes[WITH_MEMBERS]
+    padded = _padded(n, sizes[LANES])
+    if which == SHUFFLED and with_members:
+        for r in range(n):
+            rows[r] = members[order[first + r]]
+    elif which == SHUFFLED:
+        for r in range(n):
+            rows[r] = order[first + r]
+    elif which == OWN and with_members:
+        for r in range(n):
+            rows[r] = members[first + r]
+    else:
+        for r in range(n):
+            rows[r] = first + r
     for r in range(n, padded):
         rows[r] = rows[n - 1]
+    total = 0.0
+    if alike:
+        weight = u[rows[0]]
+        for r in range(n):
+            weights[r] = weight
+        total = n * np.float64(weight)
+    else:
+        for r in range(n):
+            weights[r] = u[rows[r]]
+            total += u[rows[r]]
+    for r in range(n, padded):
         weights[r] = 0
     for k in range(n_out):
         for r in range(padded):
@@ -248,7 +262,7 @@ def run_pass(
     while start < n:  # a range of such a step could raise
         size = min(stride, n - start)
         if taken < 0:
-            total += _take(sizes, data, members, order, which, first + start, size, block, stride)
+            total += _take(sizes, data, members, order, which, first + start, size, alike, block, stride)
         else:
             total = taken
         padded = _padded(size, lanes)

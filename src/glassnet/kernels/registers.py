@@ -96,30 +96,35 @@ def product_tile(
 
 @intrinsic(prefer_literal=True)
 def outer_tile(
-    typingctx: Any, most_inputs: Any, n_vectors: Any, source: Any, index: Any, row_size: Any, n_inputs: Any,
-    deltas: Any, deltas_size: Any, goal: Any, goal_size: Any, n_rows: Any, kept: Any,
+    typingctx: Any, most_inputs: Any, n_vectors: Any, whole: Any, source: Any, index: Any, row_size: Any,
+    n_inputs: Any, deltas: Any, deltas_size: Any, goal: Any, goal_size: Any, n_rows: Any, kept: Any,
 ) -> Any:  # fmt: skip
     """goal[i * goal_size + v] += sum over rows r of source[index[r] * row_size + i] * deltas[r * deltas_size + v].
 
-    i: `n_inputs` inputs, at most `most_inputs`; v: units, `n_vectors` vectors of them, of the last of which `kept`
-    lanes are written.
+    i: `most_inputs` inputs where `whole` is 1, else `n_inputs`, which are fewer; v: units, `n_vectors` vectors of
+    them, of the last of which `kept` lanes are written.
     """
-    if not _literal(most_inputs, n_vectors):
+    if not _literal(most_inputs, n_vectors, whole):
         return None
-    T, V = most_inputs.literal_value, n_vectors.literal_value
+    T, V, is_whole = most_inputs.literal_value, n_vectors.literal_value, whole.literal_value == 1
     sig = types.void(
-        most_inputs, n_vectors, source, index, types.int64, types.int64, deltas, types.int64, goal, types.int64,
+        most_inputs, n_vectors, whole, source, index, types.int64, types.int64, deltas, types.int64, goal, types.int64,
         types.int64, types.int64,
     )  # fmt: skip
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        _, _, source_, index_, row_size_, n_inputs_, deltas_, deltas_size_, goal_, goal_size_, n_rows_, kept_ = args
+        _, _, _, source_, index_, row_size_, n_inputs_, deltas_, deltas_size_, goal_, goal_size_, n_rows_, kept_ = args
         vector = vector_of(source.dtype)
         lanes = vector.count
         zero = ir.Constant(vector, [0.0] * lanes)
-        last = builder.sub(n_inputs_, _number(1))
-        # Beyond the last input the last one is taken once more, for nothing.
-        inputs = [builder.select(builder.icmp_signed("<", _number(t), n_inputs_), _number(t), last) for t in range(T)]
+        if is_whole:
+            inputs = [_number(t) for t in range(T)]
+        else:
+            # Beyond the last input the last one is taken once more, for nothing.
+            last = builder.sub(n_inputs_, _number(1))
+            inputs = [
+                builder.select(builder.icmp_signed("<", _number(t), n_inputs_), _number(t), last) for t in range(T)
+            ]
         sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(V)] for _ in range(T)]
         with cgutils.for_range(builder, n_rows_) as loop:
             row = builder.gep(source_, [builder.mul(builder.load(builder.gep(index_, [loop.index])), row_size_)])
@@ -130,16 +135,83 @@ def outer_tile(
                 for v in range(V):
                     builder.store(_add_product(builder, builder.load(sums[t][v]), delta[v], x), sums[t][v])
         some = masked(builder, vector, kept_)
+
+        def add(t: int) -> None:
+            for v in range(V):
+                place = builder.add(builder.mul(_number(t), goal_size_), _number(v * lanes))
+                goal_at = _as_vector(builder, goal_, place, vector)
+                if v < V - 1:
+                    before = builder.load(goal_at, align=_align(vector))
+                    builder.store(builder.fadd(before, builder.load(sums[t][v])), goal_at, align=_align(vector))
+                else:
+                    some.store(builder.fadd(some.load(goal_at), builder.load(sums[t][v])), goal_at)
+
         for t in range(T):
-            with builder.if_then(builder.icmp_signed("<", _number(t), n_inputs_)):
-                for v in range(V):
-                    place = builder.add(builder.mul(_number(t), goal_size_), _number(v * lanes))
-                    goal_at = _as_vector(builder, goal_, place, vector)
-                    added = builder.fadd(builder.load(goal_at, align=_align(vector)), builder.load(sums[t][v]))
-                    if v < V - 1:
-                        builder.store(added, goal_at, align=_align(vector))
-                    else:
-                        some.store(added, goal_at)
+            if is_whole:
+                add(t)
+            else:
+                with builder.if_then(builder.icmp_signed("<", _number(t), n_inputs_)):
+                    add(t)
         return context.get_dummy_value()
 
     return sig, build
+
+
+@intrinsic
+def dot_tile(
+    typingctx: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, turned: Any, bias: Any, goal: Any
+) -> Any:
+    """goal[r] = bias + sum over i of source[index[r] * row_size + i] * turned[i], for as many rows as there are lanes.
+
+    Inputs stand in the lanes; the lanes of all rows are added up together, halves to halves.
+    """
+    sig = types.void(source, index, types.int64, types.int64, turned, source.dtype, goal)
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source_, index_, row_size_, n_inputs_, turned_, bias_, goal_ = args
+        vector = vector_of(source.dtype)
+        lanes = vector.count
+        zero = ir.Constant(vector, [0.0] * lanes)
+        rows = [
+            builder.gep(source_, [builder.mul(builder.load(builder.gep(index_, [_number(r)])), row_size_)])
+            for r in range(lanes)
+        ]
+        sums = [cgutils.alloca_once_value(builder, zero) for _ in rows]
+        n_vectors = builder.sdiv(n_inputs_, _number(lanes))
+        rest = builder.srem(n_inputs_, _number(lanes))
+        with cgutils.for_range(builder, n_vectors) as loop:
+            at = builder.mul(loop.index, _number(lanes))
+            w = _lanes_at(builder, turned_, at, vector)
+            for row, total in zip(rows, sums, strict=True):
+                x = _lanes_at(builder, row, at, vector)
+                builder.store(_add_product(builder, builder.load(total), x, w), total)
+        with builder.if_then(builder.icmp_signed(">", rest, _number(0))):
+            at = builder.mul(n_vectors, _number(lanes))
+            some = masked(builder, vector, rest)
+            w = some.load(_as_vector(builder, turned_, at, vector))
+            for row, total in zip(rows, sums, strict=True):
+                x = some.load(_as_vector(builder, row, at, vector))
+                builder.store(_add_product(builder, builder.load(total), x, w), total)
+        totals = _totals(builder, [builder.load(total) for total in sums])
+        totals = builder.fadd(totals, filled_vector(builder, bias_, vector))
+        builder.store(totals, _as_vector(builder, goal_, _number(0), vector), align=_align(vector))
+        return context.get_dummy_value()
+
+    return sig, build
+
+
+def _totals(builder: Any, vectors: list[Any]) -> Any:
+    """The sum over the lanes of each of as many vectors as they have lanes, one in each lane."""
+    lanes, step = len(vectors), 1
+    while len(vectors) > 1:
+        # Lanes in groups of `step`: of both vectors the even groups side by side, and the odd ones, added up.
+        even = [
+            n for first in range(0, lanes, 2 * step) for v in (0, lanes) for n in range(first + v, first + v + step)
+        ]
+        masks = [ir.Constant(ir.VectorType(ir.IntType(32), lanes), [n + skip for n in even]) for skip in (0, step)]
+        vectors = [
+            builder.fadd(*(builder.shuffle_vector(a, b, mask) for mask in masks))
+            for a, b in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+        step *= 2
+    return vectors[0]

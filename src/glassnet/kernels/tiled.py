@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from glassnet.equations import Equations, Map, Reduce
 from glassnet.expressions import symbols
-from glassnet.kernels.writing import indented, plus, text, times, watched_outputs
+from glassnet.kernels.writing import indented, plus, product, text, times, watched_outputs
 from glassnet.network import Network
 
 BLOCK_ROWS = 64
@@ -116,12 +116,6 @@ class Tiled:
             return f"table, shifted(rows, first), {self.network.n_features}"
         return f"a{layer - 1}, every, {self.row_size(layer - 1)}"
 
-    def _elements(self, layer: int, body: Iterator[str]) -> Iterator[str]:
-        """For all units and rows of a layer, a vector of units at a time; `at` is its place."""
-        size = self.row_size(layer)
-        yield f"for at in range(0, block * {size}, {self.lanes}):"
-        yield from indented(body)
-
     def _mask(self, layer: int) -> str:
         return f"load(masks, stride * {self.begins(layer)} + first * {self.row_size(layer)} + at)"
 
@@ -225,28 +219,44 @@ class Tiled:
         above = layer + 1
         n_units, n_above = self.network.sizes[layer : above + 1]
         size, delta = self.row_size(layer), f"delta{layer}"
-        if above == self.last:
-            source, step = f"{'delta'}{above}, every, 1", BLOCK_ROWS
-        else:
-            source, step = f"delta{above}, every, {self.row_size(above)}", 1
         read = set(map(str, symbols(self.network.activation_row(layer).derivative)))
+
+        def from_arriving() -> Iterator[str]:
+            if self.with_dropout:
+                yield f"arriving = arriving * {self._mask(layer)}"
+            if "z" in read:
+                yield f"z = load(z{layer}, at)"
+            if "a" in read:
+                yield f"a = load({self._value(layer)}, at)"
+            body = self.every[delta].body
+            assert isinstance(body, Map)
+            factors = body.expression.args if body.expression.op == "mul" else (body.expression,)
+            names = {"dloss": "arriving", "h": "a"}
+            yield f"store({delta}, at, {text(product(factors), lambda key: names.get(key.kind, key.kind))})"
+
         yield f"# {self.every[f'dloss/da{layer}']}"
+        yield f"# {self.every[delta]}"
+        if above == self.last and self.is_narrow:
+            terms = [f"delta{above}_{k} * load(turned{above}, unit + {k * size})" for k in range(n_above)]
+            yield "for row in range(block):"
+            for k in range(n_above):
+                yield f"    delta{above}_{k} = delta{above}[{plus('row', k * BLOCK_ROWS)}]"
+            yield f"    for unit in range(0, {size}, {self.lanes}):"
+            yield f"        at = {times('row', size)} + unit"
+            yield f"        arriving = {' + '.join(terms)}"
+            yield from indented(indented(from_arriving()))
+            return
+        if above == self.last:
+            rows, step = f"delta{above}, every, 1", BLOCK_ROWS
+        else:
+            rows, step = f"delta{above}, every, {self.row_size(above)}", 1
         yield (
-            f"product(tools, {source}, {step}, {n_above}, turned{above}, {size}, b{layer}, 0, {n_units}, {delta}, "
+            f"product(tools, {rows}, {step}, {n_above}, turned{above}, {size}, b{layer}, 0, {n_units}, {delta}, "
             f"{size}, block)"
         )
-        if not read and not self.with_dropout and self.network.activations[layer - 1] == "identity":
-            return
-        yield f"# {self.every[delta]}"
         yield f"for at in range(0, block * {size}, {self.lanes}):"
         yield f"    arriving = load({delta}, at)"
-        if self.with_dropout:
-            yield f"    arriving = arriving * {self._mask(layer)}"
-        if "z" in read:
-            yield f"    z = load(z{layer}, at)"
-        if "a" in read:
-            yield f"    a = load({self._value(layer)}, at)"
-        yield f"    store({delta}, at, {self._equation(delta, dloss='arriving', h='a')})"
+        yield from indented(from_arriving())
 
 
 def _shifted(array: str, begin: int) -> str:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from glassnet.kernels.lanes import (
     filled,
     lane_count,
@@ -19,9 +17,7 @@ from glassnet.kernels.lanes import (
     store,
     store_some,
 )  # fmt: skip
-from glassnet.kernels.registers import outer_tile, product_tile
-
-_inlined = njit(forceinline=True, error_model="numpy")
+from glassnet.kernels.registers import dot_tile, outer_tile, product_tile
 
 
 def product(
@@ -31,7 +27,9 @@ def product(
     """For every row r and unit j: goal[r, j] = bias[j] + sum over i of source[index[r], i] weights[i, j]."""
     lanes = lane_count(source)
     n_vectors = (n_units + lanes - 1) // lanes
-    for r in range(0, n_rows, 8):
+    r = 0
+    while r < n_rows:
+        size = 16 if n_vectors == 1 and n_rows - r >= 16 else 8
         v = 0
         while v < n_vectors:
             place, at = r * goal_size + v * lanes, v * lanes
@@ -47,12 +45,19 @@ def product(
                     shifted(bias, at), with_bias, shifted(goal, place), goal_size,
                 )  # fmt: skip
                 v += 2
-            else:
+            elif size == 8:
                 product_tile(
                     8, 1, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at), weights_size,
                     shifted(bias, at), with_bias, shifted(goal, place), goal_size,
                 )  # fmt: skip
                 v += 1
+            else:
+                product_tile(
+                    16, 1, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at), weights_size,
+                    shifted(bias, at), with_bias, shifted(goal, place), goal_size,
+                )  # fmt: skip
+                v += 1
+        r += size
     return 0.0
 
 
@@ -69,24 +74,22 @@ def outer(
         kept = min(lanes, n_units - (v + size - 1) * lanes)
         i = 0
         while i < n_inputs:
-            place = i * n_units + v * lanes
-            if size == 2:
-                outer_tile(
-                    12, 2, shifted(source, i), index, row_size, min(12, n_inputs - i), shifted(deltas, v * lanes),
-                    deltas_size, shifted(goal, place), n_units, n_rows, kept,
-                )  # fmt: skip
+            x, delta = shifted(source, i), shifted(deltas, v * lanes)
+            at, left = shifted(goal, i * n_units + v * lanes), n_inputs - i
+            if size == 2 and left >= 12:
+                outer_tile(12, 2, 1, x, index, row_size, left, delta, deltas_size, at, n_units, n_rows, kept)
                 i += 12
-            elif n_inputs - i > 8:
-                outer_tile(
-                    16, 1, shifted(source, i), index, row_size, min(16, n_inputs - i), shifted(deltas, v * lanes),
-                    deltas_size, shifted(goal, place), n_units, n_rows, kept,
-                )  # fmt: skip
+            elif size == 2:
+                outer_tile(12, 2, 0, x, index, row_size, left, delta, deltas_size, at, n_units, n_rows, kept)
+                i += 12
+            elif left >= 16:
+                outer_tile(16, 1, 1, x, index, row_size, left, delta, deltas_size, at, n_units, n_rows, kept)
+                i += 16
+            elif left > 8:
+                outer_tile(16, 1, 0, x, index, row_size, left, delta, deltas_size, at, n_units, n_rows, kept)
                 i += 16
             else:
-                outer_tile(
-                    8, 1, shifted(source, i), index, row_size, n_inputs - i, shifted(deltas, v * lanes),
-                    deltas_size, shifted(goal, place), n_units, n_rows, kept,
-                )  # fmt: skip
+                outer_tile(8, 1, 0, x, index, row_size, left, delta, deltas_size, at, n_units, n_rows, kept)
                 i += 8
         for u in range(v, v + size):
             sum_0 = sum_1 = sum_2 = sum_3 = filled(source, 0)
@@ -108,17 +111,12 @@ def dots(
 ) -> Any:  # fmt: skip
     """`product` of a few units, with inputs in the lanes: goal[j, r], weights unit by unit."""
     lanes = lane_count(source)
-    whole = n_inputs // lanes * lanes
-    for r in range(n_rows):
-        row = shifted(source, index[r] * row_size)
+    for r in range(0, n_rows, lanes):
         for j in range(n_units):
-            sum_0 = filled(source, 0)
-            for i in range(0, whole, lanes):
-                sum_0 = sum_0 + load(row, i) * load(turned, j * turned_size + i)
-            if whole < n_inputs:
-                rest = load_some(row, whole, n_inputs - whole)
-                sum_0 = sum_0 + rest * load_some(turned, j * turned_size + whole, n_inputs - whole)
-            put_total(goal, j * goal_size + r, bias[j], sum_0)
+            dot_tile(
+                source, shifted(index, r), row_size, n_inputs, shifted(turned, j * turned_size), bias[j],
+                shifted(goal, j * goal_size + r),
+            )  # fmt: skip
     return 0.0
 
 
