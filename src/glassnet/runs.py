@@ -98,6 +98,8 @@ class Data:
         """Arrays that fit the network, or the error that says why not."""
         X = reference.checked_table(network, X)
         y = reference.checked_targets(network, y, len(X), X.dtype)
+        if row_weights is None:  # ones that take no memory: there may be ten million rows
+            return cls(X, y, np.broadcast_to(np.ones(1, X.dtype), len(X)))
         return cls(X, y, reference.checked_row_weights(row_weights, len(X), X.dtype))
 
     @property

@@ -234,6 +234,7 @@ class _Shape:
     first_step: int
     last_step: int | None
     recorded: bool
+    one_weight: bool
 
 
 class _Plan:
@@ -298,6 +299,7 @@ class _Plan:
         sizes[places.BLOCK_ROWS], sizes[places.HELD_BLOCK_ROWS] = stride, held_stride
         sizes[places.WITH_RECORDS] = shape.recorded
         sizes[places.N_ORDER] = n_order
+        sizes[places.ONE_WEIGHT] = shape.one_weight
         per_row = engine.network.n_outputs + 1 + (engine.network.n_features if engine.is_unrolled else 0)
         per_row += room.masks_per_row if engine.dropout else 0
         # As `loop.train` cuts them up.
@@ -371,7 +373,7 @@ class Job:
             0 if subsets is None else sum(map(len, subsets)),
             0 if held is None else len(held.X),
             spec.epochs, spec.batch_size, -1 if spec.patience is None else spec.patience,
-            spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded,
+            spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded, _is_one_weight(data),
         )  # fmt: skip
         # A training that is repeated, with other rows perhaps, finds its plan made.
         self._plan = plan = (_kept_plan if self.size * spec.epochs < 10_000 else _Plan)(shape)
@@ -397,7 +399,8 @@ class Job:
             np.cumsum([0, *map(len, subsets)], out=plan.wholes.cut(wholes, "begins"))
             plan.wholes.cut(wholes, "subsets")[:] = np.arange(self.size)
             np.concatenate(subsets, out=plan.wholes.cut(wholes, "members"), casting="same_kind")
-        self._data = (*_arrays(data), *_arrays(data if held is None else held))
+        one = shape.one_weight
+        self._data = (*_arrays(data, one_weight=one), *_arrays(held or data, one_weight=one))
 
         n, f, w = plan.numbers.offsets, plan.floats.offsets, plan.wholes.offsets
         at_n, at_f, at_w = _address(numbers), _address(floats), _address(wholes)
@@ -478,9 +481,14 @@ class Job:
         _train(self.engine.number)(*self._arguments, _address(room), _address(whole_room), _address(total), first, last)
 
 
-def _arrays(data: Data) -> tuple[FloatArray, FloatArray, FloatArray]:
-    X, y, u = (np.ascontiguousarray(part) for part in (data.X, data.y, data.row_weights))
-    return X, y, u
+def _arrays(data: Data, *, one_weight: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """X, y and row weights as kernels read them; where all rows weigh the same, their one weight."""
+    u = data.row_weights[:1].copy() if one_weight else data.row_weights
+    return np.ascontiguousarray(data.X), np.ascontiguousarray(data.y), np.ascontiguousarray(u)
+
+
+def _is_one_weight(data: Data) -> bool:
+    return data.row_weights.strides[0] == 0
 
 
 def _address(array: NDArray[Any]) -> int:
@@ -571,9 +579,12 @@ class Passes:
     def __init__(self, network: Network, data: Data) -> None:
         self.engine = engine = Engine.of(network, data.X.dtype, SGD(), penalised=False, dropout=False)
         dtype, room = engine.dtype, engine.room
-        self._data = _arrays(data)
+        one = _is_one_weight(data)
+        self._data = _arrays(data, one_weight=one)
         self._n = len(data.X)
         self._alike = int((data.row_weights == data.row_weights[0]).all())
+        self._sizes = engine.sizes.copy()
+        self._sizes[places.ONE_WEIGHT] = one
         self._stride = stride = engine.block_rows(self._n)
         self._vector = _aligned(engine.n_padded + engine.lanes, dtype)
         self._gradient = _aligned(engine.n_padded + engine.lanes, dtype)
@@ -594,7 +605,7 @@ class Passes:
         self.seen[engine.room.outputs :] = -np.inf
         a = _address
         total = _pass(engine.number)(
-            engine.gradient, a(_tools(engine.number)), a(engine.sizes), *map(a, self._data), a(none), a(none), 0, 0,
+            engine.gradient, engine.tools_at, a(self._sizes), *map(a, self._data), a(none), a(none), 0, 0,
             self._n, self._taken, a(self._rows), a(self._targets), a(self._weights), a(self._table), 0, self._stride,
             0, 0, 0, 0, 0, a(self._vector), self._alike, int(derivatives), a(self._gradient), a(self._work),
             a(self.seen), a(self._total),

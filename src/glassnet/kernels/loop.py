@@ -45,6 +45,7 @@ from glassnet.kernels.places import (
     N_RECORDED,
     N_SCALARS,
     ONE_OUTPUT,
+    ONE_WEIGHT,
     OUTPUTS_SEEN,
     PARAMETERS,
     PATIENCE,
@@ -159,7 +160,7 @@ def _take(
         rows[r] = rows[n - 1]
     total = 0.0
     if alike:
-        weight = u[rows[0]]
+        weight = u[0 if sizes[ONE_WEIGHT] else rows[0]]
         for r in range(n):
             weights[r] = weight
         total = n * np.float64(weight)
@@ -339,7 +340,7 @@ def train(
         held_loss_of = shifted(held_losses, s * (n_epochs + 1))
         final = shifted(finals, s * N_FINALS)
         alike = 1  # whether all its rows weigh the same
-        for r in range(1, n):
+        for r in range(1, 0 if sizes[ONE_WEIGHT] else n):
             if u[own[r] if sizes[WITH_MEMBERS] else r] != u[own[0] if sizes[WITH_MEMBERS] else 0]:
                 alike = 0
         now = 0

@@ -29,8 +29,9 @@ from __future__ import annotations
     WITH_RECORDS,
     WITH_DROPOUT,
     N_ORDER,  # the most rows to shuffle
+    ONE_WEIGHT,  # 1 where all rows weigh u[0], and u holds no more
     N_SIZES,
-) = range(26)
+) = range(27)
 
 # What CLASSES may be: how the loop tells that all rows get one class.
 NO_CLASSES, ONE_OUTPUT, SOFTMAX = range(3)
