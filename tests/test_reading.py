@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 import glassnet as gn
 from glassnet.errors import DataError, NoInputError, UsageError
-from glassnet.reading import columnar, delimited, read_table, sources
+from glassnet.reading import blocks, columnar, delimited, read_table, sources
 from glassnet.tables import Table
 
 OPTIONS: dict[str, Any] = {"suppress_health_check": [HealthCheck.function_scoped_fixture], "deadline": None}
@@ -56,8 +56,8 @@ def blocks_of(n_bytes: int) -> Iterator[None]:
     """Files are read and cut in pieces so small that every place of a table lies at some block's edge."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("BLOCK_BYTES", "FIRST_BLOCK_BYTES"):
-            patch.setattr(delimited, name, n_bytes)
-        patch.setattr(delimited, "_ROWS_A_BLOCK", 0)
+            patch.setattr(blocks, name, n_bytes)
+        patch.setattr(blocks, "_ROWS_A_BLOCK", 0)
         patch.setattr(sources, "PIECE_BYTES", n_bytes)
         yield
 
@@ -164,9 +164,9 @@ def test_long_headers_and_many_blocks(scratch: Path, n_columns: int, packed: boo
 
 
 def test_every_size_of_header_before_a_block(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, size in (("BLOCK_BYTES", 64), ("FIRST_BLOCK_BYTES", 64), ("SAMPLE_BYTES", 256)):
-        monkeypatch.setattr(delimited, name, size)
-    monkeypatch.setattr(delimited, "_ROWS_A_BLOCK", 1)
+    for name, size in (("BLOCK_BYTES", 64), ("FIRST_BLOCK_BYTES", 64), ("_ROWS_A_BLOCK", 1)):
+        monkeypatch.setattr(blocks, name, size)
+    monkeypatch.setattr(delimited, "SAMPLE_BYTES", 256)
     monkeypatch.setattr(sources, "PIECE_BYTES", 64)
     for length in range(1, 150):
         assert read(scratch, "h" * length + ",y\n" + "1,2\n" * 99).n_rows == 99

@@ -1,4 +1,4 @@
-"""Delimited text, CSV above all, in one pass: blocks are cut at row ends, checked, parsed by pyarrow and judged.
+"""Delimited text, CSV above all, in one pass: blocks of whole rows are checked, parsed by pyarrow and judged.
 
 pyarrow reads numbers faster than anything of ours would, and misreads some without a word: 1e400 becomes infinity,
 1e-400 becomes 0, long whole numbers are rounded, codes lose their zeros. So a block's bytes and numbers are looked at
@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -34,32 +33,26 @@ from glassnet.cells import (
     tell_kind,
 )
 from glassnet.errors import DataError
+from glassnet.reading.blocks import (
+    MAX_ROW_BYTES,
+    Block,
+    MisreadError,
+    Places,
+    blocks,
+    line_ends,
+    row_begins,
+    row_ends,
+    toggles,
+)
 from glassnet.reading.dialect import Dialect, told_dialect
 from glassnet.tables import Column, Table, check_names, column_of_levels, require
 
-MAX_ROW_BYTES = 2**20
 MAX_COLUMNS = 20_000
-BLOCK_BYTES = 2**20
-FIRST_BLOCK_BYTES = 2**18
 SAMPLE_BYTES = 2**20  # what the dialect is told from
-_ROWS_A_BLOCK = 1000
-_MAX_BLOCK_BYTES = 2**26
 _EXACT = 2.0**53
-_LF, _CR, _QUOTE, _COMMA, _MINUS, _ZERO = 10, 13, 34, 44, 45, 48
+_COMMA, _MINUS, _ZERO = 44, 45, 48
 _WINDOW = 2**16
 _BOM = b"\xef\xbb\xbf"
-
-Bytes = NDArray[np.uint8]
-Places = NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class Block:
-    """Whole rows: their bytes, and whether any cell is in quotes."""
-
-    data: bytes
-    delimiter: bytes
-    quoted: bool
 
 
 @dataclass(frozen=True)
@@ -69,170 +62,6 @@ class Converted:
     columns: list[Any]
     row_lines: Places
     n_lines: int
-
-
-class MisreadError(Exception):
-    """What is wrong with the file, so many lines, and bytes, behind the beginning of a block.
-
-    The message has {line} and {byte} for who knows where the block begins.
-    """
-
-    def __init__(self, message: str, *, lines: int, byte: int = 0) -> None:
-        super().__init__(message)
-        self.lines, self.byte = lines, byte
-
-    @classmethod
-    def at(cls, message: str, data: bytes, byte: int) -> MisreadError:
-        """Wrong at this byte of `data`."""
-        return cls(message, lines=len(_line_ends(np.frombuffer(data[:byte], np.uint8))), byte=byte)
-
-
-# Cutting
-
-
-def _line_ends(data: Bytes) -> Places:
-    """Where lines end: at an LF, or at a CR that no LF follows."""
-    ends = data == _LF
-    returns = data == _CR
-    if returns.any():
-        returns[:-1] &= ~ends[1:]
-        ends |= returns
-    return np.flatnonzero(ends)
-
-
-def toggles(data: bytes, delimiter: bytes) -> Places:
-    """Where quotes open and close, in turn; `data` begins with a row.
-
-    A quote opens only at the beginning of a cell; elsewhere in a cell without quotes it is a letter like any other. In
-    a quoted cell two quotes are one that is meant. Raises MisreadError: text behind a closing quote.
-
-    >>> toggles(b'a,"b""c",5" pipe,d', b",").tolist()
-    [2, 7]
-    """
-    if b'"' not in data:
-        return np.empty(0, np.intp)
-    view = np.frombuffer(data, np.uint8)
-    quotes = np.flatnonzero(view == _QUOTE)
-    at_end = np.zeros(256, dtype=bool)
-    at_end[[delimiter[0], _LF, _CR]] = True
-    begins = np.where(quotes > 0, at_end[view[quotes - 1]], True)
-    stops = np.where(quotes + 1 < len(view), at_end[view[np.minimum(quotes + 1, len(view) - 1)]], True)
-    paired = np.append(np.diff(quotes) == 1, False)
-    follows = np.append(False, paired[:-1])
-    even = np.arange(len(quotes)) % 2 == 0
-    if np.where(even, begins | follows, stops | paired).all():
-        return quotes  # as they stand, each opens, closes, or is one of two
-    found: list[int] = []
-    inside, j = False, 0
-    while j < len(quotes):
-        if not inside:
-            if begins[j]:
-                inside = True
-                found.append(int(quotes[j]))
-        elif paired[j]:
-            j += 1
-        elif stops[j]:
-            inside = False
-            found.append(int(quotes[j]))
-        else:
-            message = (
-                "a quote opened in line {line} is closed within a cell, for text follows it. "
-                "Write a quote within a quoted cell twice, or close the cell's quote."
-            )
-            raise MisreadError.at(message, data, found[-1])
-        j += 1
-    return np.array(found, dtype=np.intp)
-
-
-def row_ends(data: bytes, marks: Places) -> Places:
-    """Where rows end: at the line ends outside quotes, which open and close at `marks`."""
-    ends = _line_ends(np.frombuffer(data, np.uint8))
-    return ends[np.searchsorted(marks, ends) % 2 == 0] if marks.size else ends
-
-
-def cut(buffer: bytes, delimiter: bytes, final: bool, narrow: bool) -> tuple[Block | None, bytes]:
-    """The whole rows at the beginning of the buffer, and what is left of it; blank lines at the end stay with the rest.
-
-    `narrow`: the table has one column, of which a blank line is a missing cell, and a row wherever it is.
-
-    Raises MisreadError: a row over 1 MiB, a quote that is never closed, text behind a closing quote.
-    """
-    marks = toggles(buffer, delimiter)
-    if final and len(marks) % 2:
-        message = "a quote opened in line {line} is never closed. Close it, or remove it."
-        raise MisreadError.at(message, buffer, int(marks[-1]))
-    if final:
-        size = len(buffer)
-    elif marks.size:
-        ends = row_ends(buffer[:-1], marks)  # a CR at the very end may be half of a line end
-        size = int(ends[-1]) + 1 if ends.size else 0
-        if buffer[size : size + 1] == b"\n" and buffer[size - 1 : size] == b"\r":
-            size += 1
-    else:
-        size = buffer.rfind(b"\n") + 1 or buffer.rfind(b"\r", 0, len(buffer) - 1) + 1
-    filled = size
-    while filled and not narrow and buffer[filled - 1] in b"\r\n":
-        filled -= 1
-    if not filled:
-        # nothing, or blank lines, which are blank rows only if a row follows them
-        if len(buffer) > MAX_ROW_BYTES and not final:
-            raise MisreadError(_TOO_LONG, lines=0)
-        return None, b"" if final else buffer
-    end = filled + (2 if buffer[filled : min(size, filled + 2)] == b"\r\n" else min(1, size - filled))
-    data = buffer[:end]
-    block = Block(data, delimiter, bool((marks < end).any()))
-    if _may_hold_a_long_row(data):
-        _row_begins(block)
-    return block, b"" if final else buffer[end:]
-
-
-_TOO_LONG = (
-    "line {line} begins a row of more than 1 MiB. Correct the row; a quote that is never closed is the usual cause."
-)
-
-
-def _may_hold_a_long_row(data: bytes) -> bool:
-    """Whether half of the longest row that is allowed is somewhere without an LF."""
-    half = MAX_ROW_BYTES // 2
-    return any(data.find(b"\n", at, at + half) < 0 for at in range(0, len(data) - half, half))
-
-
-def _row_begins(block: Block) -> Places:
-    """Where rows begin. Raises MisreadError: a row over 1 MiB."""
-    data = block.data
-    ends = row_ends(data, toggles(data, block.delimiter)) + 1
-    begins = np.concatenate([[0], ends[ends < len(data)]])
-    long = np.flatnonzero(np.diff(begins, append=len(data)) > MAX_ROW_BYTES)
-    if long.size:
-        raise MisreadError.at(_TOO_LONG, data, int(begins[long[0]]))
-    return begins
-
-
-def blocks(
-    pieces: Iterator[bytes], delimiter: bytes, first_bytes: int, block_bytes: int, narrow: bool
-) -> Iterator[Block | MisreadError]:
-    """The rows of the file in blocks of about so many bytes; where it breaks, the breach, and no more."""
-    held: list[bytes] = []
-    size, wanted, ended = 0, first_bytes, False
-    try:
-        while not ended:
-            while size < wanted and not ended:
-                piece = next(pieces, None)
-                held.append(piece or b"")
-                size, ended = size + len(held[-1]), piece is None
-            # Cut at a line end at once, for a row ends there as a rule: then nothing is copied twice.
-            last = held.pop()
-            end = last.rfind(b"\n") + 1 or len(last)
-            whole = last if end == len(last) and not held else b"".join([*held, memoryview(last)[:end]])
-            block, rest = cut(whole, delimiter, ended, narrow)
-            rest += last[end:]
-            held = [rest] if rest else []
-            size = len(rest)
-            wanted = size + 1 if block is None else block_bytes
-            if block is not None:
-                yield block
-    except MisreadError as error:
-        yield error
 
 
 # Converting
@@ -264,7 +93,7 @@ def convert(block: Block, plan: Plan) -> Converted:
     n_rows = len(columns[0])
     if not block.quoted:
         return Converted(columns, np.arange(n_rows), n_rows)
-    n_lines = len(_line_ends(np.frombuffer(block.data, np.uint8))) + (block.data[-1:] not in (b"\n", b"\r"))
+    n_lines = len(line_ends(block.data)) + (block.data[-1:] not in (b"\n", b"\r"))
     lines = np.arange(n_rows) if n_lines == n_rows else _lines(block)  # a row has a line, and more in quotes
     assert len(lines) == n_rows, "pyarrow reads as many rows as there are row ends"
     return Converted(columns, lines, n_lines)
@@ -272,7 +101,7 @@ def convert(block: Block, plan: Plan) -> Converted:
 
 def _lines(block: Block) -> Places:
     """The line, from 0, on which each row begins."""
-    return np.searchsorted(_line_ends(np.frombuffer(block.data, np.uint8)), _row_begins(block))
+    return np.searchsorted(line_ends(block.data), row_begins(block))
 
 
 def _parsed_by_shape(block: Block, plan: Plan) -> list[Any] | None:
@@ -441,7 +270,7 @@ def _refuse_blank_row(block: Block, columns: Sequence[Any]) -> None:
         if not blank.any():
             return
     assert blank is not None, "a table has a column"
-    begins = np.append(_row_begins(block), len(block.data))
+    begins = np.append(row_begins(block), len(block.data))
     for row in np.flatnonzero(blank).tolist():
         if not block.data[begins[row] : begins[row + 1]].strip(b"\r\n"):
             raise MisreadError("line {line} is blank: it has no value in it. Remove it.", lines=_line_of(block, row))
@@ -576,14 +405,10 @@ def read_delimited(
             column.shape = "real" if column.kind == "number" else "levels"
         words = {form for word in rules.missing for form in (word, word.lower(), word.upper(), word.capitalize())}
         plan = Plan(dialect, rules, [column.shape for column in columns], sorted(words))
-        place.line += len(_line_ends(np.frombuffer(header, np.uint8)))
+        place.line += len(line_ends(header))
         place.byte += len(header)
-        block_bytes = min(max(BLOCK_BYTES, _ROWS_A_BLOCK * len(header)), _MAX_BLOCK_BYTES)
-        # The first block, which tells the kinds, goes alone: it is smaller, so that the others need not wait long.
-        first = len(header) + min(block_bytes, max(FIRST_BLOCK_BYTES, _ROWS_A_BLOCK * len(header)))
-        read = iter([buffer[len(header) : first], buffer[first:]])
-        narrow = len(dialect.names) == 1
-        every = blocks(chain(read, pieces), dialect.delimiter.encode(), first - len(header), block_bytes, narrow)
+        sign, narrow = dialect.delimiter.encode(), len(dialect.names) == 1
+        every = blocks(buffer[len(header) :], pieces, sign, len(header), narrow)
         row_lines = _gather(every, plan, columns, place, workers)
     except MisreadError as error:
         raise place.explained(error) from error
