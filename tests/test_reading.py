@@ -58,6 +58,7 @@ def blocks_of(n_bytes: int) -> Iterator[None]:
         for name in ("BLOCK_BYTES", "FIRST_BLOCK_BYTES"):
             patch.setattr(blocks, name, n_bytes)
         patch.setattr(blocks, "_ROWS_A_BLOCK", 0)
+        patch.setattr(delimited, "_WINDOW", n_bytes)
         patch.setattr(sources, "PIECE_BYTES", n_bytes)
         yield
 
@@ -403,9 +404,12 @@ def test_any_bytes_are_a_table_or_one_error(scratch: Path, content: bytes) -> No
         ("1.5\n2\n" * 9 + "4O\n3\n4\n", "row 18 (line 20), column 'x': '4O' is not a number"),
         ("1\n" * 9 + "red\n", "row 9 (line 11), column 'x': 'red' is not a number"),
         ("1\n" * 9 + "1e400\n", "row 9 (line 11), column 'x': '1e400' is not a finite number"),
+        ("1\n" * 9 + "0x1F\n", "row 9 (line 11), column 'x': '0x1F' is not a number"),
+        ("1\n" * 9 + "0XA\n2.5\n", "row 9 (line 11), column 'x': '0XA' is not a number"),
         ("1\n" * 9 + "inf\n", "row 9 (line 11), column 'x': 'inf' is not a finite number"),
         ("1\n" * 9 + "-nan\n", "row 9 (line 11), column 'x': '-nan' is not a number"),
         ("1.5\n" * 9 + "1e-400\n", "row 9 (line 11), column 'x': '1e-400' is too small"),
+        ("1\n" * 9 + "1e-400\n", "row 9 (line 11), column 'x': '1e-400' is too small"),
         ("1.5\n" * 9 + "-3.5E-401\n", "row 9 (line 11), column 'x': '-3.5E-401' is too small"),
         ("1.5\n" * 9 + "0." + "0" * 330 + "1\n", "row 9 (line 11), column 'x': '0.0"),
         ("1\n" * 9 + "9007199254740993\n", "row 9 (line 11), column 'x': '9007199254740993' has more digits"),
@@ -439,11 +443,41 @@ def test_codes_are_text_or_named(scratch: Path) -> None:
         assert read(scratch, content.replace("1", "1.5"), kinds={}).numbers("x")[-1] == 7.0
 
 
+@pytest.mark.parametrize("sign", [",", ";", "|", "\t"])
+def test_hexadecimal_digits_are_no_number_whatever_stands_before_them(scratch: Path, sign: str) -> None:
+    for cell in ("0x10", " 0x10", '"0X10"'):
+        for row in (f"{cell}{sign}2", f"2{sign}{cell}"):
+            with blocks_of(9):
+                table = read(scratch, f"x{sign}y\n" + f"1{sign}1\n" * 9 + row, delimiter=sign)
+            with pytest.raises(DataError, match="is not a number"):
+                [table.column(name) for name in "xy"]
+
+
+def test_whole_numbers_may_be_followed_by_any_others(scratch: Path) -> None:
+    """Digits are parsed as whole numbers of 32 bits, until some are none."""
+    later = ["4294967295", "4294967296", "-5", "+5", "-0", " 7 ", "0", "1.5", "", "9007199254740992", "1e300", "0.25"]
+    for block in (9, 30, 2**20):
+        for cells in (later, later[::-1], ["", *later, "NA"]):
+            with blocks_of(block):
+                table = read(scratch, "x,y\n" + "1,2\n" * 9 + "".join(f"{cell},3\n" for cell in cells))
+            expected = [1.0] * 9 + [float(cell) if cell.strip("NA") else np.nan for cell in cells]
+            assert table.column("x").values.tobytes() == np.array(expected).tobytes()
+            assert table.numbers("y").tolist() == [2.0] * 9 + [3.0] * len(cells)
+
+
 def test_text_after_20_000_numbers(scratch: Path) -> None:
     table = read(scratch, "x\n" + "12345678901.5\n" * 200_000 + "ten\n" + "eleven\n")
     with pytest.raises(DataError, match=r"row 200000 \(line 200002\), column 'x': 'ten' is not a number.*--text"):
         table.numbers("x")
     assert read(scratch, "x\n" + "1.5\n" * 20_000 + "ten\n", text=["x"]).texts("x")[-2:] == ["1.5", "ten"]
+
+
+def test_a_zero_beside_words_with_dashes(scratch: Path) -> None:
+    """Where a decimal is 0, numbers too small are looked for, and found only where there are some."""
+    rows = "0.0,a-100,2020-01-31\n1.5,Rue-123,2020-02-01\n" * 9
+    assert read(scratch, "x,y,z\n" + rows).numbers("x").tolist() == [0.0, 1.5] * 9
+    with blocks_of(60), pytest.raises(DataError, match=r"row 18 .*'1E-1000' is too small"):
+        read(scratch, "x,y,z\n" + rows + "1E-1000,b,2020-02-01\n").numbers("x")
 
 
 def test_numbers_are_those_that_python_reads(scratch: Path) -> None:

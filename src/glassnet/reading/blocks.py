@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_ROW_BYTES = 2**20
-BLOCK_BYTES = 2**20
+BLOCK_BYTES = 2**21
 FIRST_BLOCK_BYTES = 2**18
 _ROWS_A_BLOCK = 1000
 _MAX_BLOCK_BYTES = 2**26

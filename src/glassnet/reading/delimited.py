@@ -26,6 +26,7 @@ from glassnet.cells import (
     all_digits,
     all_plain_dates,
     dates_of,
+    holds_codes,
     is_code,
     is_number,
     numbers_of,
@@ -50,8 +51,9 @@ from glassnet.tables import Column, Table, check_names, column_of_levels, requir
 MAX_COLUMNS = 20_000
 SAMPLE_BYTES = 2**20  # what the dialect is told from
 _EXACT = 2.0**53
-_COMMA, _MINUS, _ZERO = 44, 45, 48
-_WINDOW = 2**16
+_COMMA, _MINUS, _ZERO, _E, _X = 44, 45, 48, 101, 120
+_SMALL = 32  # makes a letter a small one
+_WINDOW = 2**18  # bytes that are looked at at once: their marks stay near, and threads seldom wait on each other
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -73,12 +75,17 @@ Shape = Literal["levels", "real", "digits", "days"]
 
 @dataclass
 class Plan:
-    """How blocks are parsed. `failures`: how often one had to be read again because a cell was not of its shape."""
+    """How blocks are parsed.
+
+    `whole`: digits are parsed as whole numbers of 32 bits, which is quicker than as decimals and loses none, until a
+    cell is no such number. `failures`: how often a block had to be read again because a cell was not of its shape.
+    """
 
     dialect: Dialect
     rules: CellRules
     shapes: list[Shape]
     null_values: list[str]
+    whole: bool = True
     failures: int = 0
 
 
@@ -105,26 +112,31 @@ def _lines(block: Block) -> Places:
 
 
 def _parsed_by_shape(block: Block, plan: Plan) -> list[Any] | None:
-    """The columns, numbers and days as float64; None where a cell is none, or may be one that pyarrow misreads."""
+    """The columns, numbers and days as arrays; None where a cell is none, or may be one that pyarrow misreads."""
     if plan.failures > 1:
         return None
     shapes = list(plan.shapes)  # as they are now: more may be told meanwhile
     if "digits" in shapes and _may_hold_codes(block.data, block.delimiter):
         shapes = ["levels" if shape == "digits" else shape for shape in shapes]
+    whole = plan.whole and "digits" in shapes
     try:
-        columns = _parsed(block, plan, shapes)
+        columns = _parsed(block, plan, shapes, whole)
     except _OtherShapeError:
+        if whole:
+            plan.whole = False
+            return _parsed_by_shape(block, plan)
         plan.failures += 1
         return None
     zero = False
-    with np.errstate(over="ignore"):
-        for j, shape in enumerate(shapes):
-            if shape != "levels":
-                values = (_days if shape == "days" else _sound)(columns[j])
-                if values is None:
-                    return None
-                columns[j] = values
-                zero = zero or (shape == "real" and not values.all())
+    for j, shape in enumerate(shapes):
+        if shape == "real" or (shape == "digits" and not whole):
+            sound = _sound(columns[j])
+            if sound is None:
+                return None
+            columns[j], here = sound
+            zero = zero or here
+        elif shape != "levels":
+            columns[j] = _whole(columns[j])
     return None if zero and _holds_tiny_numbers(block.data) else columns
 
 
@@ -149,7 +161,7 @@ class _OtherShapeError(Exception):
     """A cell is no number, or no date, or has blanks around it."""
 
 
-def _parsed(block: Block, plan: Plan, shapes: Sequence[Shape]) -> list[Any]:
+def _parsed(block: Block, plan: Plan, shapes: Sequence[Shape], whole: bool = False) -> list[Any]:
     import pyarrow
     from pyarrow import csv
 
@@ -163,7 +175,7 @@ def _parsed(block: Block, plan: Plan, shapes: Sequence[Shape]) -> list[Any]:
     type_of = {
         "levels": pyarrow.dictionary(pyarrow.int32(), pyarrow.string()),
         "real": pyarrow.float64(),
-        "digits": pyarrow.float64(),
+        "digits": pyarrow.uint32() if whole else pyarrow.float64(),
         "days": pyarrow.date32(),
     }
     try:
@@ -172,6 +184,7 @@ def _parsed(block: Block, plan: Plan, shapes: Sequence[Shape]) -> list[Any]:
             csv.ReadOptions(use_threads=False, column_names=names, block_size=len(block.data) + 1),
             csv.ParseOptions(
                 delimiter=plan.dialect.delimiter,
+                quote_char='"' if block.quoted else False,
                 newlines_in_values=block.quoted,
                 ignore_empty_lines=False,
                 invalid_row_handler=note,
@@ -208,38 +221,49 @@ def _line_of(block: Block, row: int) -> int:
     return int(_lines(block)[row]) if block.quoted else row
 
 
-def _sound(column: Any) -> NDArray[np.float64] | None:
-    """Parsed numbers, if all are finite and small enough to be exact; else their texts have to be looked at."""
+def _sound(column: Any) -> tuple[NDArray[np.float64], bool] | None:
+    """Parsed decimals, if all are finite and small enough to be exact, and whether one is 0; else None."""
     values: NDArray[np.float64] = column.to_numpy(zero_copy_only=False)
-    present = values
+    if column.null_count == len(values):
+        return values, False
     if column.null_count:
-        present = values[~np.isnan(values)]
-        if len(present) + column.null_count != len(values):
+        if np.count_nonzero(np.isnan(values)) > column.null_count:
             return None  # NaN where nothing is missing
-    # One product instead of a search for the least and the greatest: what is large, infinite or NaN shows in it. A
-    # BLAS would wake its threads.
-    return values if np.einsum("i,i", present, present) < _EXACT**2 else None
+        least, greatest = np.fmin.reduce(values), np.fmax.reduce(values)
+    else:
+        least, greatest = values.min(), values.max()  # NaN if any is
+    if not (least > -_EXACT and greatest < _EXACT):
+        return None
+    return values, bool(least <= 0 <= greatest) and not values.all()
 
 
-def _days(column: Any) -> NDArray[np.float64]:
-    """Dates as days since 1970-01-01."""
+def _whole(column: Any) -> NDArray[Any]:
+    """Numbers of digits alone, or dates as days since 1970-01-01; as float64 with NaN only where cells are missing."""
     import pyarrow
 
-    days: NDArray[np.float64] = column.view(pyarrow.int32()).cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
-    return days
+    if pyarrow.types.is_date32(column.type):
+        column = column.view(pyarrow.int32())
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return values
 
 
 def _may_hold_codes(data: bytes, delimiter: bytes) -> bool:
-    """Whether a cell begins with a zero and goes on with a digit, as 007 does: no whole number is written so."""
-    if re.match(rb"0[0-9]", data):
+    """Whether a cell begins with a zero and goes on with a digit, as 007 does, or with an x, as 0xff does.
+
+    No whole number is written so, and pyarrow reads both as one.
+    """
+    if re.match(rb"0[0-9xX]", data):
         return True
     view = np.frombuffer(data, np.uint8)
-    for shift in (0, 1):  # two bytes as one number, for few and long steps keep threads from waiting on each other
-        pairs = np.frombuffer(data, "<u2", max(0, len(data) - 1 - shift) // 2, shift)
-        found = pairs - np.uint16(_ZERO << 8) <= _COMMA  # a zero behind a line end, a blank, a quote, a comma
+    for start in range(0, len(view) - 2, _WINDOW):
+        window = view[start : start + _WINDOW + 2]
+        before = window[:-2]
+        found = before <= _COMMA  # a line end, a blank, a quote, a comma
         if delimiter[0] > _COMMA:
-            found |= pairs == (_ZERO << 8) + delimiter[0]
-        if found.any() and (view[2 * np.flatnonzero(found) + shift + 2] - np.uint8(_ZERO) < 10).any():
+            found |= before == delimiter[0]
+        found &= window[1:-1] == _ZERO
+        behind = window[np.flatnonzero(found) + 2]
+        if ((behind - np.uint8(_ZERO) < 10) | (behind | _SMALL == _X)).any():
             return True
     return False
 
@@ -249,9 +273,12 @@ def _holds_tiny_numbers(data: bytes) -> bool:
     if data.find(b"0" * 64) >= 0:
         return True
     view = np.frombuffer(data, np.uint8)
-    for start in range(0, len(view), _WINDOW):
-        for at in (np.flatnonzero(view[start : start + _WINDOW] == _MINUS) + start).tolist():
-            if at and data[at - 1] in b"eE" and re.match(rb"[0-9]{3}", data[at + 1 : at + 4]):
+    for start in range(0, len(view) - 1, _WINDOW):
+        window = view[start : start + _WINDOW + 1]
+        found = window[1:] == _MINUS
+        found &= window[:-1] | _SMALL == _E
+        for at in (np.flatnonzero(found) + start).tolist():
+            if re.match(rb"[0-9]{3}", data[at + 2 : at + 5]):
                 return True
     return False
 
@@ -292,26 +319,27 @@ class Gathered:
     shape: Shape = "levels"
 
     def add(self, part: Any, rules: CellRules) -> None:
-        """Take in the next block's part; the first that holds a value tells the kind."""
-        if self.kind is None and part.null_count < len(part):
-            self._tell(part, rules)
+        """Take in the next block's part."""
+        self.tell(part, rules)
         as_it_is = self.shape == "levels" or isinstance(part, np.ndarray)
         self.parts.append(part if as_it_is else self._values(part, rules))
         self.n_rows += len(part)
 
-    def _tell(self, part: Any, rules: CellRules) -> None:
-        levels = part.dictionary
-        counts = np.bincount(part.indices.drop_null().to_numpy(), minlength=len(levels))
-        self.kind = tell_kind(levels, counts, rules)
-        present = rules.without_missing(levels).drop_null()
+    def tell(self, part: Any, rules: CellRules) -> None:
+        """Tell the column's kind from this part, unless it is known, or no cell of it has a value."""
+        if self.kind is not None or part.null_count == len(part):
+            return
+        levels, indices = part.dictionary, part.indices
+        present = indices.drop_null() if part.null_count else indices
+        self.kind = tell_kind(levels, np.bincount(present.to_numpy(), minlength=len(levels)), rules)
         if self.kind == "number":
-            self.shape = "digits" if all_digits(present) else "real"
-        elif self.kind == "date" and all_plain_dates(present):
+            self.shape = "digits" if all_digits(levels, rules) else "real"
+        elif self.kind == "date" and all_plain_dates(rules.without_missing(levels)):
             self.shape = "days"
         if self.shape != "levels":
             self.parts = [np.full(self.n_rows, np.nan)]  # so far there were missing cells alone
-        elif self.kind == "text":
-            words = present.to_pylist()
+        elif self.kind == "text" and holds_codes(levels):
+            words = rules.without_missing(levels).drop_null().to_pylist()
             codes = [word for word in words if is_code(word)]
             if codes and 2 * sum(is_number(word, rules) for word in words) > len(words):
                 self.example_of_code = codes[0]
@@ -478,8 +506,11 @@ def _gather(
                     while waiting:  # what comes before is at fault first
                         take_next()
                     raise block
-                if not row_lines:
-                    take(block, convert(block, plan))  # the first block tells the kinds for all others
+                if not row_lines:  # the first block tells the kinds, for itself as for all others
+                    for column, part in zip(columns, convert(block, plan).columns, strict=True):
+                        column.tell(part, plan.rules)
+                    plan.shapes = [column.shape for column in columns]
+                    take(block, convert(block, plan))
                     continue
                 waiting.append((block, pool.submit(convert, block, plan)))
                 if len(waiting) > 2 * workers:
