@@ -103,7 +103,9 @@ def _rows(text: str, delimiter: str, whole: bool) -> list[list[str]]:
 def _told_delimiter(source: str, text: str, whole: bool) -> str:
     """The only sign in the header that cuts all rows into as many cells; else a comma where there is one."""
     head = re.split(r"[\r\n]", text, maxsplit=1)[0]
-    possible = [sign for sign in DELIMITERS if sign in head or '"' in head]  # a quoted name may have line ends in it
+    if '"' in head:  # a quoted name may have line ends in it
+        head = text
+    possible = [sign for sign in DELIMITERS if sign in head]
     read = {sign: _rows(text, sign, whole) for sign in possible}
     widths = {sign: [len(row) for row in rows if row] for sign, rows in read.items() if rows}
     inside = {sign: of_rows for sign, of_rows in widths.items() if of_rows[0] > 1}
