@@ -41,7 +41,7 @@ class MisreadError(Exception):
     @classmethod
     def at(cls, message: str, data: bytes, byte: int) -> MisreadError:
         """Wrong at this byte of `data`."""
-        return cls(message, lines=len(line_ends(data[:byte])), byte=byte)
+        return cls(message, lines=count_line_ends(data[:byte]), byte=byte)
 
 
 def line_ends(data: bytes) -> Places:
@@ -59,6 +59,11 @@ def line_ends(data: bytes) -> Places:
     return np.flatnonzero(ends)
 
 
+def count_line_ends(data: bytes) -> int:
+    """How many lines end here."""
+    return len(line_ends(data)) if b"\r" in data else int((np.frombuffer(data, np.uint8) == _LF).sum())
+
+
 def toggles(data: bytes, delimiter: bytes) -> Places:
     """Where quotes open and close, in turn; `data` begins with a row.
 
@@ -74,25 +79,28 @@ def toggles(data: bytes, delimiter: bytes) -> Places:
     quotes = np.flatnonzero(view == _QUOTE)
     at_end = np.zeros(256, dtype=bool)
     at_end[[delimiter[0], _LF, _CR]] = True
-    begins = np.where(quotes > 0, at_end[view[quotes - 1]], True)
-    stops = np.where(quotes + 1 < len(view), at_end[view[np.minimum(quotes + 1, len(view) - 1)]], True)
-    paired = np.append(np.diff(quotes) == 1, False)
-    follows = np.append(False, paired[:-1])
-    even = np.arange(len(quotes)) % 2 == 0
-    if np.where(even, begins | follows, stops | paired).all():
+    paired = np.diff(quotes)[1::2] == 1  # of a second, fourth, ... quote and the one behind it
+    begins = at_end[view[quotes[::2] - 1]]
+    begins[0] |= quotes[0] == 0
+    begins[1:] |= paired
+    stops = at_end[view.take(quotes[1::2] + 1, mode="clip")]
+    stops[len(paired) :] |= quotes[-1] == len(view) - 1
+    stops[: len(paired)] |= paired
+    if begins.all() and stops.all():
         return quotes  # as they stand, each opens, closes, or is one of two
     found: list[int] = []
     inside, j = False, 0
     while j < len(quotes):
+        at = int(quotes[j])
         if not inside:
-            if begins[j]:
+            if not at or at_end[view[at - 1]]:
                 inside = True
-                found.append(int(quotes[j]))
-        elif paired[j]:
+                found.append(at)
+        elif data[at + 1 : at + 2] == b'"':
             j += 1
-        elif stops[j]:
+        elif at + 1 == len(view) or at_end[view[at + 1]]:
             inside = False
-            found.append(int(quotes[j]))
+            found.append(at)
         else:
             message = (
                 "a quote opened in line {line} is closed within a cell, for text follows it. "
@@ -120,15 +128,16 @@ def cut(buffer: bytes, delimiter: bytes, final: bool, narrow: bool) -> tuple[Blo
     if final and len(marks) % 2:
         message = "a quote opened in line {line} is never closed. Close it, or remove it."
         raise MisreadError.at(message, buffer, int(marks[-1]))
+    last = buffer.rfind(b"\n")
     if final:
         size = len(buffer)
-    elif marks.size:
+    elif marks.size and (last < 0 or np.searchsorted(marks, last) % 2):  # there is no LF, or the last is in quotes
         ends = row_ends(buffer[:-1], marks)  # a CR at the very end may be half of a line end
         size = int(ends[-1]) + 1 if ends.size else 0
         if buffer[size : size + 1] == b"\n" and buffer[size - 1 : size] == b"\r":
             size += 1
     else:
-        size = buffer.rfind(b"\n") + 1 or buffer.rfind(b"\r", 0, len(buffer) - 1) + 1
+        size = last + 1 or buffer.rfind(b"\r", 0, len(buffer) - 1) + 1
     filled = size
     while filled and not narrow and buffer[filled - 1] in b"\r\n":
         filled -= 1

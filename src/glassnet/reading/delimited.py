@@ -40,6 +40,7 @@ from glassnet.reading.blocks import (
     MisreadError,
     Places,
     blocks,
+    count_line_ends,
     line_ends,
     row_begins,
     row_ends,
@@ -100,7 +101,7 @@ def convert(block: Block, plan: Plan) -> Converted:
     n_rows = len(columns[0])
     if not block.quoted:
         return Converted(columns, np.arange(n_rows), n_rows)
-    n_lines = len(line_ends(block.data)) + (block.data[-1:] not in (b"\n", b"\r"))
+    n_lines = count_line_ends(block.data) + (block.data[-1:] not in (b"\n", b"\r"))
     lines = np.arange(n_rows) if n_lines == n_rows else _lines(block)  # a row has a line, and more in quotes
     assert len(lines) == n_rows, "pyarrow reads as many rows as there are row ends"
     return Converted(columns, lines, n_lines)
@@ -433,7 +434,7 @@ def read_delimited(
             column.shape = "real" if column.kind == "number" else "levels"
         words = {form for word in rules.missing for form in (word, word.lower(), word.upper(), word.capitalize())}
         plan = Plan(dialect, rules, [column.shape for column in columns], sorted(words))
-        place.line += len(line_ends(header))
+        place.line += count_line_ends(header)
         place.byte += len(header)
         sign, narrow = dialect.delimiter.encode(), len(dialect.names) == 1
         every = blocks(buffer[len(header) :], pieces, sign, len(header), narrow)
