@@ -273,6 +273,12 @@ def test_the_encodings_own_errors_are_named(scratch: Path) -> None:
         ("a,b", "a header and no rows"),
         ("a,b\n\n", "a header and no rows"),
         ("\na,b\n1,2\n", "line 1 must be the header"),
+        (
+            "sep=;\na;b\n1;2\n",
+            "it tells Excel what stands between columns: 'sep=;'. Remove the line, and say --delimiter \";\"",
+        ),
+        ('\ufeff"sep=,"\r\na,b\r\n1,2\r\n', '--delimiter ","'),
+        ("SEP=\t\na\tb\n1\t2\n", "--delimiter tab"),
         ("1.5,2\n1,2\n", "line 1 is the header, the columns' names; it holds numbers: '1.5', '2'"),
         ("a,b,a\n1,2,3\n", "'a' occurs more than once"),
         ("a,,b\n1,2,3\n", "column 2 (counted from 1) has none"),

@@ -103,6 +103,15 @@ def listed(names: Iterable[str], most: int = 10) -> str:
     return text if len(every) <= most else f"{text} and {len(every) - most} more"
 
 
+def counted(n: int, noun: str) -> str:
+    """So many of a thing, for a message.
+
+    >>> counted(1, "row"), counted(1000, "row")
+    ('1 row', '1,000 rows')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def is_number(text: str, rules: CellRules = PLAIN) -> bool:
     """Whether a text, blanks around it aside, is a number to the last character.
 

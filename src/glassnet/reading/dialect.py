@@ -65,6 +65,12 @@ def told_dialect(
     """
     if text[:1] in "\r\n":
         raise DataError(f"{source}: line 1 must be the header; it is blank. Remove the blank lines before the header.")
+    if line := re.match(r'("?)sep=([^\w\r\n"])\1[\r\n]', text, re.IGNORECASE):
+        option = "tab" if line[2] == "\t" else f'"{line[2]}"'
+        raise DataError(
+            f"{source}: line 1 must be the header; it tells Excel what stands between columns: "
+            f"{shown(line[0].strip())}. Remove the line, and say --delimiter {option}."
+        )
     sign = delimiter if delimiter is not None else _told_delimiter(source, text, whole)
     if delimiter is None and sign != ",":
         notices.append(f"columns are separated by {DELIMITERS[sign]}")
