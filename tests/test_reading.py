@@ -511,6 +511,24 @@ def test_missing_words_in_any_case_and_with_blanks(scratch: Path) -> None:
     assert table.column("x").kind == "number"
 
 
+@pytest.mark.parametrize("sign", [",", "\t", " "])
+@pytest.mark.parametrize("block", [9, 2**20])
+def test_a_number_or_a_date_that_stands_for_no_value_may_have_blanks_around_it(
+    scratch: Path, block: int, sign: str
+) -> None:
+    words = {"x": "-999", "y": "7", "z": "1900-01-01"}
+    header, row, gap = "x,y,z\n", "1.5,3,2020-01-31\n", ",".join(words.values()) + "\n"
+    for left, right in (("", ""), (" ", ""), ("", "\t"), ("\t", " ")):
+        if sign in left + right:
+            continue
+        padded = ",".join(f"{left}{word}{right}" for word in words.values()) + "\n"
+        with blocks_of(block):
+            content = (header + row * 9 + gap + row * 2 + padded + row).replace(",", sign)
+            table = read(scratch, content, delimiter=sign, missing=list(words.values()))
+        for name in words:
+            assert np.flatnonzero(table.column(name).missing).tolist() == [9, 12]
+
+
 @pytest.mark.parametrize("block", [2, 9, 2**20])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_every_blank_line_of_one_column_is_a_missing_cell(scratch: Path, block: int, end: str) -> None:

@@ -114,7 +114,7 @@ def _lines(block: Block) -> Places:
 
 def _parsed_by_shape(block: Block, plan: Plan) -> list[Any] | None:
     """The columns, numbers and days as arrays; None where a cell is none, or may be one that pyarrow misreads."""
-    if plan.failures > 1:
+    if plan.failures > 1 or _may_hold_padded_words(block, plan):
         return None
     shapes = list(plan.shapes)  # as they are now: more may be told meanwhile
     if "digits" in shapes and _may_hold_codes(block.data, block.delimiter):
@@ -267,6 +267,16 @@ def _may_hold_codes(data: bytes, delimiter: bytes) -> bool:
         if ((behind - np.uint8(_ZERO) < 10) | (behind | _SMALL == _X)).any():
             return True
     return False
+
+
+def _may_hold_padded_words(block: Block, plan: Plan) -> bool:
+    """Whether a word for a missing cell that may be read as a number or a date has a blank beside it.
+
+    pyarrow knows such words bare, and takes blanks off numbers and dates.
+    """
+    words = [word.encode() for word in plan.null_values if any(letter.isdigit() for letter in word)]
+    blanks = [blank for blank in (b" ", b"\t") if blank != block.delimiter and words and blank in block.data]
+    return any(blank + word in block.data or word + blank in block.data for blank in blanks for word in words)
 
 
 def _holds_tiny_numbers(data: bytes) -> bool:
