@@ -176,6 +176,8 @@ def test_words_for_missing_cells_are_kept_and_other_options_repeated(run: Any, t
     options = ["--target", "kind", "--missing=-999", "--delimiter", ";", *QUICK]
     said = run("train", table, *options, "-o", kept)
     assert f"Next     glassnet explain {kept} {table} --row 0 --delimiter ';'" in said.out
+    assert "Features 2 from 1 column: dose (" in said.out
+    assert run("evaluate", kept, write(tmp_path / "one.csv", "dose;kind\n3;a\n")).out.startswith("1 row, ")
     told, left_out = (run("predict", kept, table, *more).out for more in (["--missing=-999"], []))
     assert told == left_out
     assert run("predict", kept, table, "--missing", "NA").out != told

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 import glassnet as gn
 from glassnet.errors import DataError, NoInputError, UsageError
-from glassnet.reading import columnar, delimited, read_table, sources
+from glassnet.reading import blocks, columnar, delimited, read_table, sources
 from glassnet.tables import Table
 
 OPTIONS: dict[str, Any] = {"suppress_health_check": [HealthCheck.function_scoped_fixture], "deadline": None}
@@ -56,8 +56,9 @@ def blocks_of(n_bytes: int) -> Iterator[None]:
     """Files are read and cut in pieces so small that every place of a table lies at some block's edge."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("BLOCK_BYTES", "FIRST_BLOCK_BYTES"):
-            patch.setattr(delimited, name, n_bytes)
-        patch.setattr(delimited, "_ROWS_A_BLOCK", 0)
+            patch.setattr(blocks, name, n_bytes)
+        patch.setattr(blocks, "_ROWS_A_BLOCK", 0)
+        patch.setattr(delimited, "_WINDOW", n_bytes)
         patch.setattr(sources, "PIECE_BYTES", n_bytes)
         yield
 
@@ -164,9 +165,9 @@ def test_long_headers_and_many_blocks(scratch: Path, n_columns: int, packed: boo
 
 
 def test_every_size_of_header_before_a_block(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, size in (("BLOCK_BYTES", 64), ("FIRST_BLOCK_BYTES", 64), ("SAMPLE_BYTES", 256)):
-        monkeypatch.setattr(delimited, name, size)
-    monkeypatch.setattr(delimited, "_ROWS_A_BLOCK", 1)
+    for name, size in (("BLOCK_BYTES", 64), ("FIRST_BLOCK_BYTES", 64), ("_ROWS_A_BLOCK", 1)):
+        monkeypatch.setattr(blocks, name, size)
+    monkeypatch.setattr(delimited, "SAMPLE_BYTES", 256)
     monkeypatch.setattr(sources, "PIECE_BYTES", 64)
     for length in range(1, 150):
         assert read(scratch, "h" * length + ",y\n" + "1,2\n" * 99).n_rows == 99
@@ -272,6 +273,12 @@ def test_the_encodings_own_errors_are_named(scratch: Path) -> None:
         ("a,b", "a header and no rows"),
         ("a,b\n\n", "a header and no rows"),
         ("\na,b\n1,2\n", "line 1 must be the header"),
+        (
+            "sep=;\na;b\n1;2\n",
+            "it tells Excel what stands between columns: 'sep=;'. Remove the line, and say --delimiter \";\"",
+        ),
+        ('\ufeff"sep=,"\r\na,b\r\n1,2\r\n', '--delimiter ","'),
+        ("SEP=\t\na\tb\n1\t2\n", "--delimiter tab"),
         ("1.5,2\n1,2\n", "line 1 is the header, the columns' names; it holds numbers: '1.5', '2'"),
         ("a,b,a\n1,2,3\n", "'a' occurs more than once"),
         ("a,,b\n1,2,3\n", "column 2 (counted from 1) has none"),
@@ -403,9 +410,12 @@ def test_any_bytes_are_a_table_or_one_error(scratch: Path, content: bytes) -> No
         ("1.5\n2\n" * 9 + "4O\n3\n4\n", "row 18 (line 20), column 'x': '4O' is not a number"),
         ("1\n" * 9 + "red\n", "row 9 (line 11), column 'x': 'red' is not a number"),
         ("1\n" * 9 + "1e400\n", "row 9 (line 11), column 'x': '1e400' is not a finite number"),
+        ("1\n" * 9 + "0x1F\n", "row 9 (line 11), column 'x': '0x1F' is not a number"),
+        ("1\n" * 9 + "0XA\n2.5\n", "row 9 (line 11), column 'x': '0XA' is not a number"),
         ("1\n" * 9 + "inf\n", "row 9 (line 11), column 'x': 'inf' is not a finite number"),
         ("1\n" * 9 + "-nan\n", "row 9 (line 11), column 'x': '-nan' is not a number"),
         ("1.5\n" * 9 + "1e-400\n", "row 9 (line 11), column 'x': '1e-400' is too small"),
+        ("1\n" * 9 + "1e-400\n", "row 9 (line 11), column 'x': '1e-400' is too small"),
         ("1.5\n" * 9 + "-3.5E-401\n", "row 9 (line 11), column 'x': '-3.5E-401' is too small"),
         ("1.5\n" * 9 + "0." + "0" * 330 + "1\n", "row 9 (line 11), column 'x': '0.0"),
         ("1\n" * 9 + "9007199254740993\n", "row 9 (line 11), column 'x': '9007199254740993' has more digits"),
@@ -439,11 +449,41 @@ def test_codes_are_text_or_named(scratch: Path) -> None:
         assert read(scratch, content.replace("1", "1.5"), kinds={}).numbers("x")[-1] == 7.0
 
 
+@pytest.mark.parametrize("sign", [",", ";", "|", "\t"])
+def test_hexadecimal_digits_are_no_number_whatever_stands_before_them(scratch: Path, sign: str) -> None:
+    for cell in ("0x10", " 0x10", '"0X10"'):
+        for row in (f"{cell}{sign}2", f"2{sign}{cell}"):
+            with blocks_of(9):
+                table = read(scratch, f"x{sign}y\n" + f"1{sign}1\n" * 9 + row, delimiter=sign)
+            with pytest.raises(DataError, match="is not a number"):
+                [table.column(name) for name in "xy"]
+
+
+def test_whole_numbers_may_be_followed_by_any_others(scratch: Path) -> None:
+    """Digits are parsed as whole numbers of 32 bits, until some are none."""
+    later = ["4294967295", "4294967296", "-5", "+5", "-0", " 7 ", "0", "1.5", "", "9007199254740992", "1e300", "0.25"]
+    for block in (9, 30, 2**20):
+        for cells in (later, later[::-1], ["", *later, "NA"]):
+            with blocks_of(block):
+                table = read(scratch, "x,y\n" + "1,2\n" * 9 + "".join(f"{cell},3\n" for cell in cells))
+            expected = [1.0] * 9 + [float(cell) if cell.strip("NA") else np.nan for cell in cells]
+            assert table.column("x").values.tobytes() == np.array(expected).tobytes()
+            assert table.numbers("y").tolist() == [2.0] * 9 + [3.0] * len(cells)
+
+
 def test_text_after_20_000_numbers(scratch: Path) -> None:
     table = read(scratch, "x\n" + "12345678901.5\n" * 200_000 + "ten\n" + "eleven\n")
     with pytest.raises(DataError, match=r"row 200000 \(line 200002\), column 'x': 'ten' is not a number.*--text"):
         table.numbers("x")
     assert read(scratch, "x\n" + "1.5\n" * 20_000 + "ten\n", text=["x"]).texts("x")[-2:] == ["1.5", "ten"]
+
+
+def test_a_zero_beside_words_with_dashes(scratch: Path) -> None:
+    """Where a decimal is 0, numbers too small are looked for, and found only where there are some."""
+    rows = "0.0,a-100,2020-01-31\n1.5,Rue-123,2020-02-01\n" * 9
+    assert read(scratch, "x,y,z\n" + rows).numbers("x").tolist() == [0.0, 1.5] * 9
+    with blocks_of(60), pytest.raises(DataError, match=r"row 18 .*'1E-1000' is too small"):
+        read(scratch, "x,y,z\n" + rows + "1E-1000,b,2020-02-01\n").numbers("x")
 
 
 def test_numbers_are_those_that_python_reads(scratch: Path) -> None:
@@ -469,6 +509,24 @@ def test_missing_words_in_any_case_and_with_blanks(scratch: Path) -> None:
     table = read(scratch, "x,y\n" + "".join(f"{cell},a\n" for cell in cells) + "1,b\n2,b\n")
     assert table.column("x").missing.sum() == len(cells)
     assert table.column("x").kind == "number"
+
+
+@pytest.mark.parametrize("sign", [",", "\t", " "])
+@pytest.mark.parametrize("block", [9, 2**20])
+def test_a_number_or_a_date_that_stands_for_no_value_may_have_blanks_around_it(
+    scratch: Path, block: int, sign: str
+) -> None:
+    words = {"x": "-999", "y": "7", "z": "1900-01-01"}
+    header, row, gap = "x,y,z\n", "1.5,3,2020-01-31\n", ",".join(words.values()) + "\n"
+    for left, right in (("", ""), (" ", ""), ("", "\t"), ("\t", " ")):
+        if sign in left + right:
+            continue
+        padded = ",".join(f"{left}{word}{right}" for word in words.values()) + "\n"
+        with blocks_of(block):
+            content = (header + row * 9 + gap + row * 2 + padded + row).replace(",", sign)
+            table = read(scratch, content, delimiter=sign, missing=list(words.values()))
+        for name in words:
+            assert np.flatnonzero(table.column(name).missing).tolist() == [9, 12]
 
 
 @pytest.mark.parametrize("block", [2, 9, 2**20])

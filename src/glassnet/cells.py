@@ -103,6 +103,15 @@ def listed(names: Iterable[str], most: int = 10) -> str:
     return text if len(every) <= most else f"{text} and {len(every) - most} more"
 
 
+def counted(n: int, noun: str) -> str:
+    """So many of a thing, for a message.
+
+    >>> counted(1, "row"), counted(1000, "row")
+    ('1 row', '1,000 rows')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def is_number(text: str, rules: CellRules = PLAIN) -> bool:
     """Whether a text, blanks around it aside, is a number to the last character.
 
@@ -133,18 +142,24 @@ def holds_codes(texts: Any) -> bool:
     return bool(compute.any(compute.match_substring_regex(texts, _CODE)).as_py())
 
 
-def all_digits(texts: Any) -> bool:
-    """Whether all texts of a pyarrow array are digits and nothing else.
+def all_digits(texts: Any, rules: CellRules = PLAIN) -> bool:
+    """Whether all texts of a pyarrow array, words for a missing cell aside, are digits and nothing else.
 
     >>> import pyarrow
-    >>> all_digits(pyarrow.array(["7", "007"])), all_digits(pyarrow.array(["7", "-7"]))
+    >>> all_digits(pyarrow.array(["7", "NA", "007"])), all_digits(pyarrow.array(["7", "-7"]))
     (True, False)
     """
+    first = texts[0].as_py() if len(texts) else ""
+    if is_number(first, rules) and not first.isdigit():
+        return False  # most columns of decimals show it at once
+    return _all_match(texts, "^[0-9]+$") or _all_match(rules.without_missing(texts), "^[0-9]+$")
+
+
+def _all_match(texts: Any, pattern: str) -> bool:
+    """Whether all texts match; null ones do."""
     import pyarrow.compute as compute
 
-    if len(texts) and not texts[0].as_py().isdigit():
-        return False  # most columns of decimals show it at once
-    return bool(compute.all(compute.match_substring_regex(texts, "^[0-9]+$")).as_py())
+    return bool(compute.all(compute.match_substring_regex(texts, pattern)).as_py())
 
 
 def _pointed(text: str, rules: CellRules) -> str:
@@ -165,10 +180,10 @@ def tell_kind(levels: Any, counts: NDArray[np.int64], rules: CellRules = PLAIN) 
     >>> tell_kind(pyarrow.array(["01234", "94110"]), np.array([1, 1]))
     'text'
     """
-    present = levels.drop_null()
+    present = levels.drop_null() if levels.null_count else levels
     values = _cast(present, rules)
     if values is not None and len(values):  # the common case, in no time
-        return "text" if all_digits(present) and holds_codes(present) else "number"
+        return "text" if all_digits(present, rules) and holds_codes(present) else "number"
     seen = {"number": 0, "boolean": 0, "date": 0, "text": 0}
     codes, digits = False, True
     for text, count in zip(rules.without_missing(levels).to_pylist(), counts.tolist(), strict=True):
@@ -355,9 +370,7 @@ def all_plain_dates(texts: Any) -> bool:
     >>> all_plain_dates(pyarrow.array(["2020-01-31"])), all_plain_dates(pyarrow.array(["2020-01-31T10:00"]))
     (True, False)
     """
-    import pyarrow.compute as compute
-
-    return bool(compute.all(compute.match_substring_regex(texts, r"^\d{4}-\d\d-\d\d$")).as_py())
+    return _all_match(texts, r"^\d{4}-\d\d-\d\d$")
 
 
 def _plain_days(texts: Any) -> NDArray[np.float64] | None:

@@ -349,6 +349,7 @@ def evaluate(model: str, data: str, weights: str | None, reading: dict[str, Any]
     glassnet evaluate tumor.safetensors new-tumors.csv
     glassnet evaluate tumor.safetensors - --json < new-tumors.csv
     """
+    from glassnet.cells import counted
     from glassnet.expressions import readable
     from glassnet.preparation import row_weights
 
@@ -358,7 +359,7 @@ def evaluate(model: str, data: str, weights: str | None, reading: dict[str, Any]
     if as_json:
         click.echo(_json({"model": model, "task": loaded.task, "rows": table.n_rows, **found}))
         return
-    click.echo(f"{table.n_rows} rows, {loaded.task} of {readable(loaded.target.source)}")
+    click.echo(f"{counted(table.n_rows, 'row')}, {loaded.task} of {readable(loaded.target.source)}")
     for name, value in found.items():
         click.echo(f"  {name:<9} {_figure(value)}")
 
@@ -587,6 +588,7 @@ def _since(epoch: int | None) -> str:
 def _print_trained(fitted: Fitted, output: str | None, data: str, reading: dict[str, Any]) -> None:
     import shlex
 
+    from glassnet.cells import counted
     from glassnet.expressions import readable
 
     model, target = fitted.model, fitted.model.target
@@ -600,8 +602,8 @@ def _print_trained(fitted: Fitted, output: str | None, data: str, reading: dict[
     columns = model.encoder.columns
     shown = [f"{readable(c.source, 30)} ({c.described()})" for c in columns[:4]]
     more = f" and {len(columns) - 4} more" if len(columns) > 4 else ""
-    of = "" if model.encoder.n_features == len(columns) else f" of {len(columns)} columns"
-    click.echo(f"Features {model.encoder.n_features}{of}: {', '.join(shown)}{more}")
+    source = "" if model.encoder.n_features == len(columns) else f" from {counted(len(columns), 'column')}"
+    click.echo(f"Features {model.encoder.n_features}{source}: {', '.join(shown)}{more}")
     click.echo(f"Rows     {len(fitted.train_rows)} train, {len(fitted.test_rows)} test; encoded by training rows alone")
     click.echo(
         f"Network  {'-'.join(map(str, network.sizes))}, {network.activations[0]}, {network.loss}, "

@@ -21,6 +21,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from glassnet.cells import counted
 from glassnet.errors import UsageError
 from glassnet.network import Network, Parameters
 
@@ -250,10 +251,6 @@ def _scope(content: str) -> str:
     return "gn-" + hashlib.sha256(content.encode()).hexdigest()[:10]
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
 def _round_scale(largest: float) -> tuple[float, float]:
     """A round number (1, 2 or 5 times a power of ten) up to `largest`, and half of it."""
     power = 10.0 ** math.floor(math.log10(largest))
@@ -437,7 +434,7 @@ def _drawn_units(plan: _Plan) -> Iterator[str]:
 
 def _layer_size(plan: _Plan, number: int) -> str:
     size = plan.network.sizes[number]
-    return f"layer {number} · {_count(size, 'unit')}" if number else _count(size, "feature")
+    return f"layer {number} · {counted(size, 'unit')}" if number else counted(size, "feature")
 
 
 def _legend(plan: _Plan, y: float) -> tuple[list[str], float, float]:
@@ -446,7 +443,7 @@ def _legend(plan: _Plan, y: float) -> tuple[list[str], float, float]:
     right = _MARGIN
     n_weights = sum(n_in * n_out for n_in, n_out in pairwise(plan.network.sizes))
     if plan.parameters is None:
-        lines = [f"{_count(n_weights, 'weight')}, values not given: lines show connections only"]
+        lines = [f"{counted(n_weights, 'weight')}, values not given: lines show connections only"]
     else:
         samples = [("gn-positive", 4.0, "weight above 0"), ("gn-negative", 4.0, "below 0")]
         if plan.largest > 0:
@@ -465,7 +462,7 @@ def _legend(plan: _Plan, y: float) -> tuple[list[str], float, float]:
             lines = [f"{len(plan.edges):,} of {n_weights:,} weights drawn; {of_these}"]
         n_broken = sum(not math.isfinite(value) for value in plan.values)
         if n_broken:
-            lines.append(f"{_count(n_broken, 'weight')} not finite, dashed")
+            lines.append(f"{counted(n_broken, 'weight')} not finite, dashed")
     for line in lines:
         elements.append(_text(_MARGIN, y, line, size=_SMALL_SIZE, anchor="start", kind="gn-muted"))
         right = max(right, _MARGIN + _text_width(line, _SMALL_SIZE))
@@ -481,10 +478,10 @@ def _description(plan: _Plan) -> str:
         + (f" and more, {len(names):,} in all" if layer.ellipsis else "")
         for names, layer in ((plan.inputs, plan.layers[0]), (plan.outputs, plan.layers[-1]))
     )
-    sentences = [f"Dense network with {_count(network.n_parameters, 'parameter')}, loss {network.loss}."]
+    sentences = [f"Dense network with {counted(network.n_parameters, 'parameter')}, loss {network.loss}."]
     sentences.append(f"Inputs: {inputs}.")
     for number in range(1, network.n_layers + 1):
-        sentences.append(f"Layer {number}: {_count(network.sizes[number], 'unit')}, {plan.computed[number]}.")
+        sentences.append(f"Layer {number}: {counted(network.sizes[number], 'unit')}, {plan.computed[number]}.")
     sentences.append(f"Outputs: {outputs}.")
     if plan.small and plan.parameters is not None:
         pairs = zip(network.parameter_names(), plan.parameters.vector, strict=True)
@@ -698,7 +695,7 @@ def learning_curves_figure(
     named = {_plain(name): np.asarray(curve, dtype=float).reshape(-1) for name, curve in (baseline or {}).items()}
 
     horizontal, vertical = (_plain(label) for label in labels)
-    figure, axes = _new_figure(f"Learning curves of {_count(n_starts, 'random start')}", 7.0, 4.6)
+    figure, axes = _new_figure(f"Learning curves of {counted(n_starts, 'random start')}", 7.0, 4.6)
     segments = np.stack(np.broadcast_arrays(epochs.astype(float), curves), axis=-1)
     faint = LineCollection(
         list(segments), colors=[MUTED], linewidths=0.7, alpha=min(0.6, max(0.05, 12 / n_starts)), rasterized=True
@@ -717,7 +714,7 @@ def learning_curves_figure(
 
     strong = np.concatenate([low, high, curves[kept], *named.values()])
     strong = strong[np.isfinite(strong)]
-    note = [_count(n_starts, "random start")]
+    note = [counted(n_starts, "random start")]
     if n_diverged:
         note.append(f"{n_diverged:,} diverged, drawn until then")
     if strong.size:
@@ -783,7 +780,7 @@ def distribution_figure(values: ArrayLike, *, label: str, marks: Mapping[str, fl
     low, median, high = np.percentile(kept, _PERCENTILES)
 
     shown = _plain(label)
-    figure, axes = _new_figure(f"Distribution of {shown} over {_count(kept.size, 'random start')}", 7.0, 4.2)
+    figure, axes = _new_figure(f"Distribution of {shown} over {counted(kept.size, 'random start')}", 7.0, 4.2)
     edges = _bin_edges(kept)
     heights, _, bars = axes.hist(kept, bins=edges, color="#a9bccb", edgecolor="white", linewidth=0.6)
     tallest = float(heights.max())
@@ -821,7 +818,7 @@ def distribution_figure(values: ArrayLike, *, label: str, marks: Mapping[str, fl
     axes.set_ylim(0, tallest + pitch * (len(flags) + 1))
     axes.set_xlabel(shown)
     axes.set_ylabel("random starts")
-    note = f"{_count(kept.size, 'random start')}; 5 to 95 %: {significant(low)} to {significant(high)} (darker)"
+    note = f"{counted(kept.size, 'random start')}; 5 to 95 %: {significant(low)} to {significant(high)} (darker)"
     if everything.size > kept.size:
         note += f"; {everything.size - kept.size:,} not finite, left out"
     axes.set_title(note, loc="left", fontsize=9, color=MUTED)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from glassnet.cells import date_text
+from glassnet.cells import counted, date_text
 from glassnet.columns import level_counts
 from glassnet.expressions import readable, significant
 from glassnet.preparation import Prepared
@@ -96,9 +96,10 @@ class Survey:
         if width >= _NARROW:
             console.print(grid)
         assert isinstance(console.file, io.StringIO)
+        train, test = self.rows["train"], self.rows["test"]
         lines = [
-            f"{sum(self.rows.values()):,} rows: {self.rows['train']:,} to train, {self.rows['test']:,} to test",
-            f"Target {readable(self.target)}, {self.task}; {self.n_features:,} features",
+            f"{counted(train + test, 'row')}: {train:,} to train, {test:,} to test",
+            f"Target {readable(self.target)}, {self.task}; {counted(self.n_features, 'feature')}",
             "",
             *(line.rstrip() for line in console.file.getvalue().splitlines()),
         ]

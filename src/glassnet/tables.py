@@ -298,9 +298,8 @@ def column_of_levels(indices: Any, levels: Any, rules: CellRules = PLAIN, kind: 
     import pyarrow
     import pyarrow.compute as compute
 
-    numbers = np.asarray(
-        compute.fill_null(indices.cast(pyarrow.int32()), -1).to_numpy(zero_copy_only=False), dtype=np.int32
-    )
+    indices = indices.cast(pyarrow.int32())
+    numbers: NDArray[np.int32] = (compute.fill_null(indices, -1) if indices.null_count else indices).to_numpy()
     told = rules.without_missing(levels.cast(pyarrow.string()))
     if kind is None:
         counts = np.bincount(numbers[numbers >= 0], minlength=len(levels))

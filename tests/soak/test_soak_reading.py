@@ -16,7 +16,7 @@ import pytest
 
 import glassnet
 from glassnet.errors import GlassnetError
-from glassnet.reading import delimited, read_table
+from glassnet.reading import blocks, read_table
 
 pytestmark = pytest.mark.soak
 
@@ -106,8 +106,8 @@ def test_damaged_files_are_tables_or_one_message(part: int, tmp_path: Path, monk
         data = damaged(sources[rng.integers(0, len(sources))], rng)
         path.write_bytes(data)
         block = int(rng.choice([50, 1000, 2**21]))
-        monkeypatch.setattr(delimited, "BLOCK_BYTES", block)
-        monkeypatch.setattr(delimited, "FIRST_BLOCK_BYTES", block)
+        monkeypatch.setattr(blocks, "BLOCK_BYTES", block)
+        monkeypatch.setattr(blocks, "FIRST_BLOCK_BYTES", block)
         begun = time.perf_counter()
         try:
             table = read_table(path)

@@ -1,7 +1,7 @@
 """Files read strictly: a `Table` of what the file says, or an error that names the place and the way out.
 
-`sources` hands on bytes as UTF-8, `dialect` tells how the text is written, `delimited` reads it, `columnar` reads
-Parquet and Arrow.
+`sources` hands on bytes as UTF-8, `dialect` tells how the text is written, `blocks` cuts it, `delimited` reads it,
+`columnar` reads Parquet and Arrow.
 """
 
 from __future__ import annotations

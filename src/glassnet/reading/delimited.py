@@ -1,4 +1,4 @@
-"""Delimited text, CSV above all, in one pass: blocks are cut at row ends, checked, parsed by pyarrow and judged.
+"""Delimited text, CSV above all, in one pass: blocks of whole rows are checked, parsed by pyarrow and judged.
 
 pyarrow reads numbers faster than anything of ours would, and misreads some without a word: 1e400 becomes infinity,
 1e-400 becomes 0, long whole numbers are rounded, codes lose their zeros. So a block's bytes and numbers are looked at
@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +26,7 @@ from glassnet.cells import (
     all_digits,
     all_plain_dates,
     dates_of,
+    holds_codes,
     is_code,
     is_number,
     numbers_of,
@@ -34,32 +34,28 @@ from glassnet.cells import (
     tell_kind,
 )
 from glassnet.errors import DataError
+from glassnet.reading.blocks import (
+    MAX_ROW_BYTES,
+    Block,
+    MisreadError,
+    Places,
+    blocks,
+    count_line_ends,
+    line_ends,
+    row_begins,
+    row_ends,
+    toggles,
+)
 from glassnet.reading.dialect import Dialect, told_dialect
 from glassnet.tables import Column, Table, check_names, column_of_levels, require
 
-MAX_ROW_BYTES = 2**20
 MAX_COLUMNS = 20_000
-BLOCK_BYTES = 2**20
-FIRST_BLOCK_BYTES = 2**18
 SAMPLE_BYTES = 2**20  # what the dialect is told from
-_ROWS_A_BLOCK = 1000
-_MAX_BLOCK_BYTES = 2**26
 _EXACT = 2.0**53
-_LF, _CR, _QUOTE, _COMMA, _MINUS, _ZERO = 10, 13, 34, 44, 45, 48
-_WINDOW = 2**16
+_COMMA, _MINUS, _ZERO, _E, _X = 44, 45, 48, 101, 120
+_SMALL = 32  # makes a letter a small one
+_WINDOW = 2**18  # bytes that are looked at at once: their marks stay near, and threads seldom wait on each other
 _BOM = b"\xef\xbb\xbf"
-
-Bytes = NDArray[np.uint8]
-Places = NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class Block:
-    """Whole rows: their bytes, and whether any cell is in quotes."""
-
-    data: bytes
-    delimiter: bytes
-    quoted: bool
 
 
 @dataclass(frozen=True)
@@ -71,170 +67,6 @@ class Converted:
     n_lines: int
 
 
-class MisreadError(Exception):
-    """What is wrong with the file, so many lines, and bytes, behind the beginning of a block.
-
-    The message has {line} and {byte} for who knows where the block begins.
-    """
-
-    def __init__(self, message: str, *, lines: int, byte: int = 0) -> None:
-        super().__init__(message)
-        self.lines, self.byte = lines, byte
-
-    @classmethod
-    def at(cls, message: str, data: bytes, byte: int) -> MisreadError:
-        """Wrong at this byte of `data`."""
-        return cls(message, lines=len(_line_ends(np.frombuffer(data[:byte], np.uint8))), byte=byte)
-
-
-# Cutting
-
-
-def _line_ends(data: Bytes) -> Places:
-    """Where lines end: at an LF, or at a CR that no LF follows."""
-    ends = data == _LF
-    returns = data == _CR
-    if returns.any():
-        returns[:-1] &= ~ends[1:]
-        ends |= returns
-    return np.flatnonzero(ends)
-
-
-def toggles(data: bytes, delimiter: bytes) -> Places:
-    """Where quotes open and close, in turn; `data` begins with a row.
-
-    A quote opens only at the beginning of a cell; elsewhere in a cell without quotes it is a letter like any other. In
-    a quoted cell two quotes are one that is meant. Raises MisreadError: text behind a closing quote.
-
-    >>> toggles(b'a,"b""c",5" pipe,d', b",").tolist()
-    [2, 7]
-    """
-    if b'"' not in data:
-        return np.empty(0, np.intp)
-    view = np.frombuffer(data, np.uint8)
-    quotes = np.flatnonzero(view == _QUOTE)
-    at_end = np.zeros(256, dtype=bool)
-    at_end[[delimiter[0], _LF, _CR]] = True
-    begins = np.where(quotes > 0, at_end[view[quotes - 1]], True)
-    stops = np.where(quotes + 1 < len(view), at_end[view[np.minimum(quotes + 1, len(view) - 1)]], True)
-    paired = np.append(np.diff(quotes) == 1, False)
-    follows = np.append(False, paired[:-1])
-    even = np.arange(len(quotes)) % 2 == 0
-    if np.where(even, begins | follows, stops | paired).all():
-        return quotes  # as they stand, each opens, closes, or is one of two
-    found: list[int] = []
-    inside, j = False, 0
-    while j < len(quotes):
-        if not inside:
-            if begins[j]:
-                inside = True
-                found.append(int(quotes[j]))
-        elif paired[j]:
-            j += 1
-        elif stops[j]:
-            inside = False
-            found.append(int(quotes[j]))
-        else:
-            message = (
-                "a quote opened in line {line} is closed within a cell, for text follows it. "
-                "Write a quote within a quoted cell twice, or close the cell's quote."
-            )
-            raise MisreadError.at(message, data, found[-1])
-        j += 1
-    return np.array(found, dtype=np.intp)
-
-
-def row_ends(data: bytes, marks: Places) -> Places:
-    """Where rows end: at the line ends outside quotes, which open and close at `marks`."""
-    ends = _line_ends(np.frombuffer(data, np.uint8))
-    return ends[np.searchsorted(marks, ends) % 2 == 0] if marks.size else ends
-
-
-def cut(buffer: bytes, delimiter: bytes, final: bool, narrow: bool) -> tuple[Block | None, bytes]:
-    """The whole rows at the beginning of the buffer, and what is left of it; blank lines at the end stay with the rest.
-
-    `narrow`: the table has one column, of which a blank line is a missing cell, and a row wherever it is.
-
-    Raises MisreadError: a row over 1 MiB, a quote that is never closed, text behind a closing quote.
-    """
-    marks = toggles(buffer, delimiter)
-    if final and len(marks) % 2:
-        message = "a quote opened in line {line} is never closed. Close it, or remove it."
-        raise MisreadError.at(message, buffer, int(marks[-1]))
-    if final:
-        size = len(buffer)
-    elif marks.size:
-        ends = row_ends(buffer[:-1], marks)  # a CR at the very end may be half of a line end
-        size = int(ends[-1]) + 1 if ends.size else 0
-        if buffer[size : size + 1] == b"\n" and buffer[size - 1 : size] == b"\r":
-            size += 1
-    else:
-        size = buffer.rfind(b"\n") + 1 or buffer.rfind(b"\r", 0, len(buffer) - 1) + 1
-    filled = size
-    while filled and not narrow and buffer[filled - 1] in b"\r\n":
-        filled -= 1
-    if not filled:
-        # nothing, or blank lines, which are blank rows only if a row follows them
-        if len(buffer) > MAX_ROW_BYTES and not final:
-            raise MisreadError(_TOO_LONG, lines=0)
-        return None, b"" if final else buffer
-    end = filled + (2 if buffer[filled : min(size, filled + 2)] == b"\r\n" else min(1, size - filled))
-    data = buffer[:end]
-    block = Block(data, delimiter, bool((marks < end).any()))
-    if _may_hold_a_long_row(data):
-        _row_begins(block)
-    return block, b"" if final else buffer[end:]
-
-
-_TOO_LONG = (
-    "line {line} begins a row of more than 1 MiB. Correct the row; a quote that is never closed is the usual cause."
-)
-
-
-def _may_hold_a_long_row(data: bytes) -> bool:
-    """Whether half of the longest row that is allowed is somewhere without an LF."""
-    half = MAX_ROW_BYTES // 2
-    return any(data.find(b"\n", at, at + half) < 0 for at in range(0, len(data) - half, half))
-
-
-def _row_begins(block: Block) -> Places:
-    """Where rows begin. Raises MisreadError: a row over 1 MiB."""
-    data = block.data
-    ends = row_ends(data, toggles(data, block.delimiter)) + 1
-    begins = np.concatenate([[0], ends[ends < len(data)]])
-    long = np.flatnonzero(np.diff(begins, append=len(data)) > MAX_ROW_BYTES)
-    if long.size:
-        raise MisreadError.at(_TOO_LONG, data, int(begins[long[0]]))
-    return begins
-
-
-def blocks(
-    pieces: Iterator[bytes], delimiter: bytes, first_bytes: int, block_bytes: int, narrow: bool
-) -> Iterator[Block | MisreadError]:
-    """The rows of the file in blocks of about so many bytes; where it breaks, the breach, and no more."""
-    held: list[bytes] = []
-    size, wanted, ended = 0, first_bytes, False
-    try:
-        while not ended:
-            while size < wanted and not ended:
-                piece = next(pieces, None)
-                held.append(piece or b"")
-                size, ended = size + len(held[-1]), piece is None
-            # Cut at a line end at once, for a row ends there as a rule: then nothing is copied twice.
-            last = held.pop()
-            end = last.rfind(b"\n") + 1 or len(last)
-            whole = last if end == len(last) and not held else b"".join([*held, memoryview(last)[:end]])
-            block, rest = cut(whole, delimiter, ended, narrow)
-            rest += last[end:]
-            held = [rest] if rest else []
-            size = len(rest)
-            wanted = size + 1 if block is None else block_bytes
-            if block is not None:
-                yield block
-    except MisreadError as error:
-        yield error
-
-
 # Converting
 
 
@@ -244,12 +76,17 @@ Shape = Literal["levels", "real", "digits", "days"]
 
 @dataclass
 class Plan:
-    """How blocks are parsed. `failures`: how often one had to be read again because a cell was not of its shape."""
+    """How blocks are parsed.
+
+    `whole`: digits are parsed as whole numbers of 32 bits, which is quicker than as decimals and loses none, until a
+    cell is no such number. `failures`: how often a block had to be read again because a cell was not of its shape.
+    """
 
     dialect: Dialect
     rules: CellRules
     shapes: list[Shape]
     null_values: list[str]
+    whole: bool = True
     failures: int = 0
 
 
@@ -264,7 +101,7 @@ def convert(block: Block, plan: Plan) -> Converted:
     n_rows = len(columns[0])
     if not block.quoted:
         return Converted(columns, np.arange(n_rows), n_rows)
-    n_lines = len(_line_ends(np.frombuffer(block.data, np.uint8))) + (block.data[-1:] not in (b"\n", b"\r"))
+    n_lines = count_line_ends(block.data) + (block.data[-1:] not in (b"\n", b"\r"))
     lines = np.arange(n_rows) if n_lines == n_rows else _lines(block)  # a row has a line, and more in quotes
     assert len(lines) == n_rows, "pyarrow reads as many rows as there are row ends"
     return Converted(columns, lines, n_lines)
@@ -272,30 +109,35 @@ def convert(block: Block, plan: Plan) -> Converted:
 
 def _lines(block: Block) -> Places:
     """The line, from 0, on which each row begins."""
-    return np.searchsorted(_line_ends(np.frombuffer(block.data, np.uint8)), _row_begins(block))
+    return np.searchsorted(line_ends(block.data), row_begins(block))
 
 
 def _parsed_by_shape(block: Block, plan: Plan) -> list[Any] | None:
-    """The columns, numbers and days as float64; None where a cell is none, or may be one that pyarrow misreads."""
-    if plan.failures > 1:
+    """The columns, numbers and days as arrays; None where a cell is none, or may be one that pyarrow misreads."""
+    if plan.failures > 1 or _may_hold_padded_words(block, plan):
         return None
     shapes = list(plan.shapes)  # as they are now: more may be told meanwhile
     if "digits" in shapes and _may_hold_codes(block.data, block.delimiter):
         shapes = ["levels" if shape == "digits" else shape for shape in shapes]
+    whole = plan.whole and "digits" in shapes
     try:
-        columns = _parsed(block, plan, shapes)
+        columns = _parsed(block, plan, shapes, whole)
     except _OtherShapeError:
+        if whole:
+            plan.whole = False
+            return _parsed_by_shape(block, plan)
         plan.failures += 1
         return None
     zero = False
-    with np.errstate(over="ignore"):
-        for j, shape in enumerate(shapes):
-            if shape != "levels":
-                values = (_days if shape == "days" else _sound)(columns[j])
-                if values is None:
-                    return None
-                columns[j] = values
-                zero = zero or (shape == "real" and not values.all())
+    for j, shape in enumerate(shapes):
+        if shape == "real" or (shape == "digits" and not whole):
+            sound = _sound(columns[j])
+            if sound is None:
+                return None
+            columns[j], here = sound
+            zero = zero or here
+        elif shape != "levels":
+            columns[j] = _whole(columns[j])
     return None if zero and _holds_tiny_numbers(block.data) else columns
 
 
@@ -320,7 +162,7 @@ class _OtherShapeError(Exception):
     """A cell is no number, or no date, or has blanks around it."""
 
 
-def _parsed(block: Block, plan: Plan, shapes: Sequence[Shape]) -> list[Any]:
+def _parsed(block: Block, plan: Plan, shapes: Sequence[Shape], whole: bool = False) -> list[Any]:
     import pyarrow
     from pyarrow import csv
 
@@ -334,7 +176,7 @@ def _parsed(block: Block, plan: Plan, shapes: Sequence[Shape]) -> list[Any]:
     type_of = {
         "levels": pyarrow.dictionary(pyarrow.int32(), pyarrow.string()),
         "real": pyarrow.float64(),
-        "digits": pyarrow.float64(),
+        "digits": pyarrow.uint32() if whole else pyarrow.float64(),
         "days": pyarrow.date32(),
     }
     try:
@@ -343,6 +185,7 @@ def _parsed(block: Block, plan: Plan, shapes: Sequence[Shape]) -> list[Any]:
             csv.ReadOptions(use_threads=False, column_names=names, block_size=len(block.data) + 1),
             csv.ParseOptions(
                 delimiter=plan.dialect.delimiter,
+                quote_char='"' if block.quoted else False,
                 newlines_in_values=block.quoted,
                 ignore_empty_lines=False,
                 invalid_row_handler=note,
@@ -379,40 +222,61 @@ def _line_of(block: Block, row: int) -> int:
     return int(_lines(block)[row]) if block.quoted else row
 
 
-def _sound(column: Any) -> NDArray[np.float64] | None:
-    """Parsed numbers, if all are finite and small enough to be exact; else their texts have to be looked at."""
+def _sound(column: Any) -> tuple[NDArray[np.float64], bool] | None:
+    """Parsed decimals, if all are finite and small enough to be exact, and whether one is 0; else None."""
     values: NDArray[np.float64] = column.to_numpy(zero_copy_only=False)
-    present = values
+    if column.null_count == len(values):
+        return values, False
     if column.null_count:
-        present = values[~np.isnan(values)]
-        if len(present) + column.null_count != len(values):
+        if np.count_nonzero(np.isnan(values)) > column.null_count:
             return None  # NaN where nothing is missing
-    # One product instead of a search for the least and the greatest: what is large, infinite or NaN shows in it. A
-    # BLAS would wake its threads.
-    return values if np.einsum("i,i", present, present) < _EXACT**2 else None
+        least, greatest = np.fmin.reduce(values), np.fmax.reduce(values)
+    else:
+        least, greatest = values.min(), values.max()  # NaN if any is
+    if not (least > -_EXACT and greatest < _EXACT):
+        return None
+    return values, bool(least <= 0 <= greatest) and not values.all()
 
 
-def _days(column: Any) -> NDArray[np.float64]:
-    """Dates as days since 1970-01-01."""
+def _whole(column: Any) -> NDArray[Any]:
+    """Numbers of digits alone, or dates as days since 1970-01-01; as float64 with NaN only where cells are missing."""
     import pyarrow
 
-    days: NDArray[np.float64] = column.view(pyarrow.int32()).cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
-    return days
+    if pyarrow.types.is_date32(column.type):
+        column = column.view(pyarrow.int32())
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return values
 
 
 def _may_hold_codes(data: bytes, delimiter: bytes) -> bool:
-    """Whether a cell begins with a zero and goes on with a digit, as 007 does: no whole number is written so."""
-    if re.match(rb"0[0-9]", data):
+    """Whether a cell begins with a zero and goes on with a digit, as 007 does, or with an x, as 0xff does.
+
+    No whole number is written so, and pyarrow reads both as one.
+    """
+    if re.match(rb"0[0-9xX]", data):
         return True
     view = np.frombuffer(data, np.uint8)
-    for shift in (0, 1):  # two bytes as one number, for few and long steps keep threads from waiting on each other
-        pairs = np.frombuffer(data, "<u2", max(0, len(data) - 1 - shift) // 2, shift)
-        found = pairs - np.uint16(_ZERO << 8) <= _COMMA  # a zero behind a line end, a blank, a quote, a comma
+    for start in range(0, len(view) - 2, _WINDOW):
+        window = view[start : start + _WINDOW + 2]
+        before = window[:-2]
+        found = before <= _COMMA  # a line end, a blank, a quote, a comma
         if delimiter[0] > _COMMA:
-            found |= pairs == (_ZERO << 8) + delimiter[0]
-        if found.any() and (view[2 * np.flatnonzero(found) + shift + 2] - np.uint8(_ZERO) < 10).any():
+            found |= before == delimiter[0]
+        found &= window[1:-1] == _ZERO
+        behind = window[np.flatnonzero(found) + 2]
+        if ((behind - np.uint8(_ZERO) < 10) | (behind | _SMALL == _X)).any():
             return True
     return False
+
+
+def _may_hold_padded_words(block: Block, plan: Plan) -> bool:
+    """Whether a word for a missing cell that may be read as a number or a date has a blank beside it.
+
+    pyarrow knows such words bare, and takes blanks off numbers and dates.
+    """
+    words = [word.encode() for word in plan.null_values if any(letter.isdigit() for letter in word)]
+    blanks = [blank for blank in (b" ", b"\t") if blank != block.delimiter and words and blank in block.data]
+    return any(blank + word in block.data or word + blank in block.data for blank in blanks for word in words)
 
 
 def _holds_tiny_numbers(data: bytes) -> bool:
@@ -420,9 +284,12 @@ def _holds_tiny_numbers(data: bytes) -> bool:
     if data.find(b"0" * 64) >= 0:
         return True
     view = np.frombuffer(data, np.uint8)
-    for start in range(0, len(view), _WINDOW):
-        for at in (np.flatnonzero(view[start : start + _WINDOW] == _MINUS) + start).tolist():
-            if at and data[at - 1] in b"eE" and re.match(rb"[0-9]{3}", data[at + 1 : at + 4]):
+    for start in range(0, len(view) - 1, _WINDOW):
+        window = view[start : start + _WINDOW + 1]
+        found = window[1:] == _MINUS
+        found &= window[:-1] | _SMALL == _E
+        for at in (np.flatnonzero(found) + start).tolist():
+            if re.match(rb"[0-9]{3}", data[at + 2 : at + 5]):
                 return True
     return False
 
@@ -441,7 +308,7 @@ def _refuse_blank_row(block: Block, columns: Sequence[Any]) -> None:
         if not blank.any():
             return
     assert blank is not None, "a table has a column"
-    begins = np.append(_row_begins(block), len(block.data))
+    begins = np.append(row_begins(block), len(block.data))
     for row in np.flatnonzero(blank).tolist():
         if not block.data[begins[row] : begins[row + 1]].strip(b"\r\n"):
             raise MisreadError("line {line} is blank: it has no value in it. Remove it.", lines=_line_of(block, row))
@@ -463,26 +330,27 @@ class Gathered:
     shape: Shape = "levels"
 
     def add(self, part: Any, rules: CellRules) -> None:
-        """Take in the next block's part; the first that holds a value tells the kind."""
-        if self.kind is None and part.null_count < len(part):
-            self._tell(part, rules)
+        """Take in the next block's part."""
+        self.tell(part, rules)
         as_it_is = self.shape == "levels" or isinstance(part, np.ndarray)
         self.parts.append(part if as_it_is else self._values(part, rules))
         self.n_rows += len(part)
 
-    def _tell(self, part: Any, rules: CellRules) -> None:
-        levels = part.dictionary
-        counts = np.bincount(part.indices.drop_null().to_numpy(), minlength=len(levels))
-        self.kind = tell_kind(levels, counts, rules)
-        present = rules.without_missing(levels).drop_null()
+    def tell(self, part: Any, rules: CellRules) -> None:
+        """Tell the column's kind from this part, unless it is known, or no cell of it has a value."""
+        if self.kind is not None or part.null_count == len(part):
+            return
+        levels, indices = part.dictionary, part.indices
+        present = indices.drop_null() if part.null_count else indices
+        self.kind = tell_kind(levels, np.bincount(present.to_numpy(), minlength=len(levels)), rules)
         if self.kind == "number":
-            self.shape = "digits" if all_digits(present) else "real"
-        elif self.kind == "date" and all_plain_dates(present):
+            self.shape = "digits" if all_digits(levels, rules) else "real"
+        elif self.kind == "date" and all_plain_dates(rules.without_missing(levels)):
             self.shape = "days"
         if self.shape != "levels":
             self.parts = [np.full(self.n_rows, np.nan)]  # so far there were missing cells alone
-        elif self.kind == "text":
-            words = present.to_pylist()
+        elif self.kind == "text" and holds_codes(levels):
+            words = rules.without_missing(levels).drop_null().to_pylist()
             codes = [word for word in words if is_code(word)]
             if codes and 2 * sum(is_number(word, rules) for word in words) > len(words):
                 self.example_of_code = codes[0]
@@ -576,14 +444,10 @@ def read_delimited(
             column.shape = "real" if column.kind == "number" else "levels"
         words = {form for word in rules.missing for form in (word, word.lower(), word.upper(), word.capitalize())}
         plan = Plan(dialect, rules, [column.shape for column in columns], sorted(words))
-        place.line += len(_line_ends(np.frombuffer(header, np.uint8)))
+        place.line += count_line_ends(header)
         place.byte += len(header)
-        block_bytes = min(max(BLOCK_BYTES, _ROWS_A_BLOCK * len(header)), _MAX_BLOCK_BYTES)
-        # The first block, which tells the kinds, goes alone: it is smaller, so that the others need not wait long.
-        first = len(header) + min(block_bytes, max(FIRST_BLOCK_BYTES, _ROWS_A_BLOCK * len(header)))
-        read = iter([buffer[len(header) : first], buffer[first:]])
-        narrow = len(dialect.names) == 1
-        every = blocks(chain(read, pieces), dialect.delimiter.encode(), first - len(header), block_bytes, narrow)
+        sign, narrow = dialect.delimiter.encode(), len(dialect.names) == 1
+        every = blocks(buffer[len(header) :], pieces, sign, len(header), narrow)
         row_lines = _gather(every, plan, columns, place, workers)
     except MisreadError as error:
         raise place.explained(error) from error
@@ -653,8 +517,11 @@ def _gather(
                     while waiting:  # what comes before is at fault first
                         take_next()
                     raise block
-                if not row_lines:
-                    take(block, convert(block, plan))  # the first block tells the kinds for all others
+                if not row_lines:  # the first block tells the kinds, for itself as for all others
+                    for column, part in zip(columns, convert(block, plan).columns, strict=True):
+                        column.tell(part, plan.rules)
+                    plan.shapes = [column.shape for column in columns]
+                    take(block, convert(block, plan))
                     continue
                 waiting.append((block, pool.submit(convert, block, plan)))
                 if len(waiting) > 2 * workers:

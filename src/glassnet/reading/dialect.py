@@ -65,6 +65,12 @@ def told_dialect(
     """
     if text[:1] in "\r\n":
         raise DataError(f"{source}: line 1 must be the header; it is blank. Remove the blank lines before the header.")
+    if line := re.match(r'("?)sep=([^\w\r\n"])\1[\r\n]', text, re.IGNORECASE):
+        option = "tab" if line[2] == "\t" else f'"{line[2]}"'
+        raise DataError(
+            f"{source}: line 1 must be the header; it tells Excel what stands between columns: "
+            f"{shown(line[0].strip())}. Remove the line, and say --delimiter {option}."
+        )
     sign = delimiter if delimiter is not None else _told_delimiter(source, text, whole)
     if delimiter is None and sign != ",":
         notices.append(f"columns are separated by {DELIMITERS[sign]}")
@@ -103,7 +109,9 @@ def _rows(text: str, delimiter: str, whole: bool) -> list[list[str]]:
 def _told_delimiter(source: str, text: str, whole: bool) -> str:
     """The only sign in the header that cuts all rows into as many cells; else a comma where there is one."""
     head = re.split(r"[\r\n]", text, maxsplit=1)[0]
-    possible = [sign for sign in DELIMITERS if sign in head or '"' in head]  # a quoted name may have line ends in it
+    if '"' in head:  # a quoted name may have line ends in it
+        head = text
+    possible = [sign for sign in DELIMITERS if sign in head]
     read = {sign: _rows(text, sign, whole) for sign in possible}
     widths = {sign: [len(row) for row in rows if row] for sign, rows in read.items() if rows}
     inside = {sign: of_rows for sign, of_rows in widths.items() if of_rows[0] > 1}

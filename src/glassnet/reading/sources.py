@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from glassnet.errors import DataError, NoInputError, UsageError
 
-PIECE_BYTES = 2**20
+PIECE_BYTES = 2**21
 _LOOK_BYTES = 2**14  # a longer line has to be cut
 MAX_UNPACKING = 100
 """How many times its own size a packed file may grow to, once it is larger than `FREE_UNPACKING` bytes."""
