@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from glassnet.errors import GlassnetError
     from glassnet.estimators import Encoder
     from glassnet.initializers import INITIALIZERS
+    from glassnet.kernels.source import kernel_source
     from glassnet.losses import LOSSES
     from glassnet.model import Model, fit, load, save
     from glassnet.network import Network, Parameters, initialize
@@ -54,6 +55,7 @@ _HOME = {
     "errors": ("GlassnetError",),
     "estimators": ("Encoder",),
     "initializers": ("INITIALIZERS",),
+    "kernels.source": ("kernel_source",),
     "losses": ("LOSSES",),
     "model": ("Model", "fit", "load", "save"),
     "network": ("Network", "Parameters", "initialize"),

@@ -424,6 +424,35 @@ def explain(model: str, data: str, row: int, digits: int, reading: dict[str, Any
     click.echo(_json(worked.to_json()) if as_json else worked.text(_width()))
 
 
+@commands.command()
+@click.argument("model")
+@click.option("--matrix", is_flag=True, help="Whole layers at once instead of every scalar.")
+@click.option("--latex", is_flag=True, help="As LaTeX.")
+@click.option("--kernel", is_flag=True, help="As the code that trains such a network, before it is compiled.")
+def derive(model: str, matrix: bool, latex: bool, kernel: bool) -> None:
+    """Every equation of a model, from the table's columns to its answer.
+
+    \b
+    glassnet derive tumor.safetensors
+    glassnet derive tumor.safetensors --matrix --latex
+    glassnet derive tumor.safetensors --kernel
+
+    The kernel's lines are these equations too, for several rows at a time.
+    """
+    if kernel and (matrix or latex):
+        raise UsageError("--kernel is code, which is neither a matrix form nor LaTeX; leave --matrix and --latex out.")
+    loaded = _load(model)
+    if kernel:
+        from glassnet.kernels.source import kernel_source
+
+        click.echo(kernel_source(loaded.network), nl=False)
+        return
+    from glassnet.derivations.worked import derive as derived
+
+    every, form = derived(loaded), "matrix" if matrix else "scalar"
+    click.echo(every.latex(form) if latex else every.text(form))
+
+
 # --- what the commands share --------------------------------------------------------------------------------------
 
 

@@ -17,8 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from glassnet.equations import equations
+from glassnet.errors import UsageError
 from glassnet.expressions import Expression, call, const, parse, symbol, symbols
 from glassnet.kernels import tiled, unrolled
+from glassnet.kernels.machine import BITS
 from glassnet.kernels.tiled import Tiled
 from glassnet.kernels.writing import HEADER, indented, plus, text, times, watched_outputs
 from glassnet.network import Network
@@ -119,6 +121,26 @@ def room(network: Network, lanes: int, *, dropout: bool = False) -> Room:
         row_sizes=tuple(kernel.row_size(layer) for layer, _ in units),
         units=tuple(j for _, j in units),
     )
+
+
+def kernel_source(
+    network: Network, optimizer: Optimizer | None = None, *, dtype: str = "float64", dropout: bool = False
+) -> str:
+    """The kernels that train `network`, as the Python that is compiled: of a pass, and of `optimizer`'s update.
+
+    `dtype`: float64 or float32, of which twice as many stand in a vector. What a kernel imports is in
+    `glassnet.kernels`: vectors in `lanes`, their functions in `mathematics`.
+
+    >>> print(kernel_source(Network((1, 1))).splitlines()[0])
+    \"\"\"Loss and gradient of a batch: 1-1, identity, binary_cross_entropy.\"\"\"
+    """
+    if dtype not in ("float64", "float32"):
+        raise UsageError(f"dtype is float64 or float32; got {dtype!r}.")
+    lanes = BITS // (64 if dtype == "float64" else 32)
+    parts = [gradient_source(network, lanes, dropout=dropout)]
+    if optimizer is not None:
+        parts.append(update_source(optimizer, lanes, penalised=False))
+    return "\n\n".join(parts)
 
 
 # --- update -------------------------------------------------------------------------------------------------------
