@@ -268,8 +268,9 @@ def _softplus(x: mpmath.mpf) -> mpmath.mpf:
 TRUTH = {
     "exp": (mpmath.exp, (-745, 709.7), (-103, 88.7), 1, 2.5),
     "log": (mpmath.log, (5e-324, 1e308), (1e-45, 1e38), 1, 3.5),
-    "log1p": (mpmath.log1p, (-0.999999, 1e308), (-0.9999, 1e38), 2.5, 1),
-    "expm1": (mpmath.expm1, (-800, 709.7), (-110, 88.7), 2.5, 1),
+    # Which function NumPy takes for these depends on the processor; all it promises is 4 units.
+    "log1p": (mpmath.log1p, (-0.999999, 1e308), (-0.9999, 1e38), 2.5, 4),
+    "expm1": (mpmath.expm1, (-800, 709.7), (-110, 88.7), 2.5, 4),
     "tanh": (mpmath.tanh, (-800, 800), (-110, 110), 1.5, 1.5),
     "sigmoid": (lambda x: 1 / (1 + mpmath.exp(-x)), (-745, 745), (-103, 103), 2.5, 3),
     "softplus": (_softplus, (-745, 745), (-103, 103), 3, 3),

@@ -106,9 +106,25 @@ class Glassnet(Contender):
         return self.run().parameters.vector.reshape(self.job.starts.shape)
 
     def curve(self) -> np.ndarray:
-        """What glassnet itself says: the others are judged by `figures.losses`, and the two are compared."""
-        run = self.run()
-        return np.asarray(run.losses if "size" in self.settings else run.history.loss[np.newaxis])
+        """What glassnet itself says: the others are judged by `figures.losses`, and the two are compared.
+
+        With batches its history has the means of theirs, so the rows are held out as well, and network for network.
+        """
+        import glassnet as gn
+
+        X, y, settings = self.job.X, self.job.y, dict(self.settings)
+        if self.job.batch_size is None:
+            run = self.run()
+            return np.asarray(run.losses if "size" in settings else run.history.loss[np.newaxis])
+        for name in ("size", "threads", "parameters"):
+            settings.pop(name, None)
+        runs = [
+            with_engine(gn.train)(
+                self.network, X, y, parameters=gn.Parameters(self.network, vector), start=k, held_out=(X, y), **settings
+            )
+            for k, vector in enumerate(self.job.starts)
+        ]
+        return np.stack([np.asarray(run.history.held_out_loss) for run in runs])
 
 
 def with_engine(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,8 +18,10 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,7 @@ def code(source: str, signatures: Mapping[str, str]) -> dict[str, int]:
     key = hashlib.sha256(json.dumps([_beneath(), source, dict(signatures)]).encode()).hexdigest()[:40]
     with _LOCK:
         if key not in _loaded:
-            _loaded[key] = _addresses(*(_kept(key, source) or _made(key, source, signatures)))
+            _loaded[key] = _addresses(_kept(key, source) or _made(key, source, signatures))
         return _loaded[key]
 
 
@@ -92,15 +94,17 @@ def _features() -> str:
 # --- on disk ------------------------------------------------------------------------------------------------------
 
 
-def _kept(key: str, source: str) -> tuple[bytes, dict[str, str]] | None:
-    """Object code and symbols from the cache, where they are there and sound."""
+def _kept(key: str, source: str) -> list[_Function] | None:
+    """Functions from the cache, where they are there and sound."""
     try:
         where = _own_folder()
         about = json.loads((where / f"{key}.json").read_text("utf-8"))
         code = (where / f"{key}.o").read_bytes()
         text = (where / f"{key}.py").read_text("utf-8")
         if text == source and hashlib.sha256(code).hexdigest() == about["sha256"]:
-            return code, {str(name): str(symbol) for name, symbol in about["symbols"].items()}
+            return [
+                _Function(str(name), str(symbol), code[begin:end]) for name, symbol, begin, end in about["functions"]
+            ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # not there, not readable or not ours: it is made anew
     return None
@@ -131,8 +135,8 @@ def _write(file: Path, content: bytes) -> None:
         raise
 
 
-def _made(key: str, source: str, signatures: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
-    """Object code and symbols, compiled now and put into the cache."""
+def _made(key: str, source: str, signatures: Mapping[str, str]) -> list[_Function]:
+    """Functions compiled now and put into the cache."""
     try:
         folder = _own_folder()
         _write(folder / f"{key}.py", source.encode())
@@ -147,21 +151,36 @@ def _made(key: str, source: str, signatures: Mapping[str, str]) -> tuple[bytes, 
             file = Path(scratch) / f"{key}.py"
             file.write_text(source, "utf-8")
             return _compiled(file, signatures)
-    code, symbols = _compiled(folder / f"{key}.py", signatures)
+    functions = _compiled(folder / f"{key}.py", signatures)
+    ends = list(accumulate(len(function.code) for function in functions))
+    where = zip(functions, [0, *ends], ends, strict=False)
+    code = b"".join(function.code for function in functions)
+    about = {
+        "sha256": hashlib.sha256(code).hexdigest(),
+        "functions": [[function.name, function.symbol, begin, end] for function, begin, end in where],
+    }
     try:
         _write(folder / f"{key}.o", code)
-        about = {"sha256": hashlib.sha256(code).hexdigest(), "symbols": symbols}
         _write(folder / f"{key}.json", json.dumps(about).encode())
     except OSError:
         pass  # the disk is full, say: this process has its kernel, the next one makes its own
-    return code, symbols
+    return functions
 
 
 # --- compiling and loading ----------------------------------------------------------------------------------------
 
 
-def _compiled(file: Path, signatures: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
-    """Functions of a file as object code, and the name that each has in there."""
+@dataclass(frozen=True)
+class _Function:
+    """A compiled function: its name, the symbol that it has in its object code, and that."""
+
+    name: str
+    symbol: str
+    code: bytes
+
+
+def _compiled(file: Path, signatures: Mapping[str, str]) -> list[_Function]:
+    """The functions of a file that have signatures."""
     from numba import cfunc
 
     spec = importlib.util.spec_from_file_location(f"glassnet_kernel_{file.stem}", file)
@@ -169,20 +188,17 @@ def _compiled(file: Path, signatures: Mapping[str, str]) -> tuple[bytes, dict[st
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    linked: Any = None
-    symbols = {}
+    functions = []
     for name, signature in signatures.items():
+        # What raises nothing once it is inlined needs nothing of Python.
         function = cfunc(_with_types(signature), error_model="numpy", forceinline=True)(getattr(module, name))
-        part = llvm.parse_assembly(function.inspect_llvm())
-        (symbols[name],) = (f.name for f in part.functions if f.name.startswith("cfunc.") and not f.is_declaration)
-        if linked is None:
-            linked = part
-        else:
-            linked.link_in(part)
-    outside = {f.name for f in linked.functions if f.is_declaration and not f.name.startswith("llvm.")} - _OUTSIDE
-    # Loading code that calls what is not there would end the process.
-    assert not outside, f"{file.stem} leaves {sorted(outside)} open"
-    return _machine().emit_object(linked), symbols
+        code = llvm.parse_assembly(function.inspect_llvm())
+        (symbol,) = (f.name for f in code.functions if f.name.startswith("cfunc.") and not f.is_declaration)
+        outside = {f.name for f in code.functions if f.is_declaration and not f.name.startswith("llvm.")} - _OUTSIDE
+        # Loading code that calls what is not there would end the process.
+        assert not outside, f"{name} of {file.stem} leaves {sorted(outside)} open"
+        functions.append(_Function(name, symbol, function._library._get_compiled_object()))
+    return functions
 
 
 def _with_types(signature: str) -> Any:
@@ -212,8 +228,9 @@ def _linker() -> Any:
     return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
 
 
-def _addresses(code: bytes, symbols: Mapping[str, str]) -> dict[str, int]:
+def _addresses(functions: list[_Function]) -> dict[str, int]:
     linker = _linker()
-    linker.add_object_file(llvm.ObjectFileRef.from_data(code))
+    for function in functions:
+        linker.add_object_file(llvm.ObjectFileRef.from_data(function.code))
     linker.finalize_object()
-    return {name: int(linker.get_function_address(symbol)) for name, symbol in symbols.items()}
+    return {function.name: int(linker.get_function_address(function.symbol)) for function in functions}
