@@ -9,7 +9,6 @@ Loading takes LLVM's linker a few milliseconds; Numba, which takes a third of a 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import stat
@@ -21,9 +20,12 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import llvmlite.binding as llvm
+
+from glassnet.expressions import ERF_COEFFICIENTS
 
 BITS = 512 if llvm.get_host_cpu_features().get("avx512f") else 256
 """The width of a vector. A processor that has narrower ones takes several for one; the lanes stay as many."""
@@ -82,7 +84,8 @@ def _beneath() -> list[str]:
     texts = [
         (here / f"{name}.py").read_text("utf-8") for name in ("lanes", "mathematics", "registers", "calls", "places")
     ]
-    return [version("numba"), version("llvmlite"), llvm.get_host_cpu_name(), _features(), *texts]
+    constants = repr(ERF_COEFFICIENTS)  # what these texts import from elsewhere
+    return [version("numba"), version("llvmlite"), llvm.get_host_cpu_name(), _features(), constants, *texts]
 
 
 def _features() -> str:
@@ -99,11 +102,17 @@ def _kept(key: str, source: str) -> tuple[bytes, dict[str, str]] | None:
         about = json.loads((where / f"{key}.json").read_text("utf-8"))
         code = (where / f"{key}.o").read_bytes()
         text = (where / f"{key}.py").read_text("utf-8")
-        if text == source and hashlib.sha256(code).hexdigest() == about["sha256"]:
-            return code, {str(name): str(symbol) for name, symbol in about["symbols"].items()}
+        symbols = {str(name): str(symbol) for name, symbol in about["symbols"].items()}
+        if text == source and _checksum(code, symbols) == about["sha256"]:
+            return code, symbols
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # not there, not readable or not ours: it is made anew
     return None
+
+
+def _checksum(code: bytes, symbols: Mapping[str, str]) -> str:
+    """Of the object code and of where its functions are: a call by a wrong name would end the process."""
+    return hashlib.sha256(json.dumps(dict(symbols), sort_keys=True).encode() + code).hexdigest()
 
 
 def _own_folder() -> Path:
@@ -145,12 +154,12 @@ def _made(key: str, source: str, signatures: Mapping[str, str]) -> tuple[bytes, 
         )
         with tempfile.TemporaryDirectory(prefix="glassnet-") as scratch:
             file = Path(scratch) / f"{key}.py"
-            file.write_text(source, "utf-8")
-            return _compiled(file, signatures)
-    code, symbols = _compiled(folder / f"{key}.py", signatures)
+            file.write_bytes(source.encode())
+            return _compiled(file, source, signatures)
+    code, symbols = _compiled(folder / f"{key}.py", source, signatures)
     try:
         _write(folder / f"{key}.o", code)
-        about = {"sha256": hashlib.sha256(code).hexdigest(), "symbols": symbols}
+        about = {"sha256": _checksum(code, symbols), "symbols": symbols}
         _write(folder / f"{key}.json", json.dumps(about).encode())
     except OSError:
         pass  # the disk is full, say: this process has its kernel, the next one makes its own
@@ -160,15 +169,14 @@ def _made(key: str, source: str, signatures: Mapping[str, str]) -> tuple[bytes, 
 # --- compiling and loading ----------------------------------------------------------------------------------------
 
 
-def _compiled(file: Path, signatures: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
+def _compiled(file: Path, source: str, signatures: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
     """Functions of a file as object code, and the name that each has in there."""
     from numba import cfunc
 
-    spec = importlib.util.spec_from_file_location(f"glassnet_kernel_{file.stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    # Not imported: no bytecode from an earlier day stands in for the source, and none is left.
+    module = ModuleType(f"glassnet_kernel_{file.stem}")
+    module.__file__ = str(file)
+    exec(compile(source, str(file), "exec"), module.__dict__)
     linked: Any = None
     symbols = {}
     for name, signature in signatures.items():
