@@ -216,7 +216,8 @@ class Job:
         self.stop = np.zeros(1, np.int64)
         schedule = np.ones(max(made, 1))
         if isinstance(optimizer.learning_rate, Schedule):
-            schedule = optimizer.learning_rate.rates(first_step + 1, last_step, n_updates)
+            # A constant one comes as one number, repeated without being there.
+            schedule = np.ascontiguousarray(optimizer.learning_rate.rates(first_step + 1, last_step, n_updates))
             rates = np.ones(size)
         else:
             rates = np.full(size, float(optimizer.learning_rate))
