@@ -188,7 +188,7 @@ def train(
         min_improvement,
     )  # fmt: skip
     spec.rates(network)  # an error where the dropout does not fit
-    watched = None if held_out is None else Data.checked(network, held_out[0], held_out[1], None)
+    watched = _watched(network, held_out, data)
     if patience is not None and watched is None:
         raise UsageError("patience waits for the loss of held-out rows; give held_out=(X, y), or leave it out.")
     used = chosen_engine(engine, network, spec, len(data.X), 1)
@@ -299,11 +299,19 @@ def steps(
     spec.rates(network)
     if isinstance(spec.optimizer, LBFGS):
         raise UsageError("An iteration of L-BFGS is no single step; use train, or another optimiser.")
-    watched = None if held_out is None else Data.checked(network, held_out[0], held_out[1], None)
+    watched = _watched(network, held_out, data)
     initial = _initial(network, spec, data, parameters)
     used = chosen_engine(engine, network, spec, len(data.X), 1)
     records = _compiled_records if used == "compiled" else _records
     return records(network, spec, data, initial.vector[np.newaxis], watched)
+
+
+def _watched(network: Network, held_out: tuple[ArrayLike, ArrayLike] | None, data: Data) -> Data | None:
+    """The held-out rows, in the type of the training rows."""
+    if held_out is None:
+        return None
+    given = Data.checked(network, held_out[0], held_out[1], None)
+    return Data(*(part.astype(data.X.dtype, copy=False) for part in (given.X, given.y, given.row_weights)))
 
 
 def _initial(network: Network, spec: Spec, data: Data, given: Parameters | None) -> Parameters:
