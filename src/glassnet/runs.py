@@ -14,6 +14,7 @@ from glassnet import reference
 from glassnet.errors import UsageError
 from glassnet.network import FloatArray, Network, checked_dropout
 from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
+from glassnet.randomness import Purpose, Stream
 
 AnyOptimizer = Optimizer | LBFGS
 
@@ -66,6 +67,8 @@ class Spec:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < np.inf:
                 raise UsageError(f"{name} is a number, 0 or more; got {value!r}.")
+        # An error where they are no seed and no network's number.
+        Stream(self.random_state, Purpose.INITIALIZE, network=self.start).uniform(0)
         if isinstance(self.optimizer, LBFGS) and self.batch_size is not None:
             raise UsageError("L-BFGS looks at all rows at once; leave batch_size out.")
         if isinstance(self.optimizer, LBFGS) and self.has_dropout:
