@@ -107,7 +107,9 @@ class Run:
         n = len(data.X)
         per_epoch = stacked_training.n_batches(n, spec)
         before = (epoch - 1) * per_epoch + batch - 1
-        known = self.counters["steps"] + (self.stop_reason.startswith("diverged"))
+        known = self.counters["steps"]
+        if self.stop_reason.startswith("diverged"):
+            known = int(self.stop_reason.split()[-1])  # the update that was not finite has a trace as well
         if not (1 <= batch <= per_epoch and 0 <= before < max(known, self.counters["epochs"] * per_epoch)):
             raise UsageError(
                 f"The run has {self.counters['epochs']} epochs; epoch {epoch}, batch {batch} was never trained."
