@@ -19,7 +19,7 @@ from glassnet import reference
 from glassnet.errors import UsageError
 from glassnet.kernels import stacked, stacked_training
 from glassnet.network import FloatArray, Network, Parameters, dropout_masks, initialize
-from glassnet.optimizers import LBFGS, Adam, Optimizer, State
+from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
 from glassnet.runs import NONFINITE, AnyOptimizer, Data, Members, Outcome, Spec
 
 ENGINES = ("compiled", "numpy")
@@ -267,6 +267,14 @@ def _refuse_other(resume: Run, network: Network, spec: Spec, data: Data, used: s
         )
     if resume.data_hash != data.hash:
         raise UsageError("resume continues a run on the same rows; X, y or row_weights are others.")
+    if spec.epochs * stacked_training.n_batches(len(data.X), spec) < resume.counters["steps"]:
+        raise UsageError(f"resume goes on to `epochs` in all; got {spec.epochs}, and {resume.counters} are made.")
+    schedule = spec.optimizer.learning_rate
+    if isinstance(schedule, Schedule) and spec.epochs != resume.spec.epochs and "n_updates" in schedule.equation:
+        raise UsageError(
+            f"resume to another number of epochs needs rates that do not depend on it; those of {schedule} do, and "
+            f"the epochs behind were of {resume.spec.epochs}. Train at once, or resume to epochs={resume.spec.epochs}."
+        )
     if resume.stop_reason not in ("epochs", "interrupted"):
         raise UsageError(f"resume continues a run that went well; this one ended: {resume.stop_reason}.")
 
