@@ -492,6 +492,8 @@ def _minimised(
         result = Outcome.begun(vectors[s : s + 1], spec.epochs)
         if not stopped:
             _minimise(network, members.spec(spec, s), members.data(data, s), result, engine, held_out, stopped)
+        else:
+            result.n_finished = 0
         return result
 
     every: list[Outcome] = []
