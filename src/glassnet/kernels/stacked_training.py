@@ -266,7 +266,7 @@ def train_stack(
         (vectors, np.full(len(vectors), first_epoch)),
     ):
         trained = Parameters(network, result.vectors)
-        lost = ~fine(losses, stacked.penalties(trained, spec.l1, spec.l2)) & (result.n_epochs > first_epoch)
+        lost = ~fine(losses, stacked.penalties(trained, spec.l1, spec.l2)) & (result.n_steps > first_step)
         if not lost.any():
             break
         late = lost & (result.diverged_at < 0)
