@@ -167,14 +167,21 @@ def _take(
 
 @_inlined
 def _mask(
-    sizes: Any, dropout: Any, hidden: Any, seed: Any, network: Any, epoch: Any, n: Any, block: Any, stride: Any
-) -> None:
-    """Dropout masks of the rows in the buffers: 0, or 1 / (1 - rate). Every row and unit has a number of its own."""
-    rows, _, _, _, masks = block
+    sizes: Any, dropout: Any, hidden: Any, seed: Any, network: Any, epoch: Any, order: Any, which: Any, first: Any,
+    n: Any, block: Any, stride: Any,
+) -> None:  # fmt: skip
+    """Dropout masks of rows `first` to `first + n`: 0, or 1 / (1 - rate). Every row and unit has a number of its own.
+
+    A network's own rows are numbered from 0 on, as if there were no others.
+    """
+    _, _, _, _, masks = block
     n_hidden = sizes[N_HIDDEN]
     for r in range(n):
+        row = first + r
+        if which == SHUFFLED:
+            row = order[row]
         for h in range(n_hidden):
-            element = rows[r] * n_hidden + h
+            element = row * n_hidden + h
             pair = _philox(element // 2, epoch, network, DROPOUT, seed)
             word = pair[0] if element % 2 == 0 else pair[1]
             place = stride * hidden[h] + r * hidden[n_hidden + h] + hidden[2 * n_hidden + h]
@@ -254,7 +261,7 @@ def run_pass(
         padded = _padded(size, lanes)
         if sizes[WITH_DROPOUT]:
             if derivatives:
-                _mask(sizes, dropout, hidden, seed, network, epoch, padded, block, stride)
+                _mask(sizes, dropout, hidden, seed, network, epoch, order, which, first + start, size, block, stride)
             else:
                 for place in range(sizes[MASKS_PER_ROW] * stride):
                     masks[place] = 1
