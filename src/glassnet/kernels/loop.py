@@ -443,7 +443,8 @@ def train(
                 held_loss_of[epoch] = loss
                 if sizes[WITH_RECORDS]:
                     records[(made - 1) * N_RECORDED + RECORD_HELD_LOSS] = loss
-                if loss < final[BEST_HELD_LOSS] - least_gain:
+                best_loss = final[BEST_HELD_LOSS]
+                if loss < best_loss - least_gain or (best_loss != best_loss and loss == loss):
                     final[BEST_HELD_LOSS] = loss
                     count[BEST_EPOCH] = epoch
                     _copy(shifted(best, s * P), current, P)
