@@ -176,8 +176,8 @@ def _mask(
     """
     _, _, _, _, masks = block
     n_hidden = sizes[N_HIDDEN]
-    for r in range(n):
-        row = first + r
+    for r in range(_padded(n, sizes[LANES])):
+        row = first + min(r, n - 1)
         if which == SHUFFLED:
             row = order[row]
         for h in range(n_hidden):
@@ -455,9 +455,8 @@ def train(
         count[EPOCHS] = step // n_batches
         current = shifted(ring, now * (P + lanes))
         if step == n_epochs * n_batches or count[DIVERGED_AT] >= 0 or count[STOPPED_EARLY] or stop[0]:
-            if sizes[PATIENCE] >= 0 and n_held and not stop[0]:
-                _copy(current, shifted(best, s * P), P)
-            for attempt in range(3):
+            keeps_best = sizes[PATIENCE] >= 0 and n_held > 0 and stop[0] == 0
+            for attempt in range(-1 if keeps_best else 0, 3):
                 _nothing_seen(sizes, seen)
                 loss = call(
                     pass_at,
@@ -467,6 +466,12 @@ def train(
                     ),
                 )  # fmt: skip
                 loss = _quotient(loss, total_weight[0])
+                if attempt < 0:
+                    # That of the parameters it ended with; then those with the least held-out loss are put back.
+                    if n_batches == 1 and count[DIVERGED_AT] < 0:
+                        loss_of[count[EPOCHS]] = loss
+                    _copy(current, shifted(best, s * P), P)
+                    continue
                 penalty = 0.0
                 for p in range(P):
                     if kinds[p] > 0:
@@ -483,7 +488,7 @@ def train(
             final[FINAL_LOSS] = loss
             if _is_finite(loss):
                 _note_health(sizes, hidden, count[EPOCHS], seen, count)
-            if n_batches == 1 and count[DIVERGED_AT] < 0 and sizes[PATIENCE] < 0:
+            if n_batches == 1 and count[DIVERGED_AT] < 0 and not keeps_best:
                 loss_of[count[EPOCHS]] = loss
         _copy(vector, current, P)
     return 0.0
