@@ -261,12 +261,13 @@ def train_stack(
         result.vectors = kept
     losses, done = losses_and_pass(network, Parameters(network, result.vectors), data)
     # Every update was finite; where what they came to over all rows is not, they are taken back: the last epoch's, or all.
+    moved = result.n_steps > first_step
     for earlier, n_epochs in (
         (begun, (result.n_steps - 1) // per_epoch),
         (vectors, np.full(len(vectors), first_epoch)),
     ):
         trained = Parameters(network, result.vectors)
-        lost = ~fine(losses, stacked.penalties(trained, spec.l1, spec.l2)) & (result.n_steps > first_step)
+        lost = ~fine(losses, stacked.penalties(trained, spec.l1, spec.l2)) & moved
         if not lost.any():
             break
         late = lost & (result.diverged_at < 0)
