@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from glassnet import reference
 from glassnet.errors import UsageError
@@ -429,6 +429,9 @@ def train_members(
     if engine == "compiled":
         from glassnet.kernels import compiled
 
+        groups = members.together(spec, len(data.X))
+        if len(groups) > 1:
+            return _in_groups(network, spec, data, vectors, members, groups, threads, progress)
         return compiled.train(
             network, spec, data, vectors, members, held_out=held_out, state=state, first_step=first_step,
             threads=threads, progress=progress,
@@ -449,6 +452,37 @@ def train_members(
         if progress is not None:
             progress(s + 1)
     return Outcome.joined(every)
+
+
+def _in_groups(
+    network: Network,
+    spec: Spec,
+    data: Data,
+    vectors: FloatArray,
+    members: Members,
+    groups: list[NDArray[np.intp]],
+    threads: int | None,
+    progress: Callable[[int], None] | None,
+) -> Outcome:
+    """By compiled kernels, one group of networks after the other."""
+    from glassnet.kernels import compiled
+
+    assert isinstance(spec.optimizer, Optimizer)
+    parts: list[Outcome] = []
+    finished = np.zeros(len(members), bool)
+    for of in groups:
+        done = int(finished.sum())
+        if done < sum(len(part.vectors) for part in parts):
+            part = Outcome.begun(vectors[of], spec.epochs)  # it was interrupted before these
+            part.optimizer_state = spec.optimizer.init(vectors[of])
+        else:
+            count = None if progress is None else lambda n, done=done: progress(done + n)
+            part, _ = compiled.train(network, spec, data, vectors[of], members.at(of), threads=threads, progress=count)
+            finished[of[: part.n_finished]] = True
+        parts.append(part)
+    outcome = Outcome.joined(parts).at(np.argsort(np.concatenate(groups)))
+    outcome.n_finished = len(members) if finished.all() else int(np.argmin(finished))
+    return outcome
 
 
 # --- L-BFGS -------------------------------------------------------------------------------------------------------
