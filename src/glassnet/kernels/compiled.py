@@ -425,7 +425,7 @@ def train(
         vectors=job.vectors[:, :P],
         optimizer_state={name: job.states[:, k, :P] for k, name in enumerate(optimizer.state_names)},
         losses=job.losses,
-        held_out_losses=job.held_losses,
+        held_out_losses=np.full_like(job.losses, np.nan) if held_out is None else job.held_losses,
         final_losses=job.finals[:, places.FINAL_LOSS],
         n_epochs=counts[:, places.EPOCHS],
         n_steps=counts[:, places.STEPS],
