@@ -383,6 +383,14 @@ def flops(network: Network, n_rows: float, epochs: int) -> float:
     return 6.0 * network.n_parameters * n_rows * epochs
 
 
+def _work(network: Network, spec: Spec, n_rows: float, n_held: int) -> float:
+    """About the flops that would take as long as a training does: its own, forward passes over held-out rows, and what
+    an update (2000) and a unit's mask (150) take by themselves."""
+    n_batches = 1.0 if spec.batch_size is None else max(1.0, n_rows / spec.batch_size)
+    masks = n_rows * sum(network.sizes[1:-1]) if spec.has_dropout else 0.0
+    return flops(network, n_rows + n_held / 3, spec.epochs) + spec.epochs * (2e3 * n_batches + 150 * masks)
+
+
 def train(
     network: Network,
     spec: Spec,
@@ -411,7 +419,7 @@ def train(
         recorded=recorded,
     )  # fmt: skip
     n_rows = len(data.X) if members.rows is None else float(np.mean([len(rows) for rows in members.rows]))
-    of_one = flops(network, n_rows, spec.epochs)
+    of_one = _work(network, spec, n_rows, 0 if held_out is None else len(held_out.X))
     threads = threads or all_threads()
     if of_one * len(vectors) < _A_MOMENT:
         n_finished = job.run_here()
