@@ -1,4 +1,7 @@
-"""What all tests share: the data beside the checkout, and the rule about skipped tests.
+"""What all tests share: the data beside the checkout, a kernel cache, and the rule about skipped tests.
+
+Kernels are kept in a folder of the test session's own, which its processes share: no test depends on, or leaves
+anything in, the cache of whoever runs it.
 
 A skipped test proves nothing. Where `CI` is `true` a run fails for every skip that `allowed_skips.txt` does not
 name with its reason; elsewhere it only says so.
@@ -8,6 +11,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,6 +24,19 @@ settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
 _unlisted = pytest.StashKey[list[str]]()
+_kernels = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the session a kernel cache; the workers of pytest-xdist inherit the controller's."""
+    if not hasattr(config, "workerinput"):
+        config.stash[_kernels] = os.environ["GLASSNET_CACHE"] = tempfile.mkdtemp(prefix="glassnet-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the kernel cache."""
+    if _kernels in config.stash:
+        shutil.rmtree(config.stash[_kernels], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,10 @@ HEAVY = ("jax", "keras", "llvmlite", "matplotlib", "numba", "numpy", "pandas", "
 # Reading any of these formats runs what is in it.
 UNSAFE_MODULES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 RUNS_TEXT = {"compile", "eval", "exec", "__import__"}
-MAY_RUN_TEXT = {"glassnet.expressions": "runs the NumPy source that it wrote itself from a parsed expression"}
+MAY_RUN_TEXT = {
+    "glassnet.expressions": "runs the NumPy source that it wrote itself from a parsed expression",
+    "glassnet.kernels.machine": "runs the kernel source that the package wrote itself, before it is compiled",
+}
 
 
 def modules_in(source: Path) -> dict[str, Path]:

@@ -212,9 +212,16 @@ def train_population(
     spec.rates(network)
     subsets = None
     if rows is not None:
-        subsets = [np.asarray(numbers, np.intp) for numbers in rows]
+        subsets = [np.asarray(numbers) for numbers in rows]
         if len(subsets) != size:
             raise UsageError(f"rows has the row numbers of each of the {size} networks; got {len(subsets)}.")
+        for number, numbers in enumerate(subsets):
+            if numbers.ndim != 1 or (numbers.size and not np.issubdtype(numbers.dtype, np.integer)):
+                raise UsageError(
+                    f"rows has a flat array of row numbers for each network; network {number} has one of shape "
+                    f"{numbers.shape} and type {numbers.dtype}. np.flatnonzero makes numbers of a mask."
+                )
+        subsets = [numbers.astype(np.intp) for numbers in subsets]
     members = Members(
         numbers=np.arange(size) if one_seed else np.zeros(size, np.int64),
         seeds=own["random_state"].astype(np.uint64),
@@ -224,6 +231,9 @@ def train_population(
         rows=subsets,
     )
     members.refuse_unfit(spec, len(data.X))
+    for number, numbers in enumerate(subsets or ()):
+        if not data.row_weights[numbers].any():
+            raise UsageError(f"Some of a network's rows weigh something; all those of network {number} weigh 0.")
     vectors = _starts(network, data, members, spec, parameters)
     begun = time.perf_counter()
     n_rows = len(data.X) if subsets is None else max(map(len, subsets))

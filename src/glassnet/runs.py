@@ -14,6 +14,7 @@ from glassnet import reference
 from glassnet.errors import UsageError
 from glassnet.network import FloatArray, Network, checked_dropout
 from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
+from glassnet.randomness import Purpose, Stream
 
 AnyOptimizer = Optimizer | LBFGS
 
@@ -69,6 +70,8 @@ class Spec:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < np.inf:
                 raise UsageError(f"{name} is a number, 0 or more; got {value!r}.")
+        # An error where they are no seed and no network's number.
+        Stream(self.random_state, Purpose.INITIALIZE, network=self.start).uniform(0)
         if isinstance(self.optimizer, LBFGS) and self.batch_size is not None:
             raise UsageError("L-BFGS looks at all rows at once; leave batch_size out.")
         if isinstance(self.optimizer, LBFGS) and self.has_dropout:
@@ -171,6 +174,29 @@ class Members:
         """The rows of member s."""
         return data if self.rows is None else data.at(self.rows[s])
 
+    def at(self, of: NDArray[np.intp]) -> Members:
+        """Some of them."""
+        rates, rows = self.learning_rates, self.rows
+        return Members(
+            self.numbers[of], self.seeds[of], self.l1[of], self.l2[of], None if rates is None else rates[of],
+            None if rows is None else [rows[s] for s in of],
+        )  # fmt: skip
+
+    def together(self, spec: Spec, n: int) -> list[NDArray[np.intp]]:
+        """Which of them one call of a kernel can train with the bits that each has alone: those with a penalty and
+        those without, whose kernels round differently; those with as many updates, where the rates depend on that.
+
+        >>> members = Members.of(Spec(), np.arange(3))
+        >>> [of.tolist() for of in members.together(Spec(), 10)]
+        [[0, 1, 2]]
+        """
+        keys = np.stack([(self.l1 != 0) | (self.l2 != 0), np.zeros(len(self), bool)]).astype(np.int64)
+        if isinstance(spec.optimizer, Optimizer) and isinstance(spec.optimizer.learning_rate, Schedule):
+            lengths = np.full(len(self), n) if self.rows is None else np.array([len(rows) for rows in self.rows])
+            keys[1] = 1 if spec.batch_size is None else -(-lengths // spec.batch_size)
+        _, of = np.unique(keys, axis=1, return_inverse=True)
+        return [np.flatnonzero(of.ravel() == group) for group in range(of.max() + 1)]
+
     def refuse_unfit(self, spec: Spec, n: int) -> None:
         """The error of settings that no training can have."""
         if self.learning_rates is not None:
@@ -257,6 +283,16 @@ class Outcome:
         }
         together["n_finished"] = sum(part.n_finished for part in parts)
         return cls(**together)
+
+    def at(self, of: NDArray[np.intp]) -> Outcome:
+        """Some of the networks, all of them finished."""
+        some: dict[str, Any] = {
+            item.name: getattr(self, item.name)[of]
+            for item in fields(self)
+            if item.name not in ("optimizer_state", "n_finished")
+        }
+        some["optimizer_state"] = {name: value[of] for name, value in self.optimizer_state.items()}
+        return Outcome(**some, n_finished=len(of))
 
     def since(self, of: NDArray[np.intp], epoch: Any, n_dead: NDArray[np.intp], one_class: NDArray[np.bool_]) -> None:
         """Record the health that networks `of` showed after `epoch`."""

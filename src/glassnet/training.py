@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from glassnet import reference
 from glassnet.errors import UsageError
 from glassnet.kernels import stacked, stacked_training
 from glassnet.network import FloatArray, Network, Parameters, dropout_masks, initialize
-from glassnet.optimizers import LBFGS, Adam, Optimizer, State
+from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
 from glassnet.runs import NONFINITE, AnyOptimizer, Data, Members, Outcome, Spec
 
 ENGINES = ("compiled", "numpy")
@@ -107,7 +107,9 @@ class Run:
         n = len(data.X)
         per_epoch = stacked_training.n_batches(n, spec)
         before = (epoch - 1) * per_epoch + batch - 1
-        known = self.counters["steps"] + (self.stop_reason.startswith("diverged"))
+        known = self.counters["steps"]
+        if self.stop_reason.startswith("diverged"):
+            known = int(self.stop_reason.split()[-1])  # the update that was not finite has a trace as well
         if not (1 <= batch <= per_epoch and 0 <= before < max(known, self.counters["epochs"] * per_epoch)):
             raise UsageError(
                 f"The run has {self.counters['epochs']} epochs; epoch {epoch}, batch {batch} was never trained."
@@ -188,7 +190,7 @@ def train(
         min_improvement,
     )  # fmt: skip
     spec.rates(network)  # an error where the dropout does not fit
-    watched = None if held_out is None else Data.checked(network, held_out[0], held_out[1], None)
+    watched = _watched(network, held_out, data)
     if patience is not None and watched is None:
         raise UsageError("patience waits for the loss of held-out rows; give held_out=(X, y), or leave it out.")
     used = chosen_engine(engine, network, spec, len(data.X), 1)
@@ -265,6 +267,14 @@ def _refuse_other(resume: Run, network: Network, spec: Spec, data: Data, used: s
         )
     if resume.data_hash != data.hash:
         raise UsageError("resume continues a run on the same rows; X, y or row_weights are others.")
+    if spec.epochs * stacked_training.n_batches(len(data.X), spec) < resume.counters["steps"]:
+        raise UsageError(f"resume goes on to `epochs` in all; got {spec.epochs}, and {resume.counters} are made.")
+    schedule = spec.optimizer.learning_rate
+    if isinstance(schedule, Schedule) and spec.epochs != resume.spec.epochs and "n_updates" in schedule.equation:
+        raise UsageError(
+            f"resume to another number of epochs needs rates that do not depend on it; those of {schedule} do, and "
+            f"the epochs behind were of {resume.spec.epochs}. Train at once, or resume to epochs={resume.spec.epochs}."
+        )
     if resume.stop_reason not in ("epochs", "interrupted"):
         raise UsageError(f"resume continues a run that went well; this one ended: {resume.stop_reason}.")
 
@@ -299,11 +309,19 @@ def steps(
     spec.rates(network)
     if isinstance(spec.optimizer, LBFGS):
         raise UsageError("An iteration of L-BFGS is no single step; use train, or another optimiser.")
-    watched = None if held_out is None else Data.checked(network, held_out[0], held_out[1], None)
+    watched = _watched(network, held_out, data)
     initial = _initial(network, spec, data, parameters)
     used = chosen_engine(engine, network, spec, len(data.X), 1)
     records = _compiled_records if used == "compiled" else _records
     return records(network, spec, data, initial.vector[np.newaxis], watched)
+
+
+def _watched(network: Network, held_out: tuple[ArrayLike, ArrayLike] | None, data: Data) -> Data | None:
+    """The held-out rows, in the type of the training rows."""
+    if held_out is None:
+        return None
+    given = Data.checked(network, held_out[0], held_out[1], None)
+    return Data(*(part.astype(data.X.dtype, copy=False) for part in (given.X, given.y, given.row_weights)))
 
 
 def _initial(network: Network, spec: Spec, data: Data, given: Parameters | None) -> Parameters:
@@ -411,6 +429,9 @@ def train_members(
     if engine == "compiled":
         from glassnet.kernels import compiled
 
+        groups = members.together(spec, len(data.X))
+        if len(groups) > 1:
+            return _in_groups(network, spec, data, vectors, members, groups, threads, progress)
         return compiled.train(
             network, spec, data, vectors, members, held_out=held_out, state=state, first_step=first_step,
             threads=threads, progress=progress,
@@ -431,6 +452,37 @@ def train_members(
         if progress is not None:
             progress(s + 1)
     return Outcome.joined(every)
+
+
+def _in_groups(
+    network: Network,
+    spec: Spec,
+    data: Data,
+    vectors: FloatArray,
+    members: Members,
+    groups: list[NDArray[np.intp]],
+    threads: int | None,
+    progress: Callable[[int], None] | None,
+) -> Outcome:
+    """By compiled kernels, one group of networks after the other."""
+    from glassnet.kernels import compiled
+
+    assert isinstance(spec.optimizer, Optimizer)
+    parts: list[Outcome] = []
+    finished = np.zeros(len(members), bool)
+    for of in groups:
+        done = int(finished.sum())
+        if done < sum(len(part.vectors) for part in parts):
+            part = Outcome.begun(vectors[of], spec.epochs)  # it was interrupted before these
+            part.optimizer_state = spec.optimizer.init(vectors[of])
+        else:
+            count = None if progress is None else lambda n, done=done: progress(done + n)
+            part, _ = compiled.train(network, spec, data, vectors[of], members.at(of), threads=threads, progress=count)
+            finished[of[: part.n_finished]] = True
+        parts.append(part)
+    outcome = Outcome.joined(parts).at(np.argsort(np.concatenate(groups)))
+    outcome.n_finished = len(members) if finished.all() else int(np.argmin(finished))
+    return outcome
 
 
 # --- L-BFGS -------------------------------------------------------------------------------------------------------
@@ -474,6 +526,8 @@ def _minimised(
         result = Outcome.begun(vectors[s : s + 1], spec.epochs)
         if not stopped:
             _minimise(network, members.spec(spec, s), members.data(data, s), result, engine, held_out, stopped)
+        else:
+            result.n_finished = 0
         return result
 
     every: list[Outcome] = []

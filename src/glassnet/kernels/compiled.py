@@ -508,6 +508,16 @@ def all_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _work(network: Network, spec: Spec, n_rows: float, n_held: int) -> float:
+    """About the flops that would take as long as a training does.
+
+    Its own, forward passes over held-out rows, and what an update (3000) and a unit's mask (150) take by themselves.
+    """
+    n_batches = 1.0 if spec.batch_size is None else max(1.0, n_rows / spec.batch_size)
+    masks = n_rows * sum(network.sizes[1:-1]) if spec.has_dropout else 0.0
+    return spec.epochs * (6.0 * network.n_parameters * (n_rows + n_held / 3) + 3e3 * n_batches + 150 * masks)
+
+
 def train(
     network: Network,
     spec: Spec,
@@ -536,8 +546,7 @@ def train(
         recorded=recorded,
     )  # fmt: skip
     n_rows = len(data.X) if members.rows is None else float(np.mean([len(rows) for rows in members.rows]))
-    n_batches = 1 if spec.batch_size is None else -(-n_rows // spec.batch_size)
-    of_one = 6.0 * network.n_parameters * n_rows * spec.epochs + 3e3 * n_batches * spec.epochs
+    of_one = _work(network, spec, n_rows, 0 if held_out is None else len(held_out.X))
     threads = threads or all_threads()
     if of_one * len(vectors) < (_A_MOMENT if len(vectors) == 1 or threads == 1 else _A_SHARE):
         n_finished = job.run_here()
@@ -551,7 +560,9 @@ def train(
         vectors=job.vectors[:, :P],
         optimizer_state={name: states[:, k, :P] for k, name in enumerate(engine.state_names)},
         losses=job.result("losses"),
-        held_out_losses=job.result("held_losses"),
+        held_out_losses=np.full((len(vectors), spec.epochs + 1), np.nan)
+        if held_out is None
+        else job.result("held_losses"),
         final_losses=job.result("finals")[:, places.FINAL_LOSS],
         n_epochs=counts[:, places.EPOCHS],
         n_steps=counts[:, places.STEPS],

@@ -436,7 +436,10 @@ def times_two_to(typingctx: Any, y: Any, t: Any) -> Any:
 
 @intrinsic
 def exponent(typingctx: Any, x: Any) -> Any:
-    """e of x = 2**e f with sqrt(1/2) <= f < sqrt(2), as lanes of whole numbers, and 2**-e: for normal, positive x."""
+    """e and f of x = 2**e f with sqrt(1/2) <= f < sqrt(2), and 2**-e, or 0 where that is subnormal.
+
+    For normal, positive x.
+    """
     double = x.dtype == types.float64
     root_half, fraction_bits, bias = (0x3FE6A09E667F3BCD, 52, 1023) if double else (0x3F3504F3, 23, 127)
 
@@ -446,12 +449,16 @@ def exponent(typingctx: Any, x: Any) -> Any:
         def all_lanes(number: int) -> Any:
             return ir.Constant(whole, [number] * whole.count)
 
-        above = builder.sub(builder.bitcast(args[0], whole), all_lanes(root_half))
-        e = builder.ashr(above, all_lanes(fraction_bits))
-        power = builder.shl(builder.sub(all_lanes(bias), e), all_lanes(fraction_bits))
-        return context.make_tuple(builder, sig.return_type, [builder.sitofp(e, vector), builder.bitcast(power, vector)])
+        bits = builder.bitcast(args[0], whole)
+        e = builder.ashr(builder.sub(bits, all_lanes(root_half)), all_lanes(fraction_bits))
+        fraction = builder.sub(bits, builder.shl(e, all_lanes(fraction_bits)))
+        field = builder.sub(all_lanes(bias), e)
+        field = builder.select(builder.icmp_signed(">", field, all_lanes(0)), field, all_lanes(0))
+        power = builder.shl(field, all_lanes(fraction_bits))
+        found = [builder.sitofp(e, vector), builder.bitcast(fraction, vector), builder.bitcast(power, vector)]
+        return context.make_tuple(builder, sig.return_type, found)
 
-    return types.UniTuple(x, 2)(x), build  # type: ignore[attr-defined]
+    return types.UniTuple(x, 3)(x), build  # type: ignore[attr-defined]
 
 
 @intrinsic

@@ -112,9 +112,9 @@ def _shuffle(n: Any, seed: Any, network: Any, epoch: Any, order: Any, keys: Any,
     for bucket in range(1 << bits):
         before, counts[bucket] = before + counts[bucket], before
     for i in range(n):
-        bucket = np.int64(np.uint64(keys[i]) >> shift)
-        place = counts[bucket]
-        counts[bucket] = place + 1
+        leading = np.int64(np.uint64(keys[i]) >> shift)
+        place = counts[leading]
+        counts[leading] = place + 1
         order[place], found[place] = i, keys[i]
     for i in range(1, n):
         key, row, place = np.uint64(found[i]), order[i], np.int64(i)
@@ -182,14 +182,21 @@ def _take(
 
 @_inlined
 def _mask(
-    sizes: Any, dropout: Any, hidden: Any, seed: Any, network: Any, epoch: Any, n: Any, block: Any, stride: Any
-) -> None:
-    """Dropout masks of the rows in the buffers: 0, or 1 / (1 - rate). Every row and unit has a number of its own."""
-    rows, _, _, _, masks = block
+    sizes: Any, dropout: Any, hidden: Any, seed: Any, network: Any, epoch: Any, order: Any, which: Any, first: Any,
+    n: Any, block: Any, stride: Any,
+) -> None:  # fmt: skip
+    """Dropout masks of rows `first` to `first + n`: 0, or 1 / (1 - rate). Every row and unit has a number of its own.
+
+    A network's own rows are numbered from 0 on, as if there were no others.
+    """
+    _, _, _, _, masks = block
     n_hidden = sizes[N_HIDDEN]
-    for r in range(n):
+    for r in range(_padded(n, sizes[LANES])):
+        row = first + min(r, n - 1)
+        if which == SHUFFLED:
+            row = order[row]
         for h in range(n_hidden):
-            element = rows[r] * n_hidden + h
+            element = row * n_hidden + h
             pair = _philox(element // 2, epoch, network, DROPOUT, seed)
             word = pair[0] if element % 2 == 0 else pair[1]
             place = stride * hidden[h] + r * hidden[n_hidden + h] + hidden[2 * n_hidden + h]
@@ -269,7 +276,7 @@ def run_pass(
         padded = _padded(size, lanes)
         if sizes[WITH_DROPOUT]:
             if derivatives:
-                _mask(sizes, dropout, hidden, seed, network, epoch, padded, block, stride)
+                _mask(sizes, dropout, hidden, seed, network, epoch, order, which, first + start, size, block, stride)
             else:
                 for place in range(sizes[MASKS_PER_ROW] * stride):
                     masks[place] = 1
@@ -456,7 +463,8 @@ def train(
                 held_loss_of[epoch] = loss
                 if sizes[WITH_RECORDS]:
                     records[(made - 1) * N_RECORDED + RECORD_HELD_LOSS] = loss
-                if loss < final[BEST_HELD_LOSS] - least_gain:
+                best_loss = final[BEST_HELD_LOSS]
+                if loss < best_loss - least_gain or (best_loss != best_loss and loss == loss):
                     final[BEST_HELD_LOSS] = loss
                     count[BEST_EPOCH] = epoch
                     _copy(shifted(best, s * P), current, P)
@@ -467,9 +475,8 @@ def train(
         count[EPOCHS] = step // n_batches
         current = shifted(ring, now * (P + lanes))
         if step == n_epochs * n_batches or count[DIVERGED_AT] >= 0 or count[STOPPED_EARLY] or stop[0]:
-            if sizes[PATIENCE] >= 0 and n_held and not stop[0]:
-                _copy(current, shifted(best, s * P), P)
-            for attempt in range(3):
+            keeps_best = sizes[PATIENCE] >= 0 and n_held > 0 and stop[0] == 0
+            for attempt in range(-1 if keeps_best else 0, 3):
                 _nothing_seen(sizes, seen)
                 loss = call(
                     pass_at,
@@ -480,6 +487,12 @@ def train(
                     ),
                 )  # fmt: skip
                 loss = _quotient(loss, total_weight[0])
+                if attempt < 0:
+                    # That of the parameters it ended with; then those with the least held-out loss are put back.
+                    if n_batches == 1 and count[DIVERGED_AT] < 0:
+                        loss_of[count[EPOCHS]] = loss
+                    _copy(current, shifted(best, s * P), P)
+                    continue
                 penalty = 0.0
                 for p in range(P):
                     if kinds[p] > 0:
@@ -496,7 +509,7 @@ def train(
             final[FINAL_LOSS] = loss
             if _is_finite(loss):
                 _note_health(sizes, hidden, count[EPOCHS], seen, count)
-            if n_batches == 1 and count[DIVERGED_AT] < 0 and sizes[PATIENCE] < 0:
+            if n_batches == 1 and count[DIVERGED_AT] < 0 and not keeps_best:
                 loss_of[count[EPOCHS]] = loss
         _copy(vector, current, P)
     return 0.0

@@ -9,7 +9,6 @@ Loading takes LLVM's linker a few milliseconds; Numba, which takes a third of a 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import stat
@@ -23,9 +22,12 @@ from functools import cache
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import llvmlite.binding as llvm
+
+from glassnet.expressions import ERF_COEFFICIENTS
 
 BITS = 512 if llvm.get_host_cpu_features().get("avx512f") else 256
 """The width of a vector. A processor that has narrower ones takes several for one; the lanes stay as many."""
@@ -84,7 +86,8 @@ def _beneath() -> list[str]:
     texts = [
         (here / f"{name}.py").read_text("utf-8") for name in ("lanes", "mathematics", "registers", "calls", "places")
     ]
-    return [version("numba"), version("llvmlite"), llvm.get_host_cpu_name(), _features(), *texts]
+    constants = repr(ERF_COEFFICIENTS)  # what these texts import from elsewhere
+    return [version("numba"), version("llvmlite"), llvm.get_host_cpu_name(), _features(), constants, *texts]
 
 
 def _features() -> str:
@@ -101,13 +104,19 @@ def _kept(key: str, source: str) -> list[_Function] | None:
         about = json.loads((where / f"{key}.json").read_text("utf-8"))
         code = (where / f"{key}.o").read_bytes()
         text = (where / f"{key}.py").read_text("utf-8")
-        if text == source and hashlib.sha256(code).hexdigest() == about["sha256"]:
-            return [
-                _Function(str(name), str(symbol), code[begin:end]) for name, symbol, begin, end in about["functions"]
-            ]
+        functions: list[list[Any]] = [
+            [str(name), str(symbol), int(begin), int(end)] for name, symbol, begin, end in about["functions"]
+        ]
+        if text == source and _checksum(code, functions) == about["sha256"]:
+            return [_Function(name, symbol, code[begin:end]) for name, symbol, begin, end in functions]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # not there, not readable or not ours: it is made anew
     return None
+
+
+def _checksum(code: bytes, functions: list[list[Any]]) -> str:
+    """Of the object code and of where its functions are: a call by a wrong name would end the process."""
+    return hashlib.sha256(json.dumps(functions).encode() + code).hexdigest()
 
 
 def _own_folder() -> Path:
@@ -149,16 +158,14 @@ def _made(key: str, source: str, signatures: Mapping[str, str]) -> list[_Functio
         )
         with tempfile.TemporaryDirectory(prefix="glassnet-") as scratch:
             file = Path(scratch) / f"{key}.py"
-            file.write_text(source, "utf-8")
-            return _compiled(file, signatures)
-    functions = _compiled(folder / f"{key}.py", signatures)
+            file.write_bytes(source.encode())
+            return _compiled(file, source, signatures)
+    functions = _compiled(folder / f"{key}.py", source, signatures)
     ends = list(accumulate(len(function.code) for function in functions))
     where = zip(functions, [0, *ends], ends, strict=False)
+    listed: list[list[Any]] = [[function.name, function.symbol, begin, end] for function, begin, end in where]
     code = b"".join(function.code for function in functions)
-    about = {
-        "sha256": hashlib.sha256(code).hexdigest(),
-        "functions": [[function.name, function.symbol, begin, end] for function, begin, end in where],
-    }
+    about = {"sha256": _checksum(code, listed), "functions": listed}
     try:
         _write(folder / f"{key}.o", code)
         _write(folder / f"{key}.json", json.dumps(about).encode())
@@ -179,15 +186,14 @@ class _Function:
     code: bytes
 
 
-def _compiled(file: Path, signatures: Mapping[str, str]) -> list[_Function]:
-    """The functions of a file that have signatures."""
+def _compiled(file: Path, source: str, signatures: Mapping[str, str]) -> list[_Function]:
+    """The functions of a source that have signatures."""
     from numba import cfunc
 
-    spec = importlib.util.spec_from_file_location(f"glassnet_kernel_{file.stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    # Not imported: no bytecode from an earlier day stands in for the source, and none is left.
+    module = ModuleType(f"glassnet_kernel_{file.stem}")
+    module.__file__ = str(file)
+    exec(compile(source, str(file), "exec"), module.__dict__)
     functions = []
     for name, signature in signatures.items():
         # What raises nothing once it is inlined needs nothing of Python.

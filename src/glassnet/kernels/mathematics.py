@@ -147,18 +147,17 @@ def _least_normal(x: Any) -> Any:
 @_inlined
 def log(x: Any) -> Any:
     """e ln 2 + log(1 + f) of x = 2**e (1 + f)."""
-    normal = maximum(x, _least_normal(x))
-    e, power = exponent(normal)
-    y = _log_of_product(e, normal * power - 1)
+    e, f, _ = exponent(maximum(x, _least_normal(x)))
+    y = _log_of_product(e, f - 1)
     return select(x > 0, select(x == _INFINITY, x, y), select(x == 0, -_INFINITY, _NAN))
 
 
 @_inlined
 def log1p(x: Any) -> Any:
-    """e ln 2 + log(1 + f) of 1 + x = 2**e (1 + f), f = x 2**-e + (2**-e - 1): what 1 + x loses is not missed."""
+    """e ln 2 + log(1 + f) of 1 + x = 2**e (1 + f); what u = 1 + x loses, x - (u - 1), is put back into f."""
     u = x + 1
-    e, power = exponent(maximum(u, _least_normal(x)))
-    y = _log_of_product(e, x * power + (power - 1))
+    e, f, power = exponent(maximum(u, _least_normal(x)))
+    y = _log_of_product(e, (x - (u - 1)) * power + (f - 1))
     return select(u > 0, select(x == _INFINITY, x, y), select(u == 0, -_INFINITY, _NAN))
 
 

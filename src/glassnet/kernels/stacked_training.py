@@ -250,24 +250,25 @@ def train_stack(
                 result.since(of, update.epoch, n_dead[of], one_class[of])
             if not watch_held_out(update.epoch, update.after):
                 result.stopped_early[:] = result.diverged_at < 0
-                result.vectors = kept
                 break
             if stopped():
                 result.n_finished = 0
                 break
     result.n_epochs[:] = result.n_steps // per_epoch
     first_epoch = first_step // per_epoch
-    if spec.patience is not None and held_out is not None:
+    ended_with, keeps_best = result.vectors, spec.patience is not None and held_out is not None
+    if keeps_best:
         result.vectors = kept
     losses, done = losses_and_pass(network, Parameters(network, result.vectors), data)
     # Every update was finite; where what they came to over all rows is not, they are taken back: those of the last
     # epoch, or all.
+    moved = result.n_steps > first_step
     for earlier, n_epochs in (
         (begun, (result.n_steps - 1) // per_epoch),
         (vectors, np.full(len(vectors), first_epoch)),
     ):
         trained = Parameters(network, result.vectors)
-        lost = ~fine(losses, stacked.penalties(trained, spec.l1, spec.l2)) & (result.n_epochs > first_epoch)
+        lost = ~fine(losses, stacked.penalties(trained, spec.l1, spec.l2)) & moved
         if not lost.any():
             break
         late = lost & (result.diverged_at < 0)
@@ -280,7 +281,9 @@ def train_stack(
     of = everyone[np.isfinite(losses)]
     n_dead, one_class = _Seen.of(done).health(network)
     result.since(of, result.n_epochs[of], n_dead[of], one_class[of])
-    if per_epoch == 1 and spec.patience is None:
+    if per_epoch == 1:
         steady = result.diverged_at < 0
+        if keeps_best:
+            losses, _ = losses_and_pass(network, Parameters(network, ended_with), data)
         result.losses[steady, result.n_epochs[steady]] = losses[steady]
     return result
