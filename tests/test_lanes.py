@@ -34,7 +34,6 @@ UNARY = {
     "-a": np.negative,
     "absolute(a)": np.abs,
     "sqrt(a)": np.sqrt,
-    "rint(a)": np.rint,
     "sign(a)": np.sign,
 }
 
@@ -52,13 +51,13 @@ def {name}({arguments}):
 EXPRESSIONS = [*BINARY, *MIXED, *UNARY, "maximum(a, b)", "minimum(a, b)", "a * b + a", "a - b * a"]
 EXPRESSIONS += [f"select(a {sign} b, 1, 0)" for sign in TRUTHS]
 EXPRESSIONS += [f"select(a {sign} 1, a, b)" for sign in TRUTHS]
-EXPRESSIONS += ["select((a < b) | (a == 1), 1, 0)", "filled(x, 0.1)", "two_to(a)", "exponent(a)[0]", "exponent(a)[1]"]
-EXPRESSIONS += ["exponent(a)[2]"]
+EXPRESSIONS += ["select((a < b) | (a == 1), 1, 0)", "filled(x, 0.1)", "exponent(a)[0]", "exponent(a)[1]"]
+EXPRESSIONS += ["exponent(a)[2]", "times_two_to(a, b)", "filled_like(a, 0.1)"]
 SOURCE = (
     """
 from glassnet.kernels.lanes import (
-    absolute, call, exponent, filled, in_float64, keep_larger, keep_largest, lane_count, load, load_some, maximum,
-    minimum, put_total, rint, select, shifted, sign, sqrt, store, store_some, total, two_to,
+    absolute, call, exponent, filled, filled_like, in_float64, keep_larger, keep_largest, lane_count, load,
+    load_some, maximum, minimum, put_total, select, shifted, sign, sqrt, store, store_some, times_two_to, total,
 )
 """
     + "".join(lines_of(f"e{number}", expression) for number, expression in enumerate(EXPRESSIONS))
@@ -195,7 +194,10 @@ def test_a_product_and_a_sum_are_rounded_once_or_twice(number: str) -> None:
 def test_powers_of_two_and_back(number: str) -> None:
     least, most = (-1022, 1023) if number == "float64" else (-126, 127)
     k = np.arange(least, most + 1).astype(number)
-    np.testing.assert_array_equal(evaluated("two_to(a)", number, k), 2.0 ** k.astype(np.float64))
+    # A whole number added to 1.5 * 2**52 (float32: 2**23) stands in the last bits.
+    t = k + np.array(1.5 * 2.0 ** (52 if number == "float64" else 23), number)
+    found = evaluated("times_two_to(a, b)", number, np.ones_like(k), t)
+    np.testing.assert_array_equal(found, 2.0 ** k.astype(np.float64))
     drawn = np.random.default_rng(5).uniform(1, 2, len(k)).astype(number)
     root = np.sqrt(np.array(0.5, number))
     around = [np.nextafter(root, np.array(0, number)), root, np.nextafter(root, np.array(1, number)), 1, 1.25]
@@ -304,8 +306,10 @@ REGISTERS = (
     "from glassnet.kernels.registers import outer_tile, product_tile\n"
     + "".join(
         f"""
-def product_{rows}_{vectors}(source, index, row_size, step, n_inputs, weights, weights_size, bias, with_bias, goal, size):
-    product_tile({rows}, {vectors}, source, index, row_size, step, n_inputs, weights, weights_size, bias, with_bias, goal, size)
+def product_{rows}_{vectors}(source, index, row_size, step, n, weights, weights_size, bias, with_bias, goal, size):
+    product_tile(
+        {rows}, {vectors}, source, index, row_size, step, n, weights, weights_size, bias, with_bias, goal, size
+    )
     return 0.0
 """
         for rows, vectors in TILES
@@ -313,7 +317,14 @@ def product_{rows}_{vectors}(source, index, row_size, step, n_inputs, weights, w
     + "".join(
         f"""
 def outer_{inputs}_{vectors}(source, index, row_size, n_inputs, deltas, deltas_size, goal, size, n_rows, kept):
-    outer_tile({inputs}, {vectors}, source, index, row_size, n_inputs, deltas, deltas_size, goal, size, n_rows, kept)
+    if n_inputs >= {inputs}:
+        outer_tile(
+            {inputs}, {vectors}, 1, source, index, row_size, n_inputs, deltas, deltas_size, goal, size, n_rows, kept
+        )
+    else:
+        outer_tile(
+            {inputs}, {vectors}, 0, source, index, row_size, n_inputs, deltas, deltas_size, goal, size, n_rows, kept
+        )
     return 0.0
 """
         for inputs, vectors in OUTER

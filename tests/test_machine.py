@@ -148,7 +148,7 @@ for cache in {cases!r}:
     source, signatures = "def line(x):\\n    return 3 * x + 4\\n", {{"line": "float64(float64)"}}
     before = machine._kept({key!r}, source)
     found = before or machine._made({key!r}, source, signatures)
-    print(len(every), found == machine._kept({key!r}, source), list(found[1]) == ["line"])
+    print(len(every), found == machine._kept({key!r}, source), [function.name for function in found] == ["line"])
 """
     words, messages = run(program, tmp_path / "none", "-W", "error")
     assert messages == ""
@@ -170,8 +170,8 @@ def test_a_note_with_another_name_in_it_is_not_believed(filled_cache: Path, tmp_
     cache = copied(filled_cache, tmp_path / "cache")
     (note,) = (cache / "kernels").glob("*.json")
     about = json.loads(note.read_text())
-    ((name, symbol),) = about["symbols"].items()
-    about["symbols"] = {name: symbol + "x"} if word == "symbol" else {name + "x": symbol}
+    ((name, symbol, *where),) = about["functions"]
+    about["functions"] = [[name, symbol + "x", *where] if word == "symbol" else [name + "x", symbol, *where]]
     note.write_text(json.dumps(about))
     assert run(SMALL, cache, "-W", "error") == (["19.0", "True"], "")
 
@@ -366,5 +366,5 @@ def test_the_source_on_disk_is_the_kernels() -> None:
     files = {file.read_text("utf-8"): file for file in machine.cache_folder().glob("*.py")}
     assert text in files
     about = json.loads(files[text].with_suffix(".json").read_text("utf-8"))
-    assert set(about["symbols"]) == {"gradient"}
+    assert [name for name, *_ in about["functions"]] == ["gradient"]
     assert hashlib.sha256(text.encode()).hexdigest() != files[text].stem  # the name knows more than the text
