@@ -221,6 +221,15 @@ def _words(n: int, seed: int, purpose: Purpose, network: int | Integers, epoch: 
     return pairs.reshape(*networks.shape, 2 * len(blocks))[..., skipped : skipped + n]
 
 
+def check_numbers(seed: int, network: int) -> None:
+    """Raise `UsageError` where a seed is not one of 64 bits, or a network's number not one of 32.
+
+    >>> check_numbers(7, 0)
+    """
+    _check("The random seed", seed, 64)
+    _check("The network's number", network, 32)
+
+
 def _check(what: str, value: int | Integers, bits: int) -> None:
     """Refuse what is not an integer, or an array of them, of `bits` bits."""
     if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.integer):

@@ -14,7 +14,7 @@ from glassnet import reference
 from glassnet.errors import UsageError
 from glassnet.network import FloatArray, Network, checked_dropout
 from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
-from glassnet.randomness import Purpose, Stream
+from glassnet.randomness import check_numbers
 
 AnyOptimizer = Optimizer | LBFGS
 
@@ -70,8 +70,7 @@ class Spec:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < np.inf:
                 raise UsageError(f"{name} is a number, 0 or more; got {value!r}.")
-        # An error where they are no seed and no network's number.
-        Stream(self.random_state, Purpose.INITIALIZE, network=self.start).uniform(0)
+        check_numbers(self.random_state, self.start)
         if isinstance(self.optimizer, LBFGS) and self.batch_size is not None:
             raise UsageError("L-BFGS looks at all rows at once; leave batch_size out.")
         if isinstance(self.optimizer, LBFGS) and self.has_dropout:
@@ -190,6 +189,8 @@ class Members:
         >>> [of.tolist() for of in members.together(Spec(), 10)]
         [[0, 1, 2]]
         """
+        if len(self) == 1:
+            return [np.array([0])]
         keys = np.stack([(self.l1 != 0) | (self.l2 != 0), np.zeros(len(self), bool)]).astype(np.int64)
         if isinstance(spec.optimizer, Optimizer) and isinstance(spec.optimizer.learning_rate, Schedule):
             lengths = np.full(len(self), n) if self.rows is None else np.array([len(rows) for rows in self.rows])

@@ -270,16 +270,6 @@ def _halved(builder: Any, lanes: Any, join: Callable[[Any, Any], Any]) -> Any:
 
 
 @intrinsic
-def filled_like(typingctx: Any, like: Any, number: Any) -> Any:
-    """One number in all lanes, in the dtype of the lanes `like`."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _as_lanes(context, builder, args[1], sig.args[1], like)
-
-    return like(like, number), build
-
-
-@intrinsic
 def total(typingctx: Any, lanes: Any) -> Any:
     """The sum over the lanes: halves added to each other until one number is left."""
 
@@ -369,6 +359,12 @@ def either(typingctx: Any, a: Any, b: Any) -> Any:
     return a(a, b), build
 
 
+def larger(builder: Any, comparison: str, left: Any, right: Any) -> Any:
+    """The larger of two (the smaller, with <): one instruction, and a NaN on the left is kept."""
+    # No comparison with a NaN is true.
+    return builder.select(builder.fcmp_ordered(comparison, right, left), right, left)
+
+
 def _choice(comparison: str) -> Callable[..., Any]:
     def typed(typingctx: Any, a: Any, b: Any) -> Any:
         lanes = _lanes_among((a, b))
@@ -376,8 +372,7 @@ def _choice(comparison: str) -> Callable[..., Any]:
 
         def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             left, right = (_as_lanes(context, builder, x, t, lanes) for x, t in zip(args, sig.args, strict=True))
-            # One instruction, and a NaN on the left is kept: no comparison with it is true.
-            return builder.select(builder.fcmp_ordered(comparison, right, left), right, left)
+            return larger(builder, comparison, left, right)
 
         return lanes(a, b), build
 
@@ -416,59 +411,6 @@ def sign(typingctx: Any, x: Any) -> Any:
 
 absolute = intrinsic(_from_llvm("fabs"))
 sqrt = intrinsic(_from_llvm("sqrt"))
-
-
-@intrinsic
-def times_two_to(typingctx: Any, y: Any, t: Any) -> Any:
-    """y 2**k, exactly, for the whole number k in the last bits of t: k is added to the exponent's bits of y.
-
-    For normal y and results only.
-    """
-    fraction_bits = 52 if y.dtype == types.float64 else 23
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        whole = _whole(y.dtype)
-        shifted_k = builder.shl(builder.bitcast(args[1], whole), ir.Constant(whole, [fraction_bits] * whole.count))
-        return builder.bitcast(builder.add(builder.bitcast(args[0], whole), shifted_k), args[0].type)
-
-    return y(y, t), build
-
-
-@intrinsic
-def exponent(typingctx: Any, x: Any) -> Any:
-    """e and f of x = 2**e f with sqrt(1/2) <= f < sqrt(2), and 2**-e, or 0 where that is subnormal.
-
-    For normal, positive x.
-    """
-    double = x.dtype == types.float64
-    root_half, fraction_bits, bias = (0x3FE6A09E667F3BCD, 52, 1023) if double else (0x3F3504F3, 23, 127)
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector, whole = args[0].type, _whole(x.dtype)
-
-        def all_lanes(number: int) -> Any:
-            return ir.Constant(whole, [number] * whole.count)
-
-        bits = builder.bitcast(args[0], whole)
-        e = builder.ashr(builder.sub(bits, all_lanes(root_half)), all_lanes(fraction_bits))
-        fraction = builder.sub(bits, builder.shl(e, all_lanes(fraction_bits)))
-        field = builder.sub(all_lanes(bias), e)
-        field = builder.select(builder.icmp_signed(">", field, all_lanes(0)), field, all_lanes(0))
-        power = builder.shl(field, all_lanes(fraction_bits))
-        found = [builder.sitofp(e, vector), builder.bitcast(fraction, vector), builder.bitcast(power, vector)]
-        return context.make_tuple(builder, sig.return_type, found)
-
-    return types.UniTuple(x, 3)(x), build  # type: ignore[attr-defined]
-
-
-@intrinsic
-def in_float64(typingctx: Any, x: Any) -> Any:
-    """Whether the lanes are float64: a constant, so that a function holds both its forms."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return ir.Constant(ir.IntType(1), x.dtype == types.float64)
-
-    return types.boolean(x), build
 
 
 # --- calls --------------------------------------------------------------------------------------------------------

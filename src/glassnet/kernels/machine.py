@@ -84,7 +84,8 @@ def _beneath() -> list[str]:
     """What every kernel depends on besides its own source."""
     here = Path(__file__).parent
     texts = [
-        (here / f"{name}.py").read_text("utf-8") for name in ("lanes", "mathematics", "registers", "calls", "places")
+        (here / f"{name}.py").read_text("utf-8")
+        for name in ("lanes", "tracing", "mathematics", "registers", "calls", "places")
     ]
     constants = repr(ERF_COEFFICIENTS)  # what these texts import from elsewhere
     return [version("numba"), version("llvmlite"), llvm.get_host_cpu_name(), _features(), constants, *texts]

@@ -24,16 +24,13 @@ polynomials were fitted at Chebyshev's points of the reduced range.
 
 from __future__ import annotations
 
-from typing import Any
-
-from numba import njit
-
 from glassnet.expressions import ERF_COEFFICIENTS
-from glassnet.kernels.lanes import (
+from glassnet.kernels.tracing import (
+    Value,
     absolute,
     exponent,
     filled_like,
-    in_float64,
+    hand_to_kernels,
     maximum,
     minimum,
     select,
@@ -42,16 +39,13 @@ from glassnet.kernels.lanes import (
 
 _ERF_P, _ERF_Q, _ERFC_P, _ERFC_Q, _TAIL_P, _TAIL_Q = ERF_COEFFICIENTS
 
-_inlined = njit(forceinline=True, error_model="numpy")
 
-
-@_inlined
-def _reduced(x: Any) -> Any:
+def _reduced(x: Value) -> tuple[Value, Value]:
     """t and r of x = k ln 2 + r, |r| <= ln(2) / 2, where t has the whole number k in its last bits; for |x| under 746.
 
     Added to 1.5 * 2**52 (in float32: 2**23), a number is rounded to a whole one, which stands in the last bits.
     """
-    if in_float64(x):
+    if x.is_double:
         t = x * 1.4426950408889634 + 6755399441055744.0
         k = t - 6755399441055744.0
         r = (x - k * 0.6931471803691238) - k * 1.9082149292705877e-10
@@ -62,10 +56,9 @@ def _reduced(x: Any) -> Any:
     return t, r
 
 
-@_inlined
-def _exp_less_1_over(r: Any) -> Any:
+def _exp_less_1_over(r: Value) -> Value:
     """(exp(r) - 1) / r for |r| <= ln(2) / 2."""
-    if in_float64(r):
+    if r.is_double:
         p = r * 2.510038549551032e-08 + 2.7620088445409746e-07
         p = p * r + 2.7557268459997064e-06
         p = p * r + 2.4801521295954376e-05
@@ -83,10 +76,9 @@ def _exp_less_1_over(r: Any) -> Any:
     return p * r + 1
 
 
-@_inlined
-def exp(x: Any) -> Any:
+def exp(x: Value) -> Value:
     """2**k exp(r)."""
-    if in_float64(x):
+    if x.is_double:
         low, high = -707.7, 709.782712893384
     else:
         low, high = -86.6, 88.72283
@@ -94,10 +86,9 @@ def exp(x: Any) -> Any:
     return select(x > high, _INFINITY, times_two_to(_exp_less_1_over(r) * r + 1, t))
 
 
-@_inlined
-def exp_of_size(x: Any) -> Any:
+def exp_of_size(x: Value) -> Value:
     """exp(-|x|), which never overflows."""
-    t, r = _reduced(maximum(-absolute(x), -707.7 if in_float64(x) else -86.6))
+    t, r = _reduced(maximum(-absolute(x), -707.7 if x.is_double else -86.6))
     return times_two_to(_exp_less_1_over(r) * r + 1, t)
 
 
@@ -105,10 +96,9 @@ _INFINITY = float("inf")
 _NAN = float("nan")
 
 
-@_inlined
-def expm1(x: Any) -> Any:
+def expm1(x: Value) -> Value:
     """2**k (exp(r) - 1) + (2**k - 1), which loses nothing near 0."""
-    if in_float64(x):
+    if x.is_double:
         low, high = -707.7, 709.782712893384
     else:
         low, high = -86.6, 88.72283
@@ -119,12 +109,11 @@ def expm1(x: Any) -> Any:
     return select(x > high, _INFINITY, y)
 
 
-@_inlined
-def _log_of_product(e: Any, f: Any) -> Any:
+def _log_of_product(e: Value, f: Value) -> Value:
     """e ln 2 + log(1 + f), with log(1 + f) = 2 artanh(s), s = f / (2 + f)."""
     s = f / (f + 2)
     q = s * s
-    if in_float64(f):
+    if f.is_double:
         q2 = q * q
         p01, p23 = q * 0.39999999999899444 + 0.666666666666667, q * 0.22222211130259878 + 0.2857142862600327
         p45 = q * 0.15331710618210773 + 0.18182889455674947
@@ -139,30 +128,26 @@ def _log_of_product(e: Any, f: Any) -> Any:
     return e * ln_2 + (f - (half - (s * (half + q * p) + e * rest)))
 
 
-@_inlined
-def _least_normal(x: Any) -> Any:
-    return 2.2250738585072014e-308 if in_float64(x) else 1.1754943508222875e-38
+def _least_normal(x: Value) -> float:
+    return 2.2250738585072014e-308 if x.is_double else 1.1754943508222875e-38
 
 
-@_inlined
-def log(x: Any) -> Any:
+def log(x: Value) -> Value:
     """e ln 2 + log(1 + f) of x = 2**e (1 + f)."""
     e, f, _ = exponent(maximum(x, _least_normal(x)))
     y = _log_of_product(e, f - 1)
-    return select(x > 0, select(x == _INFINITY, x, y), select(x == 0, -_INFINITY, _NAN))
+    return select(x > 0, select(x.equals(_INFINITY), x, y), select(x.equals(0), filled_like(x, -_INFINITY), _NAN))
 
 
-@_inlined
-def log1p(x: Any) -> Any:
+def log1p(x: Value) -> Value:
     """e ln 2 + log(1 + f) of 1 + x = 2**e (1 + f); what u = 1 + x loses, x - (u - 1), is put back into f."""
     u = x + 1
     e, f, power = exponent(maximum(u, _least_normal(x)))
     y = _log_of_product(e, (x - (u - 1)) * power + (f - 1))
-    return select(u > 0, select(x == _INFINITY, x, y), select(u == 0, -_INFINITY, _NAN))
+    return select(u > 0, select(x.equals(_INFINITY), x, y), select(u.equals(0), filled_like(u, -_INFINITY), _NAN))
 
 
-@_inlined
-def tanh(x: Any) -> Any:
+def tanh(x: Value) -> Value:
     """t / (t + 2) with t = exp(2 |x|) - 1, and the sign of x."""
     k, r = _reduced(minimum(absolute(x) * 2, 40))
     power = times_two_to(filled_like(x, 1), k)
@@ -171,21 +156,18 @@ def tanh(x: Any) -> Any:
     return select(x < 0, -y, y)
 
 
-@_inlined
-def sigmoid(x: Any) -> Any:
+def sigmoid(x: Value) -> Value:
     """1 / (1 + exp(-x)); exp is only ever taken of what is at most 0."""
     e = exp_of_size(x)
     return select(x >= 0, 1, e) / (e + 1)
 
 
-@_inlined
-def softplus(x: Any) -> Any:
+def softplus(x: Value) -> Value:
     """max(x, 0) + log(1 + exp(-|x|))."""
     return maximum(x, 0) + log1p(exp_of_size(x))
 
 
-@_inlined
-def _polynomial(x: Any, coefficients: Any) -> Any:
+def _polynomial(x: Value, coefficients: tuple[float, ...]) -> Value:
     """The highest power's coefficient comes first; there are two or more."""
     p = x * coefficients[0] + coefficients[1]
     for coefficient in coefficients[2:]:
@@ -193,14 +175,12 @@ def _polynomial(x: Any, coefficients: Any) -> Any:
     return p
 
 
-@_inlined
-def _erf_near_0(x: Any) -> Any:
+def _erf_near_0(x: Value) -> Value:
     q = x * x
     return x * _polynomial(q, _ERF_P) / _polynomial(q, _ERF_Q)
 
 
-@_inlined
-def _erfc_of_size(a: Any) -> Any:
+def _erfc_of_size(a: Value) -> Value:
     """erfc(a) of a > 0.46: a ratio up to 4, another in 1 / a**2 beyond."""
     near, far = minimum(a, 4), maximum(a, 4)
     q = 1 / (far * far)
@@ -208,17 +188,19 @@ def _erfc_of_size(a: Any) -> Any:
     return exp(-(a * a)) * select(a <= 4, _polynomial(near, _ERFC_P) / _polynomial(near, _ERFC_Q), beyond)
 
 
-@_inlined
-def erf(x: Any) -> Any:
+def erf(x: Value) -> Value:
     """Near 0 a ratio of its own, else 1 - erfc(|x|) with the sign of x."""
     a = absolute(x)
     far = 1 - _erfc_of_size(a)
     return select(a <= 0.46875, _erf_near_0(minimum(maximum(x, -1), 1)), select(x < 0, -far, far))
 
 
-@_inlined
-def erfc(x: Any) -> Any:
+def erfc(x: Value) -> Value:
     """1 - erf(x) near 0, else from erfc(|x|)."""
     a = absolute(x)
     far = _erfc_of_size(a)
     return select(a <= 0.46875, 1 - _erf_near_0(minimum(maximum(x, -1), 1)), select(x < 0, 2 - far, far))
+
+
+for _function in (exp, exp_of_size, expm1, log, log1p, tanh, sigmoid, softplus, erf, erfc):
+    hand_to_kernels(_function)
