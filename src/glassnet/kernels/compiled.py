@@ -325,9 +325,11 @@ class Job:
         waits = True
         while waits:
             try:
-                # Not by join: interrupted, it takes a thread for ended that is not (Python's issue 90882).
+                # Not by join: interrupted, it takes a thread for ended that is not (Python's issue 90882). Without a
+                # time to wait for, nothing interrupts it on Windows.
                 for ended in ends:
-                    ended.wait()
+                    while not ended.wait(0.1):
+                        pass
                 for worker in workers:
                     worker.join()
                 waits = False
