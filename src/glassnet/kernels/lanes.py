@@ -410,7 +410,7 @@ def two_to(typingctx: Any, k: Any) -> Any:
 
 @intrinsic
 def exponent(typingctx: Any, x: Any) -> Any:
-    """e and f of x = 2**e f with sqrt(1/2) <= f < sqrt(2), and 2**-e, or 0 where that is subnormal: for normal, positive x."""
+    """e and f of x = 2**e f, sqrt(1/2) <= f < sqrt(2), and 2**-e, or 0 where that is subnormal: of normal, positive x."""
     double = x.dtype == types.float64
     root_half, fraction_bits, bias = (0x3FE6A09E667F3BCD, 52, 1023) if double else (0x3F3504F3, 23, 127)
 
