@@ -1,4 +1,4 @@
-"""Ctrl-C: what is done comes back, at once and whole. No times are asserted; a process that does not answer is ended."""
+"""Ctrl-C: what is done comes back, at once and whole. No times are asserted; what does not answer is ended."""
 
 from __future__ import annotations
 
@@ -110,7 +110,9 @@ print((onwards.vectors == straight.vectors).all(), np.isfinite(run.objective))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("settings", ["epochs=5_000", "epochs=2_000, batch_size=16, dropout=0.5, optimizer=gn.SGD(0.1)"])
+@pytest.mark.parametrize(
+    "settings", ["epochs=5_000", "epochs=2_000, batch_size=16, dropout=0.5, optimizer=gn.SGD(0.1)"]
+)
 def test_a_population_comes_back_with_the_networks_that_are_whole(settings: str, threads: int) -> None:
     words = interrupted(f"""
 settings = dict(engine="compiled", {settings})
@@ -127,7 +129,8 @@ many = gn.train_population(network, X, y, size=5000, threads={threads}, progress
 def test_a_population_of_which_none_is_whole_is_empty() -> None:
     words = interrupted("""
 ready()
-many = gn.train_population(network, X, y, size=3, threads=2, epochs=5_000_000, engine="compiled", optimizer=gn.SGD(0.01))
+settings = dict(epochs=5_000_000, engine="compiled", optimizer=gn.SGD(0.01))
+many = gn.train_population(network, X, y, size=3, threads=2, **settings)
 print(many.interrupted, len(many), many.parameters.vector.shape, many.losses.shape[0])
 """)
     assert words == ["True", "0", "(0,", "21)", "0"]
@@ -196,7 +199,9 @@ def test_networks_that_lbfgs_has_not_begun_are_not_whole(engine: str) -> None:
     assert many.interrupted
     assert 2 <= len(many) < 400
     for k in (0, len(many) - 1):
-        alone = gn.train(network, X, X[:, 0] * X[:, 1] > 0, start=k, **{k: v for k, v in settings.items() if k != "threads"})
+        alone = gn.train(
+            network, X, X[:, 0] * X[:, 1] > 0, start=k, **{k: v for k, v in settings.items() if k != "threads"}
+        )
         np.testing.assert_array_equal(many.start(k).vector, alone.parameters.vector)
     assert all(np.isfinite(many.losses[:, 1]))
 

@@ -20,7 +20,14 @@ from glassnet.network import Network
 NUMBERS = ("float64", "float32")
 GUARD = -77.25
 BINARY = {"a + b": np.add, "a - b": np.subtract, "a * b": np.multiply, "a / b": np.divide}
-TRUTHS = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal}
+TRUTHS = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "==": np.equal,
+    "!=": np.not_equal,
+}
 MIXED = {"a + 1.5": lambda a: a + 1.5, "3 - a": lambda a: 3 - a, "a * 2": lambda a: a * 2, "1 / a": lambda a: 1 / a}
 MIXED |= {"maximum(a, 0)": lambda a: np.where(a < 0, 0, a), "minimum(a, 1)": lambda a: np.where(a > 1, 1, a)}
 UNARY = {
@@ -269,7 +276,9 @@ def test_what_is_not_asked_for_is_not_read() -> None:
         for number in NUMBERS:
             lanes, size = lanes_of(number), np.dtype(number).itemsize
             for count in range(1, lanes):
-                inside = np.frombuffer((ctypes.c_char * (count * size)).from_address(begin + page - count * size), number)
+                inside = np.frombuffer(
+                    (ctypes.c_char * (count * size)).from_address(begin + page - count * size), number
+                )
                 inside[:] = np.arange(count)
                 out = np.full(lanes, GUARD, number)
                 run(addresses(number)["some_loaded"], inside, out, 0, count)
@@ -295,8 +304,12 @@ REGISTERS = (
     "from glassnet.kernels.registers import outer_tile, product_tile\n"
     + "".join(
         f"""
-def product_{rows}_{vectors}(source, index, row_size, step, n_inputs, weights, weights_size, bias, with_bias, goal, size):
-    product_tile({rows}, {vectors}, source, index, row_size, step, n_inputs, weights, weights_size, bias, with_bias, goal, size)
+def product_{rows}_{vectors}(
+    source, index, row_size, step, n_inputs, weights, weights_size, bias, with_bias, goal, size
+):
+    product_tile(
+        {rows}, {vectors}, source, index, row_size, step, n_inputs, weights, weights_size, bias, with_bias, goal, size
+    )
     return 0.0
 """
         for rows, vectors in TILES
@@ -401,7 +414,16 @@ def _bound(address: int) -> Callable[..., float]:
 def sizes(number: str) -> list[int]:
     """Every remainder modulo the lanes, and all the ways in which whole vectors are taken together."""
     lanes = lanes_of(number)
-    return [*range(1, 2 * lanes + 2), 3 * lanes, 3 * lanes + 1, 4 * lanes - 1, 4 * lanes, 5 * lanes, 5 * lanes + 3, 7 * lanes]
+    return [
+        *range(1, 2 * lanes + 2),
+        3 * lanes,
+        3 * lanes + 1,
+        4 * lanes - 1,
+        4 * lanes,
+        5 * lanes,
+        5 * lanes + 3,
+        7 * lanes,
+    ]
 
 
 def up(n: int, to: int) -> int:
@@ -423,7 +445,9 @@ def test_product(number: str) -> None:
             table, index, row_size, step, n_inputs, weights, n_units, bias, with_bias, n_units, goal, size, n_rows
         )
         inputs = table[index, : n_inputs * step : step].astype(float)
-        expected = inputs @ weights[: n_inputs * n_units].reshape(n_inputs, n_units) + (bias[:n_units] if with_bias else 0)
+        expected = inputs @ weights[: n_inputs * n_units].reshape(n_inputs, n_units) + (
+            bias[:n_units] if with_bias else 0
+        )
         assert_near(goal[: n_rows * size].reshape(n_rows, size)[:, :n_units], expected, n_inputs)
         assert (goal[n_rows * size :] == GUARD).all()
 

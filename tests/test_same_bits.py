@@ -1,4 +1,5 @@
-"""One machine, one seed: the same bits for any number of threads, alone or in company, interrupted or not, disturbed or not."""
+"""One machine, one seed: the same bits for any number of threads, alone or in company, interrupted or not, and while
+other processes are busy or not."""
 
 from __future__ import annotations
 
@@ -245,7 +246,9 @@ print(run.parameters.vector.tobytes().hex())
     found = set()
     for seed in ("0", "1"):  # of Python's own hashes, which nothing may depend on
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": seed}
-        found.add(subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True).stdout)
+        found.add(
+            subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True).stdout
+        )
     assert len(found) == 1
     assert len(found.pop()) > 100
 

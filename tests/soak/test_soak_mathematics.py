@@ -1,4 +1,5 @@
-"""Every number of float32 through the kernels' own functions, and millions of float64: the table of their errors is theirs."""
+"""Every number of float32 through the kernels' own functions, and millions of float64: the largest errors are those
+that the table at the head of `kernels.mathematics` states."""
 
 from __future__ import annotations
 
