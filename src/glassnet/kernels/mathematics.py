@@ -17,8 +17,8 @@ The largest errors, in units in the last place of the result, over the whole ran
     tanh      2.5      2.5      exact 1 and -1 beyond 20 (10)
     sigmoid   2.3      2.5      4e-308 below -707.7 (2e-38 below -86.6)
     softplus  1.7      1.8      as sigmoid below
-    erf       2.3      3.3      exact 1 and -1 beyond 6 (4)
-    erfc      384      64       the error grows as x**2 does, whose last place exp(-x**2) feels; near 0 beyond 26.5 (9.2)
+    erf       2.8      4.3      exact 1 and -1 beyond 6 (4)
+    erfc      520      67       the error grows as x**2 does, whose last place exp(-x**2) feels; near 0 beyond 26.5 (9.2)
     ========  =======  =======  ==================================================================================
 
 A zero comes back as 0.0, whichever its sign, but from erf.
