@@ -1,4 +1,5 @@
-"""Every number of float32 through the kernels' own functions, and millions of float64: the table of their errors is theirs."""
+"""Every number of float32 through the kernels' own functions, and millions of float64: the largest errors are those
+that the table at the head of `kernels.mathematics` states."""
 
 from __future__ import annotations
 
@@ -47,5 +48,7 @@ def test_millions_of_float64(name: str) -> None:
     slow = not shared.FINE or name.startswith("erf")
     x = shared.points(name, "float64", 20_000 if slow else 3_000_000)
     errors = shared.errors_in_ulps(shared.compiled("float64")[name](x), shared.precisely(name, x))
-    worst = errors.max()
-    assert rounded_up(worst) == shared.stated()[name, "float64"], f"{name}({x[errors.argmax()]!r}) is {worst} units off"
+    worst, allowed = errors.max(), shared.stated()[name, "float64"]
+    # Of so many numbers others would have a slightly different largest error.
+    assert worst <= allowed, f"{name}({x[errors.argmax()]!r}) is {worst} units off"
+    assert allowed <= 1.05 * worst + 0.1

@@ -436,7 +436,7 @@ class Job:
         failed: list[BaseException] = []
         n_done = 0
 
-        def work() -> None:
+        def work(ended: threading.Event) -> None:
             nonlocal n_done
             try:
                 while not self.stop[0]:
@@ -454,16 +454,30 @@ class Job:
             except BaseException as problem:
                 failed.append(problem)
                 self.stop[0] = 1
+            finally:
+                ended.set()
 
-        workers = [threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(starts)))]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            while worker.is_alive():
-                try:
+        ends = [threading.Event() for _ in range(min(threads, len(starts)))]
+        workers = [threading.Thread(target=work, args=(ended,), daemon=True) for ended in ends]
+        try:
+            for worker in workers:
+                worker.start()
+        except BaseException:
+            self.stop[0] = 1
+            raise
+        waits = True
+        while waits:
+            try:
+                # Not by join: interrupted, it takes a thread for ended that is not (Python's issue 90882). Without a
+                # time to wait for, nothing interrupts it on Windows.
+                for ended in ends:
+                    while not ended.wait(0.1):
+                        pass
+                for worker in workers:
                     worker.join()
-                except KeyboardInterrupt:
-                    self.stop[0] = 1
+                waits = False
+            except KeyboardInterrupt:
+                self.stop[0] = 1
         if failed:
             raise failed[0]
         n_whole = done.index(False) if False in done else len(done)

@@ -1,0 +1,295 @@
+"""One machine, one seed: the same bits for any number of threads, alone or in company, interrupted or not, and while
+other processes are busy or not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+import glassnet as gn
+from glassnet.errors import GlassnetError, UsageError
+from glassnet.kernels import compiled
+from glassnet.network import Network
+from glassnet.optimizers import LBFGS
+from glassnet.runs import Data, Members, Spec
+
+RNG = np.random.default_rng(12)
+X = RNG.normal(size=(60, 3))
+Y = (X[:, :1] * X[:, 1:2] + 0.3 * RNG.normal(size=(60, 1)) > 0).astype(float)
+WEIGHTS = RNG.uniform(0.5, 2, 60)
+NETWORKS = {"unrolled": Network((3, 4, 1), "tanh"), "tiled": Network((3, 17, 9, 1), ("gelu", "elu"))}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "all rows": {"optimizer": gn.SGD(0.1, momentum=0.9), "l2": 0.01},
+    "batches": {"optimizer": gn.Adam(0.01), "batch_size": 7, "l1": 0.001},
+    "dropout": {"optimizer": gn.AdamW(gn.WarmUp(0.01, updates=9)), "batch_size": 16, "dropout": 0.3},
+    "a schedule": {"optimizer": gn.RMSprop(gn.Cosine(0.01)), "batch_size": 25},
+}
+CASES = list(product(NETWORKS, SETTINGS))
+
+
+def digest(*parts: Any) -> str:
+    """A hash of all bits of arrays, of what type they are and in which shape."""
+    total = hashlib.sha256()
+    for part in parts:
+        array = np.ascontiguousarray(part)
+        total.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
+    return total.hexdigest()
+
+
+def digest_of(run: gn.Run) -> str:
+    state = [run.optimizer_state[name] for name in sorted(run.optimizer_state)]
+    return digest(run.parameters.vector, run.history.loss, run.objective, *state)
+
+
+def test_the_comparison_can_fail() -> None:
+    one = np.array([1.0, -2.0])
+    assert digest(one) == digest(one.copy())
+    off = one.copy()
+    off[1] = np.nextafter(-2.0, 0)
+    for other in (off, one.astype(np.float32), one[np.newaxis], np.array([1.0, -2.0, 0.0])):
+        assert digest(other) != digest(one)
+    run = gn.train(NETWORKS["unrolled"], X, Y, epochs=2, engine="compiled")
+    assert digest_of(run) != digest_of(gn.train(NETWORKS["unrolled"], X, Y, epochs=2, engine="compiled", start=1))
+
+
+@pytest.fixture
+def in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small jobs as large ones: in threads, a few networks at a time."""
+    monkeypatch.setattr(compiled, "_A_MOMENT", 1e3)
+
+
+@pytest.mark.usefixtures("in_pieces")
+@pytest.mark.parametrize("number", ["float64", "float32"])
+@pytest.mark.parametrize(("kind", "settings"), CASES)
+def test_threads_and_company_and_being_alone(kind: str, settings: str, number: str) -> None:
+    network, table = NETWORKS[kind], X.astype(number)
+    given: dict[str, Any] = SETTINGS[settings] | {"epochs": 8, "row_weights": WEIGHTS, "random_state": 5}
+    found = set()
+    for threads in (1, 2, 4, None):
+        many = gn.train_population(network, table, Y, size=9, engine="compiled", threads=threads, **given)
+        found.add(digest(many.parameters.vector, many.losses, many.objectives, many.dead_since, many.stuck_since))
+    assert len(found) == 1
+    assert many.engine_used == "compiled"
+    fewer = gn.train_population(network, table, Y, size=3, engine="compiled", **given)
+    assert digest(fewer.parameters.vector, fewer.losses) == digest(many.parameters.vector[:3], many.losses[:3])
+    for k in (0, 1, 8):
+        alone = gn.train(network, table, Y, start=k, engine="compiled", **given)
+        assert digest(alone.parameters.vector) == digest(many.parameters.vector[k])
+        assert digest(alone.history.loss) == digest(many.losses[k])
+        assert alone.objective == pytest.approx(many.objectives[k], rel=1e-6)
+
+
+ROWS = [np.arange(60), np.arange(0, 60, 2), np.arange(59, 3, -1), np.array([7]), np.r_[3:40, 3:40], np.arange(50, 60)]
+
+
+@pytest.mark.usefixtures("in_pieces")
+@pytest.mark.parametrize("number", ["float64", "float32"])
+@pytest.mark.parametrize(("kind", "settings"), CASES)
+def test_networks_that_differ_in_everything_are_each_as_if_alone(kind: str, settings: str, number: str) -> None:
+    """Rows, learning rates, l1, l2 and seeds of their own, in one call."""
+    network, table = NETWORKS[kind], X.astype(number)
+    given: dict[str, Any] = SETTINGS[settings] | {"epochs": 6}
+    own: dict[str, Any] = {
+        "l1": np.array([0.0, 0.01, 0.0, 0.1, 0.02, 0.0]),
+        "l2": np.array([0.1, 0.0, 0.0, 0.2, 0.0, 0.0]),
+        "random_state": np.array([1, 5, 5, 2**63 + 9, 0, 3], np.uint64),
+    }
+    rates = None
+    if not isinstance(given["optimizer"].learning_rate, gn.optimizers.Schedule):
+        rates = own["learning_rates"] = np.array([0.1, 0.01, 0.0, 0.3, 0.02, 0.05])
+    many = gn.train_population(
+        network, table, Y, size=6, rows=ROWS, row_weights=WEIGHTS, engine="compiled", threads=3, **(given | own)
+    )
+    for k, rows in enumerate(ROWS):
+        optimizer = given["optimizer"]
+        if rates is not None:
+            optimizer = type(optimizer)(**(vars(optimizer) | {"learning_rate": float(rates[k])}))
+        mine = {"optimizer": optimizer, "random_state": int(own["random_state"][k])}
+        mine |= {name: float(own[name][k]) for name in ("l1", "l2")}
+        alone = gn.train(
+            network, table[rows], Y[rows], row_weights=WEIGHTS[rows], engine="compiled", **(given | mine)
+        )  # fmt: skip
+        assert digest(alone.parameters.vector) == digest(many.parameters.vector[k]), k
+        assert digest(alone.history.loss) == digest(many.losses[k]), k
+        assert alone.objective == pytest.approx(many.objectives[k], rel=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "settings"), CASES)
+def test_folds_are_what_the_numpy_engine_makes_of_them(kind: str, settings: str) -> None:
+    network, given = NETWORKS[kind], SETTINGS[settings] | {"epochs": 6, "rows": ROWS, "size": 6}
+    by_numpy = gn.train_population(network, X, Y, engine="numpy", **given)
+    many = gn.train_population(network, X, Y, engine="compiled", **given)
+    np.testing.assert_allclose(many.parameters.vector, by_numpy.parameters.vector, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(many.losses, by_numpy.losses, rtol=1e-9)
+
+
+@pytest.mark.parametrize("settings", ["all rows", "batches", "dropout"])
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("engine", ["compiled", "numpy"])
+def test_resumed_half_way_or_not(engine: str, kind: str, settings: str) -> None:
+    network = NETWORKS[kind]
+    given: dict[str, Any] = SETTINGS[settings] | {"row_weights": WEIGHTS, "engine": engine, "held_out": (X[:9], Y[:9])}
+    whole = gn.train(network, X, Y, epochs=30, **given)
+    run = gn.train(network, X, Y, epochs=0, **given)
+    for epochs in (1, 1, 13, 30):
+        run = gn.train(network, X, Y, epochs=epochs, resume=run, **given)
+        assert run.counters["epochs"] == epochs
+    assert digest_of(run) == digest_of(whole)
+    assert run.history.held_out_loss is not None
+    assert whole.history.held_out_loss is not None
+    assert digest(run.history.held_out_loss) == digest(whole.history.held_out_loss)
+    assert digest(run.initial.vector) == digest(whole.initial.vector)
+    assert digest(run.trace(20).parameters.vector) == digest(whole.trace(20).parameters.vector)
+    assert run.trace(20).loss == pytest.approx(whole.trace(20).loss)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "numpy"])
+def test_resuming_what_is_another_training_is_refused(engine: str) -> None:
+    network, given = NETWORKS["unrolled"], {"engine": engine}
+    run = gn.train(network, X, Y, epochs=5, **given)
+    for other, rule in (
+        ({"l2": 0.1}, "same network, settings"),
+        ({"optimizer": gn.Adam(0.002)}, "same network, settings"),
+        ({"random_state": 1}, "same network, settings"),
+        ({"row_weights": WEIGHTS}, "same rows"),
+        ({"epochs": 4}, "epochs"),
+        ({"patience": 3, "held_out": (X, Y)}, "patience"),
+        ({"engine": "numpy" if engine == "compiled" else "compiled"}, "engine"),
+    ):
+        with pytest.raises(UsageError, match=rule):
+            gn.train(network, X, Y, resume=run, **({"epochs": 9} | given | other))
+    same = gn.train(network, X, Y, epochs=5, resume=run, **given)
+    assert digest_of(same) == digest_of(run)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "numpy"])
+@pytest.mark.parametrize("schedule", [gn.Cosine(0.1), gn.OneCycle(0.1)])
+def test_rates_that_depend_on_all_epochs_are_not_resumed_to_others(schedule: Any, engine: str) -> None:
+    """The half that is made would have been another half."""
+    given: dict[str, Any] = {"optimizer": gn.SGD(schedule), "engine": engine}
+    run = gn.train(NETWORKS["unrolled"], X, Y, epochs=5, **given)
+    with pytest.raises(UsageError, match="another number of epochs"):
+        gn.train(NETWORKS["unrolled"], X, Y, epochs=10, resume=run, **given)
+    constant = gn.train(NETWORKS["unrolled"], X, Y, epochs=5, optimizer=gn.SGD(gn.InverseScaling(0.1)), engine=engine)
+    gn.train(
+        NETWORKS["unrolled"], X, Y, epochs=10, optimizer=gn.SGD(gn.InverseScaling(0.1)), engine=engine, resume=constant
+    )
+
+
+@pytest.mark.parametrize(("kind", "settings"), CASES)
+def test_stopped_after_any_step_or_not(kind: str, settings: str) -> None:
+    """In the middle of an epoch, too."""
+    network, given = NETWORKS[kind], SETTINGS[settings]
+    spec = Spec(epochs=3, **given)
+    data = Data.checked(network, X, Y, WEIGHTS)
+    members = Members.of(spec, np.array([4]))
+    begin = gn.initialize(network, 0, start=4).vector[np.newaxis]
+    whole, _ = compiled.train(network, spec, data, begin, members)
+    n_updates = 3 * (1 if spec.batch_size is None else -(-60 // spec.batch_size))
+    for cut in range(1, n_updates):
+        first, _ = compiled.train(network, spec, data, begin, members, last_step=cut)
+        second, _ = compiled.train(
+            network, spec, data, first.vectors, members, state=first.optimizer_state, first_step=cut
+        )
+        assert digest(second.vectors, *second.optimizer_state.values()) == digest(
+            whole.vectors, *whole.optimizer_state.values()
+        )
+        assert (first.n_steps[0], second.n_steps[0], second.n_epochs[0]) == (cut, n_updates, 3)
+
+
+def test_steps_go_where_train_does() -> None:
+    """`steps` trains in pieces; the last one's records are those of the end."""
+    network = NETWORKS["tiled"]
+    given: dict[str, Any] = SETTINGS["batches"] | {"epochs": 4, "engine": "compiled"}
+    run = gn.train(network, X, Y, **given)
+    records = list(gn.steps(network, X, Y, **given))
+    assert len(records) == run.counters["steps"]
+    by_epochs = np.array([record.loss for record in records]).reshape(4, -1)
+    batches = np.array([7] * 8 + [4]) / 60
+    np.testing.assert_allclose(by_epochs @ batches, run.history.loss[1:], rtol=1e-12)
+
+
+def test_other_processes_busy_or_not() -> None:
+    network = NETWORKS["tiled"]
+    given: dict[str, Any] = SETTINGS["batches"] | {"epochs": 300, "size": 8, "engine": "compiled", "threads": 2}
+
+    def trained() -> str:
+        return digest(gn.train_population(network, X, Y, **given).parameters.vector)
+
+    quiet = trained()
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: sum(range(10**5))"]) for _ in range(3)]
+    try:
+        assert all(process.poll() is None for process in busy)
+        assert {trained() for _ in range(3)} == {quiet}
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+def test_another_process_has_the_same_bits() -> None:
+    program = """
+import numpy as np
+import glassnet as gn
+rng = np.random.default_rng(3)
+X = rng.normal(size=(50, 3))
+run = gn.train(gn.Network((3, 17, 9, 1), ("gelu", "elu")), X, X[:, 0] > 0, epochs=20, batch_size=9, engine="compiled")
+print(run.parameters.vector.tobytes().hex())
+"""
+    found = set()
+    for seed in ("0", "1"):  # of Python's own hashes, which nothing may depend on
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": seed}
+        found.add(
+            subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True).stdout
+        )
+    assert len(found) == 1
+    assert len(found.pop()) > 100
+
+
+@pytest.mark.parametrize("engine", ["compiled", "numpy"])
+def test_lbfgs_is_the_same_alone_and_in_company(engine: str) -> None:
+    network = NETWORKS["unrolled"]
+    given: dict[str, Any] = {"optimizer": LBFGS(), "epochs": 15, "l2": 0.01, "engine": engine}
+    many = {
+        threads: gn.train_population(network, X, Y, size=4, threads=threads, rows=ROWS[:3] + ROWS[4:5], **given)
+        for threads in (1, 3)
+    }
+    assert digest(many[1].parameters.vector, many[1].losses) == digest(many[3].parameters.vector, many[3].losses)
+    for k, rows in enumerate(ROWS[:3] + ROWS[4:5]):
+        alone = gn.train(network, X[rows], Y[rows], start=k, **given)
+        assert digest(alone.parameters.vector) == digest(many[1].parameters.vector[k])
+
+
+@pytest.mark.parametrize("engine", ["compiled", "numpy"])
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"rows": [np.arange(5), X[:, 0] > 0]}, "row numbers"),
+        ({"rows": [np.arange(5), [0.5, 1.7]]}, "row numbers"),
+        ({"rows": [np.arange(5), [[1, 2], [3, 4]]]}, "row numbers"),
+        ({"rows": [np.arange(5), []]}, "row numbers"),
+        ({"rows": [np.arange(5), [-1]]}, "row numbers"),
+        ({"rows": [np.arange(5), [60]]}, "row numbers"),
+        ({"rows": [np.arange(5)]}, "row numbers of each of the 2"),
+        ({"rows": [np.arange(5), np.arange(9)], "row_weights": (np.arange(60) > 5) * 1.0}, "weigh"),
+        ({"learning_rates": [0.1]}, "one for each of the 2"),
+        ({"learning_rates": [0.1, -1]}, "0 or more"),
+        ({"learning_rates": [0.1, np.nan]}, "finite"),
+        ({"l2": [0.1, np.inf]}, "l2"),
+        ({"random_state": [0, -1]}, "seed"),
+        ({"random_state": [0.5, 1]}, "seed"),
+        ({"size": -2}, "size"),
+        ({"threads": 0}, "threads"),
+        ({"threads": 1.5}, "threads"),
+    ],
+)
+def test_populations_that_cannot_be_meant(settings: dict[str, Any], rule: str, engine: str) -> None:
+    with pytest.raises(GlassnetError, match=rule):
+        gn.train_population(NETWORKS["unrolled"], X, Y, **({"size": 2, "epochs": 1, "engine": engine} | settings))
