@@ -37,7 +37,7 @@ UNROLLED = """\
         o = z2_1
         p = sigmoid(o)
         # loss
-        loss = max(o, 0) - y * o + log1p(exp(-abs(o)))
+        loss = max(o, 0) - y * o + log1p(exp_of_size(o))
         L = L + u * loss
         # backward; every delta carries its row's weight
         delta2_1 = u * (p - y)
@@ -55,7 +55,7 @@ TILED = (
     "value = tanh(z)",
     "# p = sigmoid(o)",
     "p = sigmoid(o)",
-    "loss = loss + (max(o, 0) - y * o + log1p(exp(-abs(o))))",
+    "loss = loss + (max(o, 0) - y * o + log1p(exp_of_size(o)))",
     "# dL/dw2_i_j = sum over rows of share * a1_i * delta2_j",
     "# delta1_j = dloss/da1_j * (1 - a1_j * a1_j)",
 )
@@ -74,7 +74,11 @@ def body_of(text: str) -> list[str]:
 
 
 def test_an_unrolled_kernel_reads_like_the_equations() -> None:
-    assert UNROLLED in gradient_source(Network((2, 1, 1), "tanh"), 8)
+    text = "\n".join(body_of(gradient_source(Network((2, 1, 1), "tanh"), 8)))
+    assert "\n".join(body_of(UNROLLED)) in text
+    # Where all rows weigh the same, the logarithms of a batch are one of a product.
+    assert "product = product * select(u > 0, 1 + exp_of_size(o), 1)" in text
+    assert "L = L + weights[0] * log(product)" in text
 
 
 def test_a_tiled_kernel_says_which_equation_it_computes() -> None:
