@@ -222,12 +222,11 @@ def test_half_a_replay_and_half_a_piece_of_steps_are_no_answer(monkeypatch: pyte
 
     monkeypatch.setattr(compiled.Job, "run", pressed)
     monkeypatch.setattr(compiled, "_A_MOMENT", 1.0)
-    monkeypatch.setattr(training, "SMALL_JOB", 1e5)  # pieces of a few epochs
-    losses = []
+    monkeypatch.setattr(training, "SMALL_JOB", 1e4)  # pieces of a few epochs
+    losses: list[float] = []
     with pytest.raises(KeyboardInterrupt):
-        for step in gn.steps(network, X, X[:, 0] > 0, **settings):
-            losses.append(step.loss)
-    assert 0 < len(losses) < 50 * 5
+        losses.extend(step.loss for step in gn.steps(network, X, X[:, 0] > 0, **settings))
+    assert 0 < len(losses) < 250  # what came before stays in the list
     assert np.isfinite(losses).all()
     with pytest.raises(KeyboardInterrupt):
         run.trace(40)
