@@ -8,8 +8,12 @@ leaves out come from `randomness` and `network.dropout_masks`.
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from itertools import cycle, islice, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -463,6 +467,32 @@ def test_held_out_rows_may_be_of_another_type(first: str, second: str) -> None:
     assert_close(minimised.history.held_out_loss[-1], expected, 1e-6)
 
 
+NARROW = """
+import sys
+from glassnet.kernels import machine
+machine.BITS = 256  # before anything is made with it
+sys.path.insert(0, sys.argv[1])
+import glassnet as gn
+import test_compiled as t
+for sizes, number in (((2, 2, 2, 3), "float64"), ((3, 5, 9, 3), "float64"), ((5, 33, 1), "float64")):
+    network = t.Network(sizes, ("tanh", "gelu")[: len(sizes) - 2], "cross_entropy" if sizes[-1] > 1 else "huber")
+    spec = t.Spec(gn.SGD(0.05, momentum=0.9), epochs=2, batch_size=7, l1=0.01, l2=0.1)
+    start = t.start_for(network, number)
+    for n, other in ((17, spec), (70, t.replace(spec, batch_size=None)), (13, t.replace(spec, batch_size=12))):
+        t.check_every_step(network, other, t.data_of(network, n, number), start, t.RELATIVE[number])
+print(gn.kernels.source.gradient_source(network, machine.BITS // 64).count("range(0, n, 4)"), "right")
+"""
+
+
+def test_processors_with_narrower_vectors(tmp_path: Path) -> None:
+    """Vectors of four numbers are those of most processors; this one can do them, too."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "GLASSNET_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", NARROW, str(Path(__file__).parent)], env=environment, capture_output=True, text=True
+    )
+    assert (done.stderr, done.stdout.split()[-1:]) == ("", ["right"])
+
+
 # --- records ----------------------------------------------------------------------------------------------------------
 
 
@@ -562,6 +592,29 @@ def test_patience_keeps_the_best_and_stops_when_it_is_at_its_end(
     assert_close(reference.forward(network, waiting.parameters, held_X, held_y).loss, best, 1e-12)
     end = reference.forward(network, waiting.parameters, X, y).objective
     assert_close(waiting.objective, end, 1e-12)
+
+
+def test_what_is_no_improvement_to_speak_of_is_waited_through() -> None:
+    """A loss that falls a little every epoch: with a demand on each improvement only every few epochs count."""
+    network = SMALL["unrolled", "float64"]
+    X, y, _ = table_for(network, 40)
+    given: dict[str, Any] = {"optimizer": gn.SGD(0.1), "epochs": 60, "held_out": (X, y), "engine": "compiled"}
+    free = gn.train(network, X, y, **given).history.held_out_loss
+    assert free is not None
+    assert (np.diff(free) < 0).all()
+    gain = 3.5 * (free[0] - free[1])
+    run = gn.train(network, X, y, patience=4, min_improvement=gain, **given)
+    best = 0
+    for epoch in range(1, 61):
+        if free[epoch] < free[best] - gain:
+            best = epoch
+        elif epoch - best >= 4:
+            break
+    assert run.stop_reason == "held-out loss"
+    assert 4 <= best < epoch < 60
+    assert run.counters == {"epochs": epoch, "steps": epoch, "best_epoch": best}
+    by_numpy = gn.train(network, X, y, patience=4, min_improvement=gain, **(given | {"engine": "numpy"}))
+    assert by_numpy.counters == run.counters
 
 
 def test_patience_that_is_never_at_its_end_still_keeps_the_best() -> None:
@@ -851,6 +904,22 @@ def test_dead_and_stuck_since_are_what_a_replay_finds(sizes: tuple[int, ...], lo
             assert many.n_dead_units[k] == n_dead
             dead_ones, stuck_ones = dead_ones + (n_dead > 0), stuck_ones + stuck[-1]
     assert dead_ones
+
+
+@pytest.mark.parametrize(("sizes", "n"), [((2, 3, 3, 1), 9), ((2, 17, 3, 3), 3)])
+def test_the_engines_see_the_same_health_under_dropout(sizes: tuple[int, ...], n: int) -> None:
+    """Rows that fill up the lanes are the last row once more, with its masks: nothing is seen of them."""
+    network = Network(sizes, "relu", "binary_cross_entropy" if sizes[-1] == 1 else "cross_entropy")
+    X, y, _ = table_for(network, n)
+    given: dict[str, Any] = {"size": 60, "optimizer": gn.SGD(0.2), "epochs": 7, "dropout": 0.5}
+    for batch_size in (None, n - 1):
+        many, by_numpy = (
+            gn.train_population(network, X, y, engine=engine, batch_size=batch_size, **given)
+            for engine in ("compiled", "numpy")
+        )
+        for name in ("dead_since", "stuck_since", "n_dead_units"):
+            np.testing.assert_array_equal(getattr(many, name), getattr(by_numpy, name), name)
+        assert len({*zip(many.dead_since.tolist(), many.stuck_since.tolist(), strict=True)}) > 3
 
 
 # --- what cannot be meant ---------------------------------------------------------------------------------------------

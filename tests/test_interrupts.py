@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 import glassnet as gn
+from glassnet import training
+from glassnet.kernels import compiled
 from glassnet.network import Network, Parameters
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a process is sent Ctrl-C alone on POSIX")
@@ -204,6 +206,30 @@ def test_networks_that_lbfgs_has_not_begun_are_not_whole(engine: str) -> None:
         )
         np.testing.assert_array_equal(many.start(k).vector, alone.parameters.vector)
     assert all(np.isfinite(many.losses[:, 1]))
+
+
+def test_half_a_replay_and_half_a_piece_of_steps_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes out of `trace` and `steps`: they would have nothing right to say."""
+    X, network = np.random.default_rng(0).normal(size=(30, 3)), Network((3, 4, 1), "tanh")
+    settings: dict[str, Any] = {"epochs": 50, "batch_size": 7, "engine": "compiled"}
+    run = gn.train(network, X, X[:, 0] > 0, **settings)
+    trained, stopped = compiled.Job.run, []
+
+    def pressed(self: Any, *given: Any) -> int:
+        self.stop[0] = len(stopped) > 1  # as Ctrl-C does, in the third piece
+        stopped.append(self)
+        return trained(self, *given)
+
+    monkeypatch.setattr(compiled.Job, "run", pressed)
+    monkeypatch.setattr(compiled, "_A_MOMENT", 1.0)
+    monkeypatch.setattr(training, "SMALL_JOB", 1e4)  # pieces of a few epochs
+    losses: list[float] = []
+    with pytest.raises(KeyboardInterrupt):
+        losses.extend(step.loss for step in gn.steps(network, X, X[:, 0] > 0, **settings))
+    assert 0 < len(losses) < 250  # what came before stays in the list
+    assert np.isfinite(losses).all()
+    with pytest.raises(KeyboardInterrupt):
+        run.trace(40)
 
 
 def test_an_error_of_progress_ends_it_all() -> None:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import Any
 
@@ -232,6 +233,19 @@ def test_other_processes_busy_or_not() -> None:
         for process in busy:
             process.kill()
             process.wait()
+
+
+def test_trainings_in_several_threads_of_one_process() -> None:
+    """Also where each has a kernel of its own to compile first."""
+    networks = [Network((3, units, 1), "softsign") for units in (1, 2, 3, 1, 2, 3)]
+
+    def trained(network: Network) -> str:
+        return digest_of(gn.train(network, X, Y, engine="compiled", epochs=40, batch_size=9))
+
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(trained, networks))
+    assert together == [trained(network) for network in networks]
+    assert len(set(together)) == 3
 
 
 def test_another_process_has_the_same_bits() -> None:

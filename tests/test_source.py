@@ -119,7 +119,7 @@ NETWORKS = [
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_source_is_python_and_reads_nothing_that_is_not_there(loss: str) -> None:
-    for network, lanes, dropout in product([n for n in NETWORKS if n.loss == loss], (8, 16), (False, True)):
+    for network, (lanes, dropout) in product([n for n in NETWORKS if n.loss == loss], ((8, False), (16, True))):
         check_names(gradient_source(network, lanes, dropout=dropout))
         needed = room(network, lanes, dropout=dropout)
         assert len(needed.begins) == len(needed.units) == len(needed.row_sizes) == sum(network.sizes[1:-1])

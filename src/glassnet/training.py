@@ -120,7 +120,10 @@ class Run:
             from glassnet.kernels import compiled
 
             members = Members.of(replayed, np.array([spec.start]))
-            vectors = compiled.train(network, replayed, data, vectors, members, last_step=before)[0].vectors
+            outcome, _ = compiled.train(network, replayed, data, vectors, members, last_step=before)
+            if not outcome.n_finished:
+                raise KeyboardInterrupt  # half a replay is no answer
+            vectors = outcome.vectors
         elif before:
             for update in stacked_training.updates(network, replayed, data, vectors, np.array([spec.start])):
                 if update.t == before:
@@ -366,6 +369,8 @@ def _compiled_records(
             network, spec, data, vectors, members, held_out=watched, state=state, first_step=at, last_step=end,
             recorded=True,
         )  # fmt: skip
+        if not outcome.n_finished:
+            raise KeyboardInterrupt  # it has no records of what was not made
         for t, record in enumerate(records, start=at + 1):
             first = NONFINITE[0 if np.isnan(record[places.RECORD_NONFINITE]) else int(record[places.RECORD_NONFINITE])]
             last_of_epoch = t % per_epoch == 0
