@@ -238,6 +238,8 @@ def fit_prepared(
         random_state=random_state, initializer=initializer, row_weights=prepared.row_weights, l1=l1, l2=l2,
         threads=threads, progress=progress,
     )  # fmt: skip
+    if population.interrupted:
+        raise KeyboardInterrupt  # a model is of all its starts
     unsaved = Model(network, (population.start(population.kept),), encoder)
     weights = prepared.row_weights
     in_training = unsaved._metrics(X, y, weights)
