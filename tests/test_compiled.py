@@ -350,6 +350,9 @@ def test_more_rows_than_the_buffers_hold(kind: str, n: int) -> None:
         network, data.X, data.y, optimizer=spec.optimizer, epochs=2, parameters=start, row_weights=data.row_weights,
         held_out=(data.X, data.y), engine="compiled",
     )  # fmt: skip
+    many = Network((*INNER[kind], 3), tuple(NAMES[:4]), "cross_entropy")
+    dropped = replace(spec, dropout=(0.2, 0.5, 0.0, 0.1), batch_size=None if n % 2 else n - 1)
+    check_every_step(many, dropped, data_of(many, n), start_for(many), 1e-12)
     ends = [reference.forward(network, p, data.X, data.y).loss for p in (run.initial, run.parameters)]
     assert run.history.held_out_loss is not None
     assert_close(run.history.held_out_loss[[0, -1]], ends, 1e-12)
