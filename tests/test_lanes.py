@@ -428,7 +428,7 @@ def test_an_outer_product_in_registers_with_every_remainder(most: int, vectors: 
 @cache
 def tiles(number: str) -> dict[str, Callable[..., float]]:
     """The functions of `kernels.tiles`, as kernels get them."""
-    tools = compiled._tools(number)
+    tools = compiled._tools(number, tiles=True, shuffle=False, mask=False)
     return {name: _bound(int(address)) for name, address in zip(compiled._TILES, tools, strict=False)}
 
 

@@ -40,6 +40,8 @@ _TILES = {
     "narrow_outer": "float64({0}*, int64*, int64, int64, {0}*, int64, int64, {0}*, {0}*, int64, {0}*)",
     "turn": "float64({0}*, int64, int64, {0}*, int64)",
 }
+_SHUFFLE = "float64(int64, int64, int64, int64, int64*, int64*, int64*, int64*)"
+_MASK = "float64(int64, float64*, int64*, int64, int64, int64, int64*, int64, int64, int64, int64, {0}*, int64)"
 _PASS = (
     "float64(int64, int64*, int64*, {0}*, {0}*, {0}*, int64*, int64*, int64, int64, int64, float64, int64*, {0}*, "
     "{0}*, {0}*, {0}*, int64, float64*, int64*, int64, int64, int64, {0}*, int64, int64, {0}*, {0}*, {0}*, float64*)"
@@ -56,11 +58,16 @@ def _text(name: str) -> str:
 
 
 @cache
-def _tools(number: str) -> NDArray[np.int64]:
-    """The addresses of `tiles`, as `calls` finds them, and behind them 0, 1, 2, ..."""
-    addresses = machine.code(_text("tiles"), {name: text.format(number) for name, text in _TILES.items()})
+def _tools(number: str, *, tiles: bool, shuffle: bool, mask: bool) -> NDArray[np.int64]:
+    """The addresses of what a training calls, as `calls` and `loop` find them, and behind them 0, 1, 2, ..."""
     tools = np.arange(-8, 512)
-    tools[: len(_TILES)] = [addresses[name] for name in _TILES]
+    if tiles:
+        addresses = machine.code(_text("tiles"), {name: text.format(number) for name, text in _TILES.items()})
+        tools[: len(_TILES)] = [addresses[name] for name in _TILES]
+    if shuffle:
+        tools[places.SHUFFLE_AT] = machine.code(_text("chance"), {"shuffle": _SHUFFLE})["shuffle"]
+    if mask:
+        tools[places.MASK_AT] = machine.code(_text("chance"), {"mask": _MASK.format(number)})["mask"]
     return tools
 
 
@@ -135,10 +142,9 @@ class Engine:
         """Where what belongs to hidden units lies: see `source.Room`."""
         return np.array([self.room.begins, self.room.row_sizes, self.room.units], np.int64).ravel()
 
-    @cached_property
-    def tools_at(self) -> int:
-        """Where the addresses of `tiles` lie in memory."""
-        return _address(_tools(self.number))
+    def tools_at(self, *, shuffle: bool) -> int:
+        """Where the addresses of what a training calls lie in memory."""
+        return _address(_tools(self.number, tiles=not self.is_unrolled, shuffle=shuffle, mask=self.dropout))
 
     @cached_property
     def kinds_at(self) -> int:
@@ -300,6 +306,7 @@ class _Plan:
         sizes[places.WITH_RECORDS] = shape.recorded
         sizes[places.N_ORDER] = n_order
         sizes[places.ONE_WEIGHT] = shape.one_weight
+        self.tools_at = engine.tools_at(shuffle=n_order > 0)
         per_row = engine.network.n_outputs + 1 + (engine.network.n_features if engine.is_unrolled else 0)
         per_row += room.masks_per_row if engine.dropout else 0
         # As `loop.train` cuts them up.
@@ -406,7 +413,7 @@ class Job:
         at_n, at_f, at_w = _address(numbers), _address(floats), _address(wholes)
         number = engine.number
         self._arguments = (
-            _loop(number)["run_pass"], engine.gradient, engine.update, engine.tools_at, at_w + w["sizes"],
+            _loop(number)["run_pass"], engine.gradient, engine.update, plan.tools_at, at_w + w["sizes"],
             *map(_address, self._data), at_w + w["members"], at_w + w["begins"], at_w + w["subsets"],
             at_n, at_n + n["states"], at_n + n["best"], engine.kinds_at, at_w + w["numbers"], at_w + w["seeds"],
             at_f + f["rates"], at_f + f["l1"], at_f + f["l2"], at_f + f["schedule"], at_f + f["scalars"],
@@ -630,8 +637,8 @@ class Passes:
         self.seen[engine.room.outputs :] = -np.inf
         a = _address
         total = _pass(engine.number)(
-            engine.gradient, engine.tools_at, a(self._sizes), *map(a, self._data), a(none), a(none), 0, 0,
-            self._n, self._taken, a(self._rows), a(self._targets), a(self._weights), a(self._table), 0, self._stride,
+            engine.gradient, engine.tools_at(shuffle=False), a(self._sizes), *map(a, self._data), a(none), a(none), 0,
+            0, self._n, self._taken, a(self._rows), a(self._targets), a(self._weights), a(self._table), 0, self._stride,
             0, 0, 0, 0, 0, a(self._vector), self._alike, int(derivatives), a(self._gradient), a(self._work),
             a(self.seen), a(self._total),
         )  # fmt: skip

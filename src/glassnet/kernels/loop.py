@@ -14,6 +14,7 @@ from numba import njit
 
 from glassnet.kernels.lanes import call, shifted
 from glassnet.kernels.places import (
+    ALL,
     BATCH_SIZE,
     BEST_EPOCH,
     BEST_HELD_LOSS,
@@ -21,7 +22,6 @@ from glassnet.kernels.places import (
     CLASSES,
     DEAD_SINCE,
     DIVERGED_AT,
-    DROPOUT,
     EPOCHS,
     FINAL_LOSS,
     FIRST_NONFINITE,
@@ -31,6 +31,7 @@ from glassnet.kernels.places import (
     LANES,
     LAST_STEP,
     LOSS,
+    MASK_AT,
     MASKS_PER_ROW,
     N_COUNTS,
     N_DEAD,
@@ -47,6 +48,7 @@ from glassnet.kernels.places import (
     ONE_OUTPUT,
     ONE_WEIGHT,
     OUTPUTS_SEEN,
+    OWN,
     PARAMETERS,
     PATIENCE,
     PENALTY,
@@ -56,7 +58,8 @@ from glassnet.kernels.places import (
     RECORD_PENALTY,
     RECORD_SQUARED_NORM,
     SEEN_SIZE,
-    SHUFFLE,
+    SHUFFLE_AT,
+    SHUFFLED,
     SOFTMAX,
     STATE_SIZE,
     STEPS,
@@ -68,60 +71,7 @@ from glassnet.kernels.places import (
     WITH_RECORDS,
 )
 
-ALL, OWN, SHUFFLED = range(3)
-
 _inlined = njit(forceinline=True, error_model="numpy")
-
-_MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_STEP_0, _STEP_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
-_LOW, _32, _11 = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(11)
-
-
-@_inlined
-def _philox(block: Any, epoch: Any, network: Any, purpose: Any, seed: Any) -> Any:
-    """Two random numbers of 64 bits: `randomness.philox` for one counter."""
-    c0, c1, c2, c3 = np.uint64(block), np.uint64(epoch), np.uint64(network), np.uint64(purpose)
-    k0, k1 = np.uint64(seed) & _LOW, np.uint64(seed) >> _32
-    for _ in range(10):
-        product_0, product_1 = c0 * _MULTIPLIER_0, c2 * _MULTIPLIER_1
-        c0, c1 = (product_1 >> _32) ^ c1 ^ k0, product_1 & _LOW
-        c2, c3 = (product_0 >> _32) ^ c3 ^ k1, product_0 & _LOW
-        k0, k1 = (k0 + _STEP_0) & _LOW, (k1 + _STEP_1) & _LOW
-    return (c0 << _32) | c1, (c2 << _32) | c3
-
-
-@_inlined
-def _shuffle(n: Any, seed: Any, network: Any, epoch: Any, order: Any, keys: Any, found: Any, counts: Any) -> None:
-    """`randomness.permutation` into `order` (n,): the order of n random keys.
-
-    `keys` has room for n + 1 numbers, `found` for n, `counts` for the first power of two that is no less than n.
-
-    Evenly spread keys are nearly sorted once each is put where its leading bits say; what is left is a few exchanges.
-    """
-    for block in range((n + 1) // 2):
-        keys[2 * block], keys[2 * block + 1] = _philox(block, epoch, network, SHUFFLE, seed)
-    bits = 1
-    while (1 << bits) < n:
-        bits += 1
-    shift = np.uint64(64 - bits)
-    for bucket in range(1 << bits):
-        counts[bucket] = 0
-    for i in range(n):
-        counts[np.int64(np.uint64(keys[i]) >> shift)] += 1
-    before = 0
-    for bucket in range(1 << bits):
-        before, counts[bucket] = before + counts[bucket], before
-    for i in range(n):
-        leading = np.int64(np.uint64(keys[i]) >> shift)
-        place = counts[leading]
-        counts[leading] = place + 1
-        order[place], found[place] = i, keys[i]
-    for i in range(1, n):
-        key, row, place = np.uint64(found[i]), order[i], np.int64(i)
-        while place > 0 and np.uint64(found[place - 1]) > key:
-            found[place], order[place] = found[place - 1], order[place - 1]
-            place = place - 1
-        found[place], order[place] = key, row
 
 
 @_inlined
@@ -178,29 +128,6 @@ def _take(
             for r in range(padded):
                 table[i * stride + r] = X[rows[r] * n_in + i]
     return total
-
-
-@_inlined
-def _mask(
-    sizes: Any, dropout: Any, hidden: Any, seed: Any, network: Any, epoch: Any, order: Any, which: Any, first: Any,
-    n: Any, block: Any, stride: Any,
-) -> None:  # fmt: skip
-    """Dropout masks of rows `first` to `first + n`: 0, or 1 / (1 - rate). Every row and unit has a number of its own.
-
-    A network's own rows are numbered from 0 on, as if there were no others.
-    """
-    _, _, _, _, masks = block
-    n_hidden = sizes[N_HIDDEN]
-    for r in range(_padded(n, sizes[LANES])):
-        row = first + min(r, n - 1)
-        if which == SHUFFLED:
-            row = order[row]
-        for h in range(n_hidden):
-            element = row * n_hidden + h
-            pair = _philox(element // 2, epoch, network, DROPOUT, seed)
-            word = pair[0] if element % 2 == 0 else pair[1]
-            place = stride * hidden[h] + r * hidden[n_hidden + h] + hidden[2 * n_hidden + h]
-            masks[place] = 1 / (1 - dropout[h]) if (word >> _11) * 1.1102230246251565e-16 >= dropout[h] else 0
 
 
 @_inlined
@@ -276,7 +203,13 @@ def run_pass(
         padded = _padded(size, lanes)
         if sizes[WITH_DROPOUT]:
             if derivatives:
-                _mask(sizes, dropout, hidden, seed, network, epoch, order, which, first + start, size, block, stride)
+                call(
+                    tools[MASK_AT],
+                    (
+                        sizes[N_HIDDEN], dropout, hidden, seed, network, epoch, order, which, first + start, size,
+                        padded, masks, stride,
+                    ),
+                )  # fmt: skip
             else:
                 for place in range(sizes[MASKS_PER_ROW] * stride):
                     masks[place] = 1
@@ -384,7 +317,7 @@ def train(
             _nothing_seen(sizes, seen)
             _copy(begun, shifted(ring, now * (P + lanes)), P)
             if n_batches > 1:
-                _shuffle(n, seed, network, epoch, order, keys, found_keys, buckets)
+                call(tools[SHUFFLE_AT], (n, seed, network, epoch, order, keys, found_keys, buckets))
             epoch_loss = epoch_total = 0.0
             for b in range(step % n_batches, n_batches):
                 if stop[0] or step == last_step:

@@ -1,0 +1,87 @@
+"""Random numbers within a training: shuffles and dropout masks, the very ones that `randomness` gives.
+
+Compiled once, and only where a training has batches, or dropout.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from glassnet.kernels.places import DROPOUT, SHUFFLE, SHUFFLED
+
+_inlined = njit(forceinline=True, error_model="numpy")
+
+_MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_STEP_0, _STEP_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+_LOW, _32, _11 = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(11)
+
+
+@_inlined
+def _philox(block: Any, epoch: Any, network: Any, purpose: Any, seed: Any) -> Any:
+    """Two random numbers of 64 bits: `randomness.philox` for one counter."""
+    c0, c1, c2, c3 = np.uint64(block), np.uint64(epoch), np.uint64(network), np.uint64(purpose)
+    k0, k1 = np.uint64(seed) & _LOW, np.uint64(seed) >> _32
+    for _ in range(10):
+        product_0, product_1 = c0 * _MULTIPLIER_0, c2 * _MULTIPLIER_1
+        c0, c1 = (product_1 >> _32) ^ c1 ^ k0, product_1 & _LOW
+        c2, c3 = (product_0 >> _32) ^ c3 ^ k1, product_0 & _LOW
+        k0, k1 = (k0 + _STEP_0) & _LOW, (k1 + _STEP_1) & _LOW
+    return (c0 << _32) | c1, (c2 << _32) | c3
+
+
+def shuffle(n: Any, seed: Any, network: Any, epoch: Any, order: Any, keys: Any, found: Any, counts: Any) -> Any:
+    """`randomness.permutation` into `order` (n,): the order of n random keys.
+
+    `keys` has room for n + 1 numbers, `found` for n, `counts` for the first power of two that is no less than n.
+
+    Evenly spread keys are nearly sorted once each is put where its leading bits say; what is left is a few exchanges.
+    """
+    for block in range((n + 1) // 2):
+        keys[2 * block], keys[2 * block + 1] = _philox(block, epoch, network, SHUFFLE, seed)
+    bits = 1
+    while (1 << bits) < n:
+        bits += 1
+    shift = np.uint64(64 - bits)
+    for bucket in range(1 << bits):
+        counts[bucket] = 0
+    for i in range(n):
+        counts[np.int64(np.uint64(keys[i]) >> shift)] += 1
+    before = 0
+    for bucket in range(1 << bits):
+        before, counts[bucket] = before + counts[bucket], before
+    for i in range(n):
+        leading = np.int64(np.uint64(keys[i]) >> shift)
+        place = counts[leading]
+        counts[leading] = place + 1
+        order[place], found[place] = i, keys[i]
+    for i in range(1, n):
+        key, row, place = np.uint64(found[i]), order[i], np.int64(i)
+        while place > 0 and np.uint64(found[place - 1]) > key:
+            found[place], order[place] = found[place - 1], order[place - 1]
+            place = place - 1
+        found[place], order[place] = key, row
+    return 0.0
+
+
+def mask(
+    n_hidden: Any, dropout: Any, hidden: Any, seed: Any, network: Any, epoch: Any, order: Any, which: Any, first: Any,
+    n: Any, padded: Any, masks: Any, stride: Any,
+) -> Any:  # fmt: skip
+    """Dropout masks of rows `first` to `first + n`: 0, or 1 / (1 - rate). Every row and unit has a number of its own.
+
+    A network's own rows are numbered from 0 on, as if there were no others.
+    """
+    for r in range(padded):
+        row = first + min(r, n - 1)
+        if which == SHUFFLED:
+            row = order[row]
+        for h in range(n_hidden):
+            element = row * n_hidden + h
+            pair = _philox(element // 2, epoch, network, DROPOUT, seed)
+            word = pair[0] if element % 2 == 0 else pair[1]
+            place = stride * hidden[h] + r * hidden[n_hidden + h] + hidden[2 * n_hidden + h]
+            masks[place] = 1 / (1 - dropout[h]) if (word >> _11) * 1.1102230246251565e-16 >= dropout[h] else 0
+    return 0.0
