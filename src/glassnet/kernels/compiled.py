@@ -407,14 +407,17 @@ class Job:
             plan.wholes.cut(wholes, "subsets")[:] = np.arange(self.size)
             np.concatenate(subsets, out=plan.wholes.cut(wholes, "members"), casting="same_kind")
         one = shape.one_weight
-        self._data = (*_arrays(data, one_weight=one), *_arrays(held or data, one_weight=one))
+        self._data = _arrays(data, one_weight=one)
+        self._held = self._data if held is None else _arrays(held, one_weight=one)
+        rows_at = tuple(map(_address, self._data))
+        held_at = rows_at if held is None else tuple(map(_address, self._held))
 
         n, f, w = plan.numbers.offsets, plan.floats.offsets, plan.wholes.offsets
         at_n, at_f, at_w = _address(numbers), _address(floats), _address(wholes)
         number = engine.number
         self._arguments = (
             _loop(number)["run_pass"], engine.gradient, engine.update, plan.tools_at, at_w + w["sizes"],
-            *map(_address, self._data), at_w + w["members"], at_w + w["begins"], at_w + w["subsets"],
+            *rows_at, *held_at, at_w + w["members"], at_w + w["begins"], at_w + w["subsets"],
             at_n, at_n + n["states"], at_n + n["best"], engine.kinds_at, at_w + w["numbers"], at_w + w["seeds"],
             at_f + f["rates"], at_f + f["l1"], at_f + f["l2"], at_f + f["schedule"], at_f + f["scalars"],
             at_f + f["dropout"], engine.hidden_at, float(spec.min_improvement), at_f, at_f + f["held_losses"],
