@@ -225,9 +225,8 @@ def test_every_step_is_the_references(kind: str, number: str, network: Network) 
     assert run.parameters.vector.tobytes() == trained.tobytes()
 
 
-@pytest.mark.parametrize("number", RELATIVE)
+@pytest.mark.parametrize(("first", "number"), [(0, "float64"), (4, "float64"), (7, "float64"), (4, "float32")])
 @pytest.mark.parametrize("kind", INNER)
-@pytest.mark.parametrize("first", [0, 4, 7])
 def test_every_step_with_dropout(kind: str, first: int, number: str) -> None:
     """Each activation under dropout; every layer has a rate of its own, and one is left whole."""
     network = Network((*INNER[kind], 3), tuple(NAMES[first : first + 4]), "cross_entropy")
@@ -477,7 +476,7 @@ machine.BITS = 256  # before anything is made with it
 sys.path.insert(0, sys.argv[1])
 import glassnet as gn
 import test_compiled as t
-for sizes, number in (((2, 2, 2, 3), "float64"), ((3, 5, 9, 3), "float64"), ((5, 33, 1), "float64")):
+for sizes, number in (((2, 2, 2, 1), "float64"), ((3, 5, 9, 3), "float64")):
     network = t.Network(sizes, ("tanh", "gelu")[: len(sizes) - 2], "cross_entropy" if sizes[-1] > 1 else "huber")
     spec = t.Spec(gn.SGD(0.05, momentum=0.9), epochs=2, batch_size=7, l1=0.01, l2=0.1)
     start = t.start_for(network, number)
@@ -676,7 +675,7 @@ WILD = [
 
 
 @pytest.mark.parametrize("kind", INNER)
-@pytest.mark.parametrize(("loss", "activation"), list(product(("mean_squared_error", "poisson"), ("relu", "tanh"))))
+@pytest.mark.parametrize(("loss", "activation"), [("mean_squared_error", "relu"), ("poisson", "tanh")])
 def test_whatever_diverges_keeps_what_is_finite(loss: str, activation: str, kind: str) -> None:
     network = Network((3, 4, 1) if kind == "unrolled" else (3, 17, 1), activation, loss)
     X = np.random.default_rng(11).normal(size=(40, 3))

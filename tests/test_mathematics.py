@@ -211,9 +211,9 @@ def test_the_largest_error_is_the_stated_one(name: str, number: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_all_numbers_of_some_binades(name: str) -> None:
+def test_all_numbers_of_a_binade(name: str) -> None:
     low, high = domain(name, "float32")
-    for exponent in (-1, 2):
+    for exponent in (-1,):  # where most functions turn
         x = np.arange(1 << 23, dtype=np.uint32) | np.uint32((127 + exponent) << 23)
         for sign in (1, -1):
             every = sign * x.view(np.float32)
