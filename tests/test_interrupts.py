@@ -19,7 +19,7 @@ from glassnet.network import Network, Parameters
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a process is sent Ctrl-C alone on POSIX")
 
-BEGIN = """
+BEGIN = '''
 import numpy as np
 import glassnet as gn
 from glassnet.kernels import compiled
@@ -30,9 +30,17 @@ network = gn.Network((3, 4, 1), "tanh")
 for optimizer in (None, gn.SGD(0.01), gn.SGD(0.01, momentum=0.5)):  # so that nothing is left to compile
     for dropout in (0.0, 0.5):
         gn.train(network, X, y, epochs=1, engine="compiled", optimizer=optimizer, dropout=dropout)
-def ready(n=None):
+def ready():
     print("ready", flush=True)
-"""
+def ready_when_it_trains():
+    """Once the threads that train are about to begin."""
+    run = compiled.Job.run
+    def begun(self, *given):
+        compiled.Job.run = run
+        ready()
+        return run(self, *given)
+    compiled.Job.run = begun
+'''
 ONE = """
 print(run.stop_reason, run.engine_used, len(run.history.loss) == run.counters["epochs"] + 1)
 print(run.counters["epochs"] > 0, np.isfinite(run.history.loss).all(), np.isfinite(run.parameters.vector).all())
@@ -81,7 +89,7 @@ TRAININGS = {
 @pytest.mark.parametrize("settings", TRAININGS.values(), ids=TRAININGS)
 def test_a_training_comes_back_as_it_is_then(settings: str) -> None:
     words = interrupted(f"""
-ready()
+ready_when_it_trains()
 few = slice(2) if "held_out" in {settings!r} else slice(None)
 run = gn.train(network, X[few], y[few], engine="compiled", optimizer=gn.SGD(0.01), {settings})
 {ONE}""")
@@ -93,7 +101,7 @@ def test_it_can_be_resumed_in_the_middle_of_an_epoch() -> None:
     words = interrupted("""
 X, y = np.tile(X, (1000, 1)), np.tile(y, (1000, 1))
 settings = dict(batch_size=4, engine="compiled", optimizer=gn.SGD(0.01, momentum=0.5), epochs=300)
-ready()
+ready_when_it_trains()
 run = gn.train(network, X, y, **settings)
 from glassnet.runs import Data, Members, Spec
 spec = Spec(gn.SGD(0.01, momentum=0.5), 300, 4)
@@ -130,7 +138,7 @@ many = gn.train_population(network, X, y, size=5000, threads={threads}, progress
 
 def test_a_population_of_which_none_is_whole_is_empty() -> None:
     words = interrupted("""
-ready()
+ready_when_it_trains()
 settings = dict(epochs=5_000_000, engine="compiled", optimizer=gn.SGD(0.01))
 many = gn.train_population(network, X, y, size=3, threads=2, **settings)
 print(many.interrupted, len(many), many.parameters.vector.shape, many.losses.shape[0])
@@ -157,7 +165,7 @@ print(many.interrupted, len(many), (again.parameters.vector == many.parameters.v
 def test_a_second_one_changes_nothing() -> None:
     words = interrupted(
         """
-ready()
+ready_when_it_trains()
 import time
 try:
     run = gn.train(network, X, y, epochs=5_000_000, engine="compiled", optimizer=gn.SGD(0.01))
