@@ -121,13 +121,14 @@ def checked_targets(network: Network, y: ArrayLike, n: int, dtype: Any) -> Float
     targets = _numbers("y holds", y).astype(dtype, copy=False)
     if targets.ndim == 1 and network.n_outputs == 1:
         targets = targets[:, np.newaxis]
+    row_of_loss = network.loss_row
     if targets.shape != (n, network.n_outputs):
-        hint = " Classes are given one-hot, a column each." if network.loss_row.sums_over_outputs else ""
+        hint = " Classes are given one-hot, a column each." if row_of_loss.sums_over_outputs else ""
         raise DataError(
             f"y has one row per row of X and one column per output, ({n}, {network.n_outputs}); "
             f"got shape {targets.shape}.{hint}"
         )
-    kind = network.loss_row.targets
+    kind = row_of_loss.targets
     rule, good = "finite numbers", np.isfinite(targets)
     if kind in ("unit", "classes"):
         rule, good = "numbers from 0 to 1", good & (targets >= 0) & (targets <= 1)

@@ -101,7 +101,9 @@ class Data:
         X = reference.checked_table(network, X)
         y = reference.checked_targets(network, y, len(X), X.dtype)
         if row_weights is None:  # ones that take no memory: there may be ten million rows
-            return cls(X, y, np.broadcast_to(np.ones(1, X.dtype), len(X)))
+            ones: FloatArray = np.ndarray(len(X), X.dtype, np.ones(1, X.dtype), 0, (0,))
+            ones.flags.writeable = False
+            return cls(X, y, ones)
         return cls(X, y, reference.checked_row_weights(row_weights, len(X), X.dtype))
 
     @property
