@@ -307,6 +307,7 @@ class _Plan:
         sizes[places.N_ORDER] = n_order
         sizes[places.ONE_WEIGHT] = shape.one_weight
         self.tools_at = engine.tools_at(shuffle=n_order > 0)
+        self.rooms: list[tuple[NDArray[Any], ...]] = []
         per_row = engine.network.n_outputs + 1 + (engine.network.n_features if engine.is_unrolled else 0)
         per_row += room.masks_per_row if engine.dropout else 0
         # As `loop.train` cuts them up.
@@ -499,10 +500,18 @@ class Job:
         return self.size
 
     def _call(self, first: int, last: int) -> None:
-        room = _aligned(self._plan.room, self.engine.dtype)
-        whole_room = np.empty(self._plan.whole_room, np.int64)
-        total = np.empty(1)
-        _train(self.engine.number)(*self._arguments, _address(room), _address(whole_room), _address(total), first, last)
+        plan = self._plan
+        try:
+            rooms = plan.rooms.pop()
+        except IndexError:
+            rooms = _aligned(plan.room, self.engine.dtype), np.empty(plan.whole_room, np.int64), np.empty(1)
+        _train(self.engine.number)(*self._arguments, *map(_address, rooms), first, last)
+        if plan.room < _KEPT_ROOM:
+            plan.rooms.append(rooms)
+
+
+# A plan keeps the memory that its calls have worked in, up to so many numbers: it is in the processor's cache still.
+_KEPT_ROOM = 100_000
 
 
 def _arrays(data: Data, *, one_weight: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -584,7 +593,7 @@ def train(
     else:
         chunk = max(1, min(int(_A_SHARE / of_one), -(-len(vectors) // threads)))
         n_finished = job.run(threads, chunk, progress)
-    P, counts, states = engine.n_parameters, job.counts.astype(np.intp), job.states
+    P, counts, states = engine.n_parameters, job.counts.astype(np.intp, copy=False), job.states
     outcome = Outcome(
         vectors=job.vectors[:, :P],
         optimizer_state={name: states[:, k, :P] for k, name in enumerate(engine.state_names)},
