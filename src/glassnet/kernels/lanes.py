@@ -413,6 +413,41 @@ absolute = intrinsic(_from_llvm("fabs"))
 sqrt = intrinsic(_from_llvm("sqrt"))
 
 
+# --- plain numbers ------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def copy(typingctx: Any, goal: Any, source: Any, count: Any) -> Any:
+    """Copy `count` numbers."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        cgutils.raw_memcpy(builder, args[0], args[1], args[2], goal.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(goal, source, types.int64), build
+
+
+@intrinsic
+def quotient(typingctx: Any, sum_: Any, total: Any) -> Any:
+    """A mean over rows that weigh something; rows that all weigh nothing have nothing to say: 0."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        zero = ir.Constant(ir.DoubleType(), 0.0)
+        return builder.select(builder.fcmp_ordered(">", args[1], zero), builder.fdiv(*args), zero)
+
+    return types.float64(types.float64, types.float64), build
+
+
+@intrinsic
+def is_finite(typingctx: Any, x: Any) -> Any:
+    """Whether a number is neither infinite nor NaN."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fcmp_ordered("==", builder.fsub(args[0], args[0]), ir.Constant(args[0].type, 0.0))
+
+    return types.boolean(x), build
+
+
 # --- calls --------------------------------------------------------------------------------------------------------
 
 

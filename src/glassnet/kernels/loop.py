@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from glassnet.kernels.lanes import call, shifted
+from glassnet.kernels.lanes import call, copy, is_finite, quotient, shifted
 from glassnet.kernels.places import (
     ALL,
     BATCH_SIZE,
@@ -128,23 +128,6 @@ def _take(
             for r in range(padded):
                 table[i * stride + r] = X[rows[r] * n_in + i]
     return total
-
-
-@_inlined
-def _quotient(loss: Any, total: Any) -> Any:
-    """The mean over rows that weigh something; rows that all weigh nothing have nothing to say."""
-    return loss / total if total > 0 else 0.0
-
-
-@_inlined
-def _is_finite(x: Any) -> Any:
-    return x - x == 0
-
-
-@_inlined
-def _copy(goal: Any, source: Any, n: Any) -> None:
-    for i in range(n):
-        goal[i] = source[i]
 
 
 @_inlined
@@ -284,7 +267,7 @@ def train(
             if u[own[r] if sizes[WITH_MEMBERS] else r] != u[own[0] if sizes[WITH_MEMBERS] else 0]:
                 alike = 0
         now = 0
-        _copy(ring, vector, P)
+        copy(ring, vector, P)
         taken = held_taken = -1.0
         step = sizes[FIRST_STEP]
         if step == 0:
@@ -297,8 +280,8 @@ def train(
                         network, 0, ring, 1, 0, gradient, work, unseen, total_weight,
                     ),
                 )  # fmt: skip
-                held_loss_of[0] = final[BEST_HELD_LOSS] = _quotient(loss, total_weight[0])
-                _copy(shifted(best, s * P), vector, P)
+                held_loss_of[0] = final[BEST_HELD_LOSS] = quotient(loss, total_weight[0])
+                copy(shifted(best, s * P), vector, P)
             if n_batches > 1:
                 loss = call(
                     pass_at,
@@ -308,14 +291,14 @@ def train(
                         total_weight,
                     ),
                 )  # fmt: skip
-                loss_of[0] = _quotient(loss, total_weight[0])
+                loss_of[0] = quotient(loss, total_weight[0])
         last_step = min(sizes[LAST_STEP], n_epochs * n_batches)
         made = 0  # updates in this call
         going = True
         while going and step < last_step:
             epoch = step // n_batches + 1
             _nothing_seen(sizes, seen)
-            _copy(begun, shifted(ring, now * (P + lanes)), P)
+            copy(begun, shifted(ring, now * (P + lanes)), P)
             if n_batches > 1:
                 call(tools[SHUFFLE_AT], (n, seed, network, epoch, order, keys, found_keys, buckets))
             epoch_loss = epoch_total = 0.0
@@ -338,7 +321,7 @@ def train(
                     taken = total
                 epoch_loss += loss
                 epoch_total += total
-                loss = _quotient(loss, total)
+                loss = quotient(loss, total)
                 call(
                     update,
                     (
@@ -348,13 +331,13 @@ def train(
                     ),
                 )  # fmt: skip
                 bad = 0
-                if not _is_finite(loss):
+                if not is_finite(loss):
                     bad = LOSS
-                elif not _is_finite(found[0]):
+                elif not is_finite(found[0]):
                     bad = PENALTY
-                elif not _is_finite(found[2]):
+                elif not is_finite(found[2]):
                     bad = GRADIENT
-                elif not _is_finite(found[3]):
+                elif not is_finite(found[3]):
                     bad = PARAMETERS
                 if sizes[WITH_RECORDS]:
                     record = shifted(records, made * N_RECORDED)
@@ -379,7 +362,7 @@ def train(
                 break
             current = shifted(ring, now * (P + lanes))
             if n_batches > 1:
-                loss_of[epoch] = _quotient(epoch_loss, epoch_total)
+                loss_of[epoch] = quotient(epoch_loss, epoch_total)
                 _note_health(sizes, hidden, epoch, seen, count)
             if n_held:
                 loss = call(
@@ -392,7 +375,7 @@ def train(
                 )  # fmt: skip
                 if n_held <= held_stride:
                     held_taken = total_weight[0]
-                loss = _quotient(loss, total_weight[0])
+                loss = quotient(loss, total_weight[0])
                 held_loss_of[epoch] = loss
                 if sizes[WITH_RECORDS]:
                     records[(made - 1) * N_RECORDED + RECORD_HELD_LOSS] = loss
@@ -400,7 +383,7 @@ def train(
                 if loss < best_loss - least_gain or (best_loss != best_loss and loss == loss):
                     final[BEST_HELD_LOSS] = loss
                     count[BEST_EPOCH] = epoch
-                    _copy(shifted(best, s * P), current, P)
+                    copy(shifted(best, s * P), current, P)
                 elif sizes[PATIENCE] >= 0 and epoch - count[BEST_EPOCH] >= sizes[PATIENCE]:
                     count[STOPPED_EARLY] = 1
                     going = False
@@ -419,30 +402,30 @@ def train(
                         total_weight,
                     ),
                 )  # fmt: skip
-                loss = _quotient(loss, total_weight[0])
+                loss = quotient(loss, total_weight[0])
                 if attempt < 0:
                     # That of the parameters it ended with; then those with the least held-out loss are put back.
                     if n_batches == 1 and count[DIVERGED_AT] < 0:
                         loss_of[count[EPOCHS]] = loss
-                    _copy(current, shifted(best, s * P), P)
+                    copy(current, shifted(best, s * P), P)
                     continue
                 penalty = 0.0
                 for p in range(P):
                     if kinds[p] > 0:
                         penalty += l1[s] * abs(current[p]) + l2[s] / 2 * current[p] * current[p]
-                if _is_finite(loss + penalty) or made == 0 or attempt == 2:
+                if is_finite(loss + penalty) or made == 0 or attempt == 2:
                     break
                 # Every update was finite, but not what they came to over all rows. They are taken back: those of the
                 # last epoch, or all.
                 if count[DIVERGED_AT] < 0:
                     count[DIVERGED_AT], count[FIRST_NONFINITE] = step, LOSS
-                _copy(current, begun if attempt == 0 else vector, P)
+                copy(current, begun if attempt == 0 else vector, P)
                 count[EPOCHS] = (step - 1) // n_batches if attempt == 0 else sizes[FIRST_STEP] // n_batches
                 count[STEPS] = count[EPOCHS] * n_batches
             final[FINAL_LOSS] = loss
-            if _is_finite(loss):
+            if is_finite(loss):
                 _note_health(sizes, hidden, count[EPOCHS], seen, count)
             if n_batches == 1 and count[DIVERGED_AT] < 0 and not keeps_best:
                 loss_of[count[EPOCHS]] = loss
-        _copy(vector, current, P)
+        copy(vector, current, P)
     return 0.0

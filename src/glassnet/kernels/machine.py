@@ -8,6 +8,7 @@ Loading takes LLVM's linker a few milliseconds; Numba, which takes a third of a 
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -189,23 +190,30 @@ class _Function:
 
 def _compiled(file: Path, source: str, signatures: Mapping[str, str]) -> list[_Function]:
     """The functions of a source that have signatures."""
-    from numba import cfunc
-
     # Not imported: no bytecode from an earlier day stands in for the source, and none is left.
     module = ModuleType(f"glassnet_kernel_{file.stem}")
     module.__file__ = str(file)
     exec(compile(source, str(file), "exec"), module.__dict__)
-    functions = []
-    for name, signature in signatures.items():
-        # What raises nothing once it is inlined needs nothing of Python.
-        function = cfunc(_with_types(signature), error_model="numpy", forceinline=True)(getattr(module, name))
-        code = llvm.parse_assembly(function.inspect_llvm())
-        (symbol,) = (f.name for f in code.functions if f.name.startswith("cfunc.") and not f.is_declaration)
-        outside = {f.name for f in code.functions if f.is_declaration and not f.name.startswith("llvm.")} - _OUTSIDE
-        # Loading code that calls what is not there would end the process.
-        assert not outside, f"{name} of {file.stem} leaves {sorted(outside)} open"
-        functions.append(_Function(name, symbol, function._library._get_compiled_object()))
-    return functions
+    collects = gc.isenabled()
+    gc.disable()  # Numba makes so many objects that looking for garbage among them takes a tenth of the time
+    try:
+        return [_one_compiled(module, name, signature) for name, signature in signatures.items()]
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _one_compiled(module: ModuleType, name: str, signature: str) -> _Function:
+    from numba import cfunc
+
+    # What raises nothing once it is inlined needs nothing of Python.
+    function = cfunc(_with_types(signature), error_model="numpy", forceinline=True)(getattr(module, name))
+    code = llvm.parse_assembly(function.inspect_llvm())
+    (symbol,) = (f.name for f in code.functions if f.name.startswith("cfunc.") and not f.is_declaration)
+    outside = {f.name for f in code.functions if f.is_declaration and not f.name.startswith("llvm.")} - _OUTSIDE
+    # Loading code that calls what is not there would end the process.
+    assert not outside, f"{name} of {module.__name__} leaves {sorted(outside)} open"
+    return _Function(name, symbol, function._library._get_compiled_object())
 
 
 def _with_types(signature: str) -> Any:
