@@ -42,6 +42,7 @@ _TILES = {
 }
 _SHUFFLE = "float64(int64, int64, int64, int64, int64*, int64*, int64*, int64*)"
 _MASK = "float64(int64, float64*, int64*, int64, int64, int64, int64*, int64, int64, int64, int64, {0}*, int64)"
+_HEALTH = "float64(int64*, int64*, int64, {0}*, int64*)"
 _PASS = (
     "float64(int64, int64*, int64*, {0}*, {0}*, {0}*, int64*, int64*, int64, int64, int64, float64, int64*, {0}*, "
     "{0}*, {0}*, {0}*, int64, float64*, int64*, int64, int64, int64, {0}*, int64, int64, {0}*, {0}*, {0}*, float64*)"
@@ -61,6 +62,7 @@ def _text(name: str) -> str:
 def _tools(number: str, *, tiles: bool, shuffle: bool, mask: bool) -> NDArray[np.int64]:
     """The addresses of what a training calls, as `calls` and `loop` find them, and behind them 0, 1, 2, ..."""
     tools = np.arange(-8, 512)
+    tools[places.HEALTH_AT] = _loop(number)["note_health"]
     if tiles:
         addresses = machine.code(_text("tiles"), {name: text.format(number) for name, text in _TILES.items()})
         tools[: len(_TILES)] = [addresses[name] for name in _TILES]
@@ -74,7 +76,8 @@ def _tools(number: str, *, tiles: bool, shuffle: bool, mask: bool) -> NDArray[np
 @cache
 def _loop(number: str) -> dict[str, int]:
     """The addresses of the functions of `loop`."""
-    return machine.code(_text("loop"), {"run_pass": _PASS.format(number), "train": _TRAIN.format(number)})
+    signatures = {"run_pass": _PASS, "note_health": _HEALTH, "train": _TRAIN}
+    return machine.code(_text("loop"), {name: signature.format(number) for name, signature in signatures.items()})
 
 
 def _callable(address: int, signature: str) -> Any:

@@ -27,6 +27,7 @@ from glassnet.kernels.places import (
     FIRST_NONFINITE,
     FIRST_STEP,
     GRADIENT,
+    HEALTH_AT,
     HELD_BLOCK_ROWS,
     LANES,
     LAST_STEP,
@@ -136,8 +137,7 @@ def _nothing_seen(sizes: Any, seen: Any) -> None:
         seen[place] = 0 if place < sizes[OUTPUTS_SEEN] else -np.inf
 
 
-@_inlined
-def _note_health(sizes: Any, hidden: Any, epoch: Any, seen: Any, count: Any) -> None:
+def note_health(sizes: Any, hidden: Any, epoch: Any, seen: Any, count: Any) -> Any:
     """From what the passes over all rows have `seen`: since when a unit has been dead, or all rows got one class."""
     n_dead, n_hidden, outputs = 0, sizes[N_HIDDEN], sizes[OUTPUTS_SEEN]
     for h in range(n_hidden):
@@ -158,6 +158,7 @@ def _note_health(sizes: Any, hidden: Any, epoch: Any, seen: Any, count: Any) -> 
         count[STUCK_SINCE] = -1
     elif count[STUCK_SINCE] < 0:
         count[STUCK_SINCE] = epoch
+    return 0.0
 
 
 def run_pass(
@@ -347,7 +348,7 @@ def train(
                 made += 1
                 if n_batches == 1 and (bad == 0 or bad > PENALTY):
                     loss_of[epoch - 1] = loss
-                    _note_health(sizes, hidden, epoch - 1, seen, count)
+                    call(tools[HEALTH_AT], (sizes, hidden, epoch - 1, seen, count))
                 if bad:
                     count[DIVERGED_AT], count[FIRST_NONFINITE] = step, bad
                     step -= 1
@@ -363,7 +364,7 @@ def train(
             current = shifted(ring, now * (P + lanes))
             if n_batches > 1:
                 loss_of[epoch] = quotient(epoch_loss, epoch_total)
-                _note_health(sizes, hidden, epoch, seen, count)
+                call(tools[HEALTH_AT], (sizes, hidden, epoch, seen, count))
             if n_held:
                 loss = call(
                     pass_at,
@@ -424,7 +425,7 @@ def train(
                 count[STEPS] = count[EPOCHS] * n_batches
             final[FINAL_LOSS] = loss
             if is_finite(loss):
-                _note_health(sizes, hidden, count[EPOCHS], seen, count)
+                call(tools[HEALTH_AT], (sizes, hidden, count[EPOCHS], seen, count))
             if n_batches == 1 and count[DIVERGED_AT] < 0 and not keeps_best:
                 loss_of[count[EPOCHS]] = loss
         copy(vector, current, P)

@@ -53,8 +53,8 @@ FINAL_LOSS, BEST_HELD_LOSS, N_FINALS = range(3)
 # Which rows of the table a pass goes over: all, a network's own, or those in the order of a shuffle.
 ALL, OWN, SHUFFLED = range(3)
 
-# Where the addresses of `chance` are among a kernel's `tools`, behind those of `tiles`.
-SHUFFLE_AT, MASK_AT = 5, 6
+# Where the addresses of `chance`, and of `loop.note_health`, are among a kernel's `tools`, behind those of `tiles`.
+SHUFFLE_AT, MASK_AT, HEALTH_AT = 5, 6, 7
 
 # Of `randomness.Purpose`.
 SHUFFLE, DROPOUT = 2, 5
