@@ -307,3 +307,31 @@ def test_lbfgs_is_the_same_alone_and_in_company(engine: str) -> None:
 def test_populations_that_cannot_be_meant(settings: dict[str, Any], rule: str, engine: str) -> None:
     with pytest.raises(GlassnetError, match=rule):
         gn.train_population(NETWORKS["unrolled"], X, Y, **({"size": 2, "epochs": 1, "engine": engine} | settings))
+
+
+@pytest.mark.parametrize("number", ["float64", "float32"])
+@pytest.mark.parametrize(("sizes", "loss"), [((40, 9, 1), "binary_cross_entropy"), ((33, 70, 20, 3), "cross_entropy")])
+def test_zeros_passed_over_or_not(
+    sizes: tuple[int, ...], loss: str, number: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    table = np.where(rng.random((150, sizes[0])) < 0.08, rng.normal(size=(150, sizes[0])), 0).astype(number)
+    table[:, 5] = 0
+    classes = rng.integers(0, max(2, sizes[-1]), 150)
+    targets = np.eye(sizes[-1])[classes] if sizes[-1] > 1 else classes[:, np.newaxis]
+    found = set()
+    asked: list[bool] = []
+    for skips in (True, False):
+        right = compiled.Engine.skips_zeros
+        monkeypatch.setattr(
+            compiled.Engine, "skips_zeros", lambda engine, X, s=skips, right=right: asked.append(right(engine, X)) or s
+        )
+        for optimizer, batch_size in ((gn.Adam(), 70), (LBFGS(), None)):
+            run = gn.train(
+                Network(sizes, "tanh", loss), table, targets, optimizer=optimizer, batch_size=batch_size, epochs=4,
+                engine="compiled", held_out=(table[:50], targets[:50]),
+            )  # fmt: skip
+            found.add((skips, type(optimizer).__name__, digest_of(run), digest(run.history.held_out_loss)))
+        monkeypatch.undo()
+    assert all(asked)
+    assert len({entry[1:] for entry in found}) == 2

@@ -1,4 +1,4 @@
-"""The functions of `tiles` by name, for kernels that are told where they are: `tools` holds their addresses."""
+"""The functions of `tiles` and `zeros` by name, for kernels, whose `tools` hold the addresses."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from numba import njit
 
 from glassnet.kernels.lanes import call
+from glassnet.kernels.places import FIND_AT, MOSTLY_ZEROS, OUTER_AT, PRODUCT_AT
 
 _inlined = njit(forceinline=True, error_model="numpy")
 
@@ -66,3 +67,34 @@ def narrow_outer(
 def turn(tools: Any, weights: Any, n_inputs: Any, n_units: Any, goal: Any, goal_size: Any) -> None:
     """`tiles.turn`."""
     call(tools[4], (weights, n_inputs, n_units, goal, goal_size))
+
+
+@_inlined
+def mostly_zeros(tools: Any) -> Any:
+    """Whether zeros of the table are to be passed over."""
+    return tools[MOSTLY_ZEROS] != 0
+
+
+@_inlined
+def list_nonzero(
+    tools: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, n_rows: Any, by_column: Any, lists: Any
+) -> None:
+    """`zeros.find`."""
+    call(tools[FIND_AT], (source, index, row_size, n_inputs, n_rows, by_column, lists))
+
+
+@_inlined
+def product_of_listed(
+    tools: Any, lists: Any, n_inputs: Any, weights: Any, weights_size: Any, bias: Any, n_units: Any, goal: Any,
+    goal_size: Any, n_rows: Any,
+) -> None:  # fmt: skip
+    """`zeros.product`."""
+    call(tools[PRODUCT_AT], (lists, n_inputs, weights, weights_size, bias, n_units, goal, goal_size, n_rows))
+
+
+@_inlined
+def outer_of_listed(
+    tools: Any, lists: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any, goal: Any
+) -> None:
+    """`zeros.outer`."""
+    call(tools[OUTER_AT], (lists, n_inputs, deltas, deltas_size, n_units, goal))

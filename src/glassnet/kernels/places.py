@@ -53,8 +53,14 @@ FINAL_LOSS, BEST_HELD_LOSS, N_FINALS = range(3)
 # Which rows of the table a pass goes over: all, a network's own, or those in the order of a shuffle.
 ALL, OWN, SHUFFLED = range(3)
 
-# Where the addresses of `chance`, and of `loop.note_health`, are among a kernel's `tools`, behind those of `tiles`.
-SHUFFLE_AT, MASK_AT, HEALTH_AT = 5, 6, 7
+# Where the addresses of `chance`, of `loop.note_health` and of `zeros` are among a kernel's `tools`, behind those of
+# `tiles`; and whether most of the table is 0. Behind them stand 0, 1, 2, ...
+SHUFFLE_AT, MASK_AT, HEALTH_AT, FIND_AT, PRODUCT_AT, OUTER_AT, MOSTLY_ZEROS, N_TOOLS = range(5, 13)
+
+BLOCK_ROWS_AT_ONCE = 64
+"""Rows that go through all layers of a tiled kernel together: few enough that what they leave stays in the nearest
+cache."""
+
 
 # Of `randomness.Purpose`.
 SHUFFLE, DROPOUT = 2, 5

@@ -215,3 +215,116 @@ def _totals(builder: Any, vectors: list[Any]) -> Any:
         ]
         step *= 2
     return vectors[0]
+
+
+# --- what is not 0 ------------------------------------------------------------------------------------------------
+
+_NUMBER = ir.IntType(32)
+
+
+@intrinsic
+def as_whole(typingctx: Any, pointer: Any) -> Any:
+    """The same memory as whole numbers of 32 bits."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], _NUMBER.as_pointer())
+
+    return types.CPointer(types.int32)(pointer), build  # type: ignore[attr-defined]
+
+
+@intrinsic
+def fetch(typingctx: Any, source: Any, index: Any) -> Any:
+    """Have the processor bring element `index`, and what lies in one line with it, while it does other things."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = builder.bitcast(builder.gep(args[0], [args[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [place.type, *[_NUMBER] * 3])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        reads, keeps, data = (ir.Constant(_NUMBER, number) for number in (0, 3, 1))
+        builder.call(function, [place, reads, keeps, data])
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64), build
+
+
+@intrinsic
+def append_nonzero(typingctx: Any, source: Any, first: Any, count: Any, values: Any, numbers: Any, at: Any) -> Any:
+    """Write what is not 0 among source[first] to source[first + count - 1] to values[at], values[at + 1], ..., and the
+    numbers of their elements to numbers[at], ...; returns how many there are. A vector is written in any case.
+    """
+    sig = types.int64(source, types.int64, types.int64, values, numbers, types.int64)
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source_, first_, count_, values_, numbers_, at_ = args
+        vector = vector_of(source.dtype)
+        lanes = vector.count
+        whole = ir.VectorType(_NUMBER, lanes)
+        x = masked(builder, vector, count_).load(_as_vector(builder, source_, first_, vector))
+        there = builder.fcmp_unordered("!=", x, ir.Constant(vector, [0.0] * lanes))
+        along = ir.Constant(whole, list(range(lanes)))
+        of = builder.add(along, filled_vector(builder, builder.trunc(first_, _NUMBER), whole))
+        for part, goal, kind in ((x, values_, vector), (of, numbers_, whole)):
+            letter = "i" if kind is whole else "f"
+            width = 32 if kind is whole or _align(vector) == 4 else 64
+            compress = cgutils.get_or_insert_function(
+                builder.module,
+                ir.FunctionType(kind, [kind, there.type, kind]),
+                f"llvm.experimental.vector.compress.v{lanes}{letter}{width}",
+            )
+            packed = builder.call(compress, [part, there, ir.Constant(kind, ir.Undefined)])
+            builder.store(packed, _as_vector(builder, goal, at_, kind), align=4 if kind is whole else _align(vector))
+        bits = ir.IntType(lanes)
+        count = cgutils.get_or_insert_function(builder.module, ir.FunctionType(bits, [bits]), f"llvm.ctpop.i{lanes}")
+        return builder.zext(builder.call(count, [builder.bitcast(there, bits)]), _WHOLE)
+
+    return sig, build
+
+
+@intrinsic(prefer_literal=True)
+def gathered_tile(
+    typingctx: Any, n_vectors: Any, adds: Any, factors: Any, numbers: Any, n: Any, source: Any, row_size: Any,
+    start: Any, goal: Any, kept: Any,
+) -> Any:  # fmt: skip
+    """goal[v] = start[v] + sum over k < n of factors[k] * source[numbers[k] * row_size + v], k in this order.
+
+    v: units, `n_vectors` vectors of them. Where `adds` is 1 the sum begins at 0 and is added to start[v] at the end,
+    and of the last vector `kept` lanes are read and written.
+    """
+    if not _literal(n_vectors, adds):
+        return None
+    V, at_end = n_vectors.literal_value, adds.literal_value == 1
+    sig = types.void(
+        n_vectors, adds, factors, numbers, types.int64, source, types.int64, start, goal, types.int64,
+    )  # fmt: skip
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        _, _, factors_, numbers_, n_, source_, row_size_, start_, goal_, kept_ = args
+        vector = vector_of(source.dtype)
+        lanes = vector.count
+        zero = ir.Constant(vector, [0.0] * lanes)
+        places = [_number(v * lanes) for v in range(V)]
+        sums = [
+            cgutils.alloca_once_value(builder, zero if at_end else _lanes_at(builder, start_, place, vector))
+            for place in places
+        ]
+        with cgutils.for_range(builder, n_) as loop:
+            x = filled_vector(builder, builder.load(builder.gep(factors_, [loop.index])), vector)
+            number = builder.zext(builder.load(builder.gep(numbers_, [loop.index])), _WHOLE)
+            row = builder.gep(source_, [builder.mul(number, row_size_)])
+            for total, place in zip(sums, places, strict=True):
+                term = _lanes_at(builder, row, place, vector)
+                builder.store(_add_product(builder, builder.load(total), term, x), total)
+        for v, (total, place) in enumerate(zip(sums, places, strict=True)):
+            goal_at, lanes_of_sum = _as_vector(builder, goal_, place, vector), builder.load(total)
+            if not at_end:
+                builder.store(lanes_of_sum, goal_at, align=_align(vector))
+            elif v < V - 1:
+                before = _lanes_at(builder, start_, place, vector)
+                builder.store(builder.fadd(before, lanes_of_sum), goal_at, align=_align(vector))
+            else:
+                some = masked(builder, vector, kept_)
+                before = some.load(_as_vector(builder, start_, place, vector))
+                some.store(builder.fadd(before, lanes_of_sum), goal_at)
+        return context.get_dummy_value()
+
+    return sig, build

@@ -66,7 +66,8 @@ def gradient_source(network: Network, lanes: int, *, dropout: bool = False) -> s
     if is_unrolled(network):
         header, body = "", unrolled.lines(network, every, lanes)
     else:
-        header, body = tiled.HEADER, Tiled(network, every, lanes).lines()
+        zeros = tiled.HEADER_FOR_ZEROS if tiled.may_skip_zeros(network, lanes) else ""
+        header, body = tiled.HEADER + zeros, Tiled(network, every, lanes).lines()
     title = f"{'-'.join(map(str, network.sizes))}, {', '.join(network.activations)}, {network.loss}"
     return "\n".join(
         [

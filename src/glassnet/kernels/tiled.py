@@ -10,13 +10,30 @@ from itertools import pairwise
 
 from glassnet.equations import Equations, Map, Reduce
 from glassnet.expressions import symbols
+from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE as BLOCK_ROWS
+from glassnet.kernels.places import N_TOOLS
 from glassnet.kernels.writing import indented, plus, product, text, times, watched_outputs
 from glassnet.network import Network
 
-BLOCK_ROWS = 64
-"""Rows that go through all layers together: few enough that what they leave stays in the nearest cache."""
-
 HEADER = "from glassnet.kernels.calls import dots, narrow_outer, outer, product, turn\n"
+HEADER_FOR_ZEROS = "from glassnet.kernels.calls import list_nonzero, mostly_zeros, outer_of_listed, product_of_listed\n"
+
+FEWEST_INPUTS_TO_SKIP = 32
+"""Features from which on a kernel is able to pass over the zeros among them; see `zeros`."""
+
+
+def may_skip_zeros(network: Network, lanes: int) -> bool:
+    """Whether the kernel of the network can pass over zeros of the table.
+
+    >>> may_skip_zeros(Network((784, 128, 1)), 16), may_skip_zeros(Network((30, 128, 1)), 16)
+    (True, False)
+    """
+    return network.n_features >= FEWEST_INPUTS_TO_SKIP and not (network.n_layers == 1 and _is_narrow(network, lanes))
+
+
+def _is_narrow(network: Network, lanes: int) -> bool:
+    """With so few outputs lanes of units would be mostly empty: sums over inputs then run along the lanes."""
+    return network.n_outputs <= lanes // 4
 
 
 class Tiled:
@@ -31,8 +48,8 @@ class Tiled:
         self.network, self.every, self.lanes = network, every, lanes
         self.last = network.n_layers
         self.with_dropout = any(equation.target.kind == "h" for equation in every)
-        # With so few outputs lanes of units would be mostly empty: sums over inputs then run along the lanes.
-        self.is_narrow = network.n_outputs <= lanes // 4
+        self.is_narrow = _is_narrow(network, lanes)
+        self.may_skip = may_skip_zeros(network, lanes)
         self.watched = watched_outputs(network, ["o"] * network.n_outputs)
         self.weights: list[int] = []
         self.biases: list[int] = []
@@ -54,6 +71,8 @@ class Tiled:
         for name in (f"z{self.last}", f"delta{self.last}"):
             self._reserve(name, BLOCK_ROWS * network.n_outputs)
         self._reserve("highest", len(self.watched) * lanes)
+        if self.may_skip:
+            self._reserve("lists", list_size(network.n_features, lanes))
 
     def _reserve(self, name: str, size: int) -> None:
         self.arrays[name] = self.size
@@ -79,7 +98,7 @@ class Tiled:
         for layer, (w, b) in enumerate(zip(self.weights, self.biases, strict=True), start=1):
             yield f"w{layer}, b{layer} = {_shifted('parameters', w)}, {_shifted('parameters', b)}"
             yield f"dw{layer}, db{layer} = {_shifted('gradient', w)}, {_shifted('gradient', b)}"
-        yield "every = shifted(tools, 8)  # 0, 1, 2, ...: rows in the order of the block"
+        yield f"every = shifted(tools, {N_TOOLS})  # 0, 1, 2, ...: rows in the order of the block"
         for layer in range(1, self.last + 1):
             if f"turned{layer}" in self.arrays:
                 n_in, n_out = self.network.sizes[layer - 1 : layer + 1]
@@ -119,14 +138,41 @@ class Tiled:
     def _mask(self, layer: int) -> str:
         return f"load(masks, stride * {self.begins(layer)} + first * {self.row_size(layer)} + at)"
 
-    def _forward(self, layer: int) -> Iterator[str]:
+    def _product(self, layer: int, goal: str) -> Iterator[str]:
+        """Sums over a layer's inputs, for all rows of the block."""
         n_in, n_out = self.network.sizes[layer - 1 : layer + 1]
+        size, inputs = self.row_size(layer), self._inputs(layer)
+        line = f"product(tools, {inputs}, 1, {n_in}, w{layer}, {n_out}, b{layer}, 1, {n_out}, {goal}, {size}, block)"
+        if layer > 1 or not self.may_skip:
+            yield line
+            return
+        yield "if mostly_zeros(tools):"
+        yield f"    list_nonzero(tools, {inputs}, {n_in}, block, derivatives, lists)"
+        yield f"    product_of_listed(tools, lists, {n_in}, w1, {n_out}, b1, {n_out}, {goal}, {size}, block)"
+        yield "else:"
+        yield f"    {line}"
+
+    def _outer(self, layer: int, deltas: str) -> Iterator[str]:
+        """Sums over the rows of the block, for a layer's weights and biases."""
+        n_in, n_out = self.network.sizes[layer - 1 : layer + 1]
+        size, inputs = self.row_size(layer), self._inputs(layer)
+
+        def line(n_inputs: int) -> str:
+            return f"outer(tools, {inputs}, {n_inputs}, {deltas}, {size}, {n_out}, dw{layer}, db{layer}, block)"
+
+        if layer > 1 or not self.may_skip:
+            yield line(n_in)
+            return
+        yield "if mostly_zeros(tools):"
+        yield f"    outer_of_listed(tools, lists, {n_in}, {deltas}, {size}, {n_out}, dw1)"
+        yield f"    {line(0)}  # the bias alone"
+        yield "else:"
+        yield f"    {line(n_in)}"
+
+    def _forward(self, layer: int) -> Iterator[str]:
         size, value = self.row_size(layer), self._value(layer)
         yield f"# {self.every[f'z{layer}']}"
-        yield (
-            f"product(tools, {self._inputs(layer)}, 1, {n_in}, w{layer}, {n_out}, b{layer}, 1, {n_out}, z{layer}, "
-            f"{size}, block)"
-        )
+        yield from self._product(layer, f"z{layer}")
         yield f"# {self.every[value]}"
         yield f"for unit in range(0, {size}, {self.lanes}):"
         yield "    most = filled(parameters, 0)"
@@ -151,10 +197,7 @@ class Tiled:
             )
             return
         size = self.row_size(layer)
-        yield (
-            f"product(tools, {self._inputs(layer)}, 1, {n_in}, w{layer}, {n_out}, b{layer}, 1, {n_out}, "
-            f"rows_of_outputs, {size}, block)"
-        )
+        yield from self._product(layer, "rows_of_outputs")
         yield "for row in range(block):"
         yield f"    for k in range({n_out}):"
         yield f"        z{layer}[k * {BLOCK_ROWS} + row] = rows_of_outputs[row * {size} + k]"
@@ -195,10 +238,7 @@ class Tiled:
         delta = f"delta{layer}"
         yield f"# {self.every[f'dL/dw{layer}']}"
         if layer < self.last:
-            yield (
-                f"outer(tools, {self._inputs(layer)}, {n_in}, {delta}, {self.row_size(layer)}, {n_out}, dw{layer}, "
-                f"db{layer}, block)"
-            )
+            yield from self._outer(layer, delta)
         elif self.is_narrow:
             yield (
                 f"narrow_outer(tools, {self._inputs(layer)}, {n_in}, {delta}, {BLOCK_ROWS}, {n_out}, dw{layer}, "
@@ -209,10 +249,7 @@ class Tiled:
             yield "for row in range(block):"
             yield f"    for k in range({n_out}):"
             yield f"        rows_of_outputs[row * {size} + k] = {delta}[k * {BLOCK_ROWS} + row]"
-            yield (
-                f"outer(tools, {self._inputs(layer)}, {n_in}, rows_of_outputs, {size}, {n_out}, dw{layer}, "
-                f"db{layer}, block)"
-            )
+            yield from self._outer(layer, "rows_of_outputs")
 
     def _delta(self, layer: int) -> Iterator[str]:
         """The deltas of a hidden layer, from those of the layer above."""
@@ -257,6 +294,11 @@ class Tiled:
         yield f"for at in range(0, block * {size}, {self.lanes}):"
         yield f"    arriving = load({delta}, at)"
         yield from indented(from_arriving())
+
+
+def list_size(n_inputs: int, lanes: int) -> int:
+    """Numbers that `zeros` needs room for."""
+    return (4 * BLOCK_ROWS + 1) * n_inputs + BLOCK_ROWS + 1 + 2 * lanes
 
 
 def _shifted(array: str, begin: int) -> str:
