@@ -7,6 +7,8 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import Any
@@ -335,3 +337,85 @@ def test_zeros_passed_over_or_not(
         monkeypatch.undo()
     assert all(asked)
     assert len({entry[1:] for entry in found}) == 2
+
+
+TEAMS: dict[str, tuple[Network, str, dict[str, Any]]] = {
+    "unrolled": (
+        Network((3, 4, 1), "tanh"), "float64",
+        {"optimizer": gn.Adam(0.01), "batch_size": 130, "dropout": 0.2, "l2": 0.01},
+    ),
+    "all rows": (Network((3, 17, 9, 1), ("gelu", "elu")), "float64", {"optimizer": gn.SGD(0.1), "row_weights": "own"}),
+    "patience": (
+        Network((3, 17, 1)), "float32", {"optimizer": gn.Adam(0.05), "batch_size": 200, "patience": 2, "l1": 0.001}
+    ),
+    "many parameters": (Network((3, 80, 60, 1)), "float32", {"optimizer": gn.AdamW(0.01), "batch_size": 130}),
+    "diverges": (
+        Network((3, 17, 1), loss="mean_squared_error"), "float64", {"optimizer": gn.SGD(1e3), "batch_size": 130}
+    ),
+    "diverges at once": (Network((3, 4, 1), loss="mean_squared_error"), "float64", {"optimizer": gn.SGD(1e200)}),
+}  # fmt: skip
+
+
+@pytest.fixture
+def in_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Small jobs as large ones: in parts of 64 rows, which threads share."""
+    compiled._engine.cache_clear()  # an engine knows its parts
+    monkeypatch.setattr(compiled, "PART_WORK", 1)
+    monkeypatch.setattr(compiled, "_A_SHARE", 0)
+    yield
+    compiled._engine.cache_clear()
+
+
+def team_run(case: str, threads: int | None) -> gn.Run:
+    network, number, settings = TEAMS[case]
+    rng = np.random.default_rng(8)
+    table = rng.normal(size=(330, 3)).astype(number)
+    targets = (table[:, :1] * table[:, 1:2] > 0.2).astype(number)
+    weights = rng.uniform(0.5, 2, 330) if settings.get("row_weights") else None
+    held_out = (table[:150], targets[:150])
+    given = settings | {"epochs": 12, "row_weights": weights, "held_out": held_out, "engine": "compiled"}
+    return gn.train(network, table, targets, threads=threads, **given)
+
+
+def digest_of_all(run: gn.Run) -> str:
+    said = np.array([*run.counters.values(), len(run.stop_reason)])
+    return digest(digest_of(run).encode(), run.history.held_out_loss, said)
+
+
+@pytest.mark.usefixtures("in_parts")
+@pytest.mark.parametrize("case", TEAMS)
+def test_one_network_by_several_threads(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    teams = []
+    together = compiled.Job.run_together
+    monkeypatch.setattr(compiled.Job, "run_together", lambda job: teams.append(job.team) or together(job))
+    assert len({digest_of_all(team_run(case, threads)) for threads in (1, 2, 3, 4, 2, 4)}) == 1
+    assert max(teams) > 2
+    assert ("diverged" in team_run(case, 2).stop_reason) == ("diverges" in case)
+
+
+def test_parts_change_nothing_but_the_order_of_sums(request: pytest.FixtureRequest) -> None:
+    whole = team_run("all rows", 1)
+    request.getfixturevalue("in_parts")
+    parts = team_run("all rows", 2)
+    assert digest(parts.parameters.vector) != digest(whole.parameters.vector)
+    # Twelve steps; each rounds some sums of 330 numbers otherwise.
+    np.testing.assert_allclose(parts.parameters.vector, whole.parameters.vector, rtol=1e-10)
+    np.testing.assert_allclose(parts.history.loss, whole.history.loss, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("in_parts")
+def test_a_thread_that_cannot_start_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    start = threading.Thread.start
+
+    def one_only(thread: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", one_only)
+    with pytest.raises(RuntimeError, match="can't start"):
+        team_run("all rows", 2)
+    started[0].join(10)
+    assert not started[0].is_alive()

@@ -164,6 +164,7 @@ def train(
     min_improvement: float = 0.0,
     resume: Run | None = None,
     engine: str | None = None,
+    threads: int | None = None,
 ) -> Run:
     """Train `network` on X (n, n_features), y (n, n_outputs) or (n,).
 
@@ -176,8 +177,10 @@ def train(
     `patience`: so many epochs without a loss lower by more than `min_improvement` end it, and the parameters with the
     lowest one are kept.
     `resume`: a run of the same network, data and settings, whose epochs are continued as if it had not ended.
-    `engine`: "compiled" or "numpy"; where left out, see the head of this module. A KeyboardInterrupt ends a compiled
-    training with the batch under way and returns the run as it is then.
+    `engine`: "compiled" or "numpy"; where left out, see the head of this module.
+    `threads`: as many as the process may use processors where left out; the result does not depend on it.
+
+    A KeyboardInterrupt ends a compiled training with the batch under way and returns the run as it is then.
 
     Raises `UsageError` for settings and `DataError` for data that cannot be meant. A training that diverges stops,
     and keeps the last parameters with a finite loss.
@@ -209,7 +212,7 @@ def train(
         )
     outcome = train_members(
         network, spec, data, begin.vector[np.newaxis], Members.of(spec, np.array([start])), engine=used,
-        held_out=watched, state=state, first_step=first_step,
+        held_out=watched, state=state, first_step=first_step, threads=threads,
     )  # fmt: skip
     return _run(network, spec, data, initial, outcome, used, watched is not None, resume)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,9 +32,17 @@ from glassnet.runs import Data, Members, Outcome, Spec
 CHUNK_ROWS = 4096
 """Rows that a kernel's buffers hold at a time: a whole batch up to that size stays there from pass to pass."""
 
+PART_WORK = 3e6
+"""Flops, about, that make a part of a pass: a share for one of the threads that train a network together."""
+
+MOST_KEPT_GRADIENTS = 1_000_000
+"""Numbers that the gradients of all parts may take together, where there are more than two."""
+
 # The types of what compiled functions are told, in the order of their arguments; {0} is the dtype's name.
 _GRADIENT = "float64({0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64, int64, int64, int64, {0}*, {0}*, {0}*, int64*)"
-_UPDATE = "float64({0}*, {0}*, {0}*, {0}*, {0}*, float64*, float64, float64, float64, float64, int64, {0}*)"
+_UPDATE = (
+    "float64({0}*, {0}*, {0}*, {0}*, {0}*, float64*, float64, float64, float64, float64, int64, int64, int64, {0}*)"
+)
 _TILES = {
     "product": "float64({0}*, int64*, int64, int64, int64, {0}*, int64, {0}*, int64, int64, {0}*, int64, int64)",
     "outer": "float64({0}*, int64*, int64, int64, {0}*, int64, int64, {0}*, {0}*, int64)",
@@ -51,12 +60,15 @@ _MASK = "float64(int64, float64*, int64*, int64, int64, int64, int64*, int64, in
 _HEALTH = "float64(int64*, int64*, int64, {0}*, int64*)"
 _PASS = (
     "float64(int64, int64*, int64*, {0}*, {0}*, {0}*, int64*, int64*, int64, int64, int64, float64, int64*, {0}*, "
-    "{0}*, {0}*, {0}*, int64, float64*, int64*, int64, int64, int64, {0}*, int64, int64, {0}*, {0}*, {0}*, float64*)"
+    "{0}*, {0}*, {0}*, int64, float64*, int64*, int64, int64, int64, {0}*, int64, int64, {0}*, {0}*, {0}*, float64*, "
+    "float64*, int64*, int64, int64)"
 )
+_MEET = "float64(int64*, int64, int64)"
 _TRAIN = (
     "float64(int64, int64, int64, int64*, int64*, {0}*, {0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64*, int64*, {0}*, "
     "{0}*, {0}*, {0}*, int64*, int64*, float64*, float64*, float64*, float64*, float64*, float64*, int64*, float64, "
-    "float64*, float64*, float64*, int64*, float64*, int64*, {0}*, int64*, float64*, int64, int64)"
+    "float64*, float64*, float64*, int64*, float64*, int64*, {0}*, int64*, float64*, {0}*, float64*, int64*, int64, "
+    "int64, int64, int64)"
 )
 
 
@@ -69,7 +81,8 @@ def _tools(number: str, *, tiles: bool, zeros: bool, shuffle: bool, mask: bool) 
     """The addresses of what a training calls, as `calls` and `loop` find them, and behind them 0, 1, 2, ..."""
     tools = np.arange(-places.N_TOOLS, places.BLOCK_ROWS_AT_ONCE)
     tools[places.MOSTLY_ZEROS] = zeros
-    tools[places.HEALTH_AT] = _loop(number)["note_health"]
+    tools[places.HEALTH_AT], tools[places.MEET_AT] = _loop(number)["note_health"], _loop(number)["meet"]
+    tools[places.YIELD_AT] = _yield_at()
     if tiles:
         addresses = machine.code(_text("tiles"), {name: text.format(number) for name, text in _TILES.items()})
         tools[: len(_TILES)] = [addresses[name] for name in _TILES]
@@ -86,8 +99,14 @@ def _tools(number: str, *, tiles: bool, zeros: bool, shuffle: bool, mask: bool) 
 @cache
 def _loop(number: str) -> dict[str, int]:
     """The addresses of the functions of `loop`."""
-    signatures = {"run_pass": _PASS, "note_health": _HEALTH, "train": _TRAIN}
+    signatures = {"meet": _MEET, "run_pass": _PASS, "note_health": _HEALTH, "train": _TRAIN}
     return machine.code(_text("loop"), {name: signature.format(number) for name, signature in signatures.items()})
+
+
+def _yield_at() -> int:
+    """The address of what the system has to let other threads run."""
+    function = ctypes.CDLL("kernel32").SwitchToThread if sys.platform == "win32" else ctypes.CDLL(None).sched_yield
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 def _callable(address: int, signature: str) -> Any:
@@ -187,6 +206,21 @@ class Engine:
         """Whether the kernel is unrolled, else it is tiled."""
         return source.is_unrolled(self.network)
 
+    @cached_property
+    def part_rows(self) -> int:
+        """The fewest rows that make a part of a pass; whole blocks of them."""
+        rows = PART_WORK / (6 * self.network.n_parameters)
+        return places.BLOCK_ROWS_AT_ONCE * math.ceil(rows / places.BLOCK_ROWS_AT_ONCE)
+
+    @cached_property
+    def most_gradients(self) -> int:
+        """The most parts that a batch is divided into."""
+        return max(2, min(places.MOST_PARTS, MOST_KEPT_GRADIENTS // self.n_padded))
+
+    def n_parts(self, n: int) -> int:
+        """How many parts a batch of n rows has, and so how many threads can share it."""
+        return min(self.most_gradients, -(-n // self.part_rows))
+
     def block_rows(self, n: int) -> int:
         """How many of n rows are taken at a time, rounded up to whole vectors and tiles."""
         pad = max(self.lanes, 8)
@@ -210,6 +244,9 @@ class Engine:
         sizes[places.WORK_SIZE] = self.room.work
         sizes[places.N_SCALARS] = len(self.scalars)
         sizes[places.WITH_DROPOUT] = self.dropout
+        sizes[places.PART_ROWS] = self.part_rows
+        sizes[places.MOST_GRADIENTS] = self.most_gradients
+        sizes[places.N_PIECES] = -(-self.n_padded // places.PIECE)
         return sizes
 
     @cached_property
@@ -268,6 +305,8 @@ class _Shape:
     recorded: bool
     one_weight: bool
     skips_zeros: bool
+    with_bytes: bool
+    team: int
 
 
 class _Plan:
@@ -333,12 +372,18 @@ class _Plan:
         sizes[places.WITH_RECORDS] = shape.recorded
         sizes[places.N_ORDER] = n_order
         sizes[places.ONE_WEIGHT] = shape.one_weight
+        sizes[places.WITH_BYTES] = shape.with_bytes
         self.tools_at = engine.tools_at(zeros=shape.skips_zeros, shuffle=n_order > 0)
         self.rooms: list[tuple[NDArray[Any], ...]] = []
-        per_row = engine.network.n_outputs + 1 + (engine.network.n_features if engine.is_unrolled else 0)
+        per_row = engine.network.n_outputs + 1
+        per_row += engine.network.n_features if engine.is_unrolled or shape.with_bytes else 0
         per_row += room.masks_per_row if engine.dropout else 0
         # As `loop.train` cuts them up.
-        self.room = per_row * (stride + held_stride) + 6 * (P + lanes) + 2 * (room.seen + lanes) + room.work + 6 * lanes
+        self.room = per_row * (stride + held_stride) + room.seen + room.work + 8 * lanes
+        n_pieces, n_gradients = -(-P // places.PIECE), engine.n_parts(batch)
+        self.common = (
+            4 * (P + lanes) + n_pieces * lanes + shape.team * (room.seen + 2 * lanes) + n_gradients * P + lanes
+        )
         self.whole_room = stride + held_stride + 3 * n_order + 1 + 2 * max(n_order, 2)
 
     def _schedules(self, shape: _Shape, last_step: int, n_updates: int) -> None:
@@ -398,18 +443,23 @@ class Job:
         first_step: int = 0,
         last_step: int | None = None,
         recorded: bool = False,
+        threads: int = 1,
     ) -> None:
         optimizer, subsets = spec.optimizer, members.rows
         assert isinstance(optimizer, Optimizer)
         self.engine, self.size = engine, len(vectors)
+        n_rows = len(data.X) if subsets is None else max(map(len, subsets))
+        self.team = 1
+        if self.size == 1 and threads > 1:
+            n_parts = engine.n_parts(n_rows if spec.batch_size is None else min(spec.batch_size, n_rows))
+            self.team = min(threads, n_parts)
         shape = _Shape(
-            engine, optimizer, self.size,
-            len(data.X) if subsets is None else max(map(len, subsets)),
+            engine, optimizer, self.size, n_rows,
             0 if subsets is None else sum(map(len, subsets)),
             0 if held is None else len(held.X),
             spec.epochs, spec.batch_size, -1 if spec.patience is None else spec.patience,
             spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded, _is_one_weight(data),
-            engine.skips_zeros(data.X),
+            engine.skips_zeros(data.X), data.X.dtype == np.uint8, self.team,
         )  # fmt: skip
         # A training that is repeated, with other rows perhaps, finds its plan made.
         self._plan = plan = (_kept_plan if self.size * spec.epochs < 10_000 else _Plan)(shape)
@@ -438,19 +488,23 @@ class Job:
         one = shape.one_weight
         self._data = _arrays(data, one_weight=one)
         self._held = self._data if held is None else _arrays(held, one_weight=one)
-        rows_at = tuple(map(_address, self._data))
-        held_at = rows_at if held is None else tuple(map(_address, self._held))
+        self._rows_at = tuple(map(_address, self._data))
+        self._held_at = self._rows_at if held is None else tuple(map(_address, self._held))
+        self._least_gain = float(spec.min_improvement)
+        self._arguments = self._arguments_with(*self._memory)
 
+    def _arguments_with(self, numbers: FloatArray, floats: NDArray[Any], wholes: NDArray[Any]) -> tuple[Any, ...]:
+        """What `loop.train` is told, where a thread leaves in `numbers`, `floats` and `wholes` what comes of it."""
+        engine, plan = self.engine, self._plan
         n, f, w = plan.numbers.offsets, plan.floats.offsets, plan.wholes.offsets
         at_n, at_f, at_w = _address(numbers), _address(floats), _address(wholes)
-        number = engine.number
-        self._arguments = (
-            _loop(number)["run_pass"], engine.gradient, engine.update, plan.tools_at, at_w + w["sizes"],
-            *rows_at, *held_at, at_w + w["members"], at_w + w["begins"], at_w + w["subsets"],
-            at_n, at_n + n["states"], at_n + n["best"], engine.kinds_at, at_w + w["numbers"], at_w + w["seeds"],
-            at_f + f["rates"], at_f + f["l1"], at_f + f["l2"], at_f + f["schedule"], at_f + f["scalars"],
-            at_f + f["dropout"], engine.hidden_at, float(spec.min_improvement), at_f, at_f + f["held_losses"],
-            at_f + f["finals"], at_w, at_f + f["records"], at_w + w["stop"],
+        return (
+            _loop(engine.number)["run_pass"], engine.gradient, engine.update, plan.tools_at, at_w + w["sizes"],
+            *self._rows_at, *self._held_at, at_w + w["members"], at_w + w["begins"], at_w + w["subsets"],
+            at_n, _address(self._memory[0]) + n["states"], at_n + n["best"], engine.kinds_at, at_w + w["numbers"],
+            at_w + w["seeds"], at_f + f["rates"], at_f + f["l1"], at_f + f["l2"], at_f + f["schedule"],
+            at_f + f["scalars"], at_f + f["dropout"], engine.hidden_at, self._least_gain, at_f, at_f + f["held_losses"],
+            at_f + f["finals"], at_w, at_f + f["records"], _address(self._memory[2]) + w["stop"],
         )  # fmt: skip
 
     @property
@@ -472,55 +526,47 @@ class Job:
         done = [False] * len(starts)
         waiting = iter(enumerate(starts))
         lock = threading.Lock()
-        failed: list[BaseException] = []
         n_done = 0
 
-        def work(ended: threading.Event) -> None:
+        def work() -> None:
             nonlocal n_done
-            try:
-                while not self.stop[0]:
-                    with lock:
-                        number, start = next(waiting, (-1, -1))
-                    if number < 0:
-                        return
-                    end = min(start + chunk, size)
-                    self._call(start, end)
-                    with lock:
-                        done[number] = not self.stop[0]
-                        n_done += end - start
-                        if progress is not None and done[number]:
-                            progress(n_done)
-            except BaseException as problem:
-                failed.append(problem)
-                self.stop[0] = 1
-            finally:
-                ended.set()
+            while not self.stop[0]:
+                with lock:
+                    number, start = next(waiting, (-1, -1))
+                if number < 0:
+                    return
+                end = min(start + chunk, size)
+                self._call(start, end)
+                with lock:
+                    done[number] = not self.stop[0]
+                    n_done += end - start
+                    if progress is not None and done[number]:
+                        progress(n_done)
 
-        ends = [threading.Event() for _ in range(min(threads, len(starts)))]
-        workers = [threading.Thread(target=work, args=(ended,), daemon=True) for ended in ends]
-        try:
-            for worker in workers:
-                worker.start()
-        except BaseException:
-            self.stop[0] = 1
-            raise
-        waits = True
-        while waits:
-            try:
-                # Not by join: interrupted, it takes a thread for ended that is not (Python's issue 90882). Without a
-                # time to wait for, nothing interrupts it on Windows.
-                for ended in ends:
-                    while not ended.wait(0.1):
-                        pass
-                for worker in workers:
-                    worker.join()
-                waits = False
-            except KeyboardInterrupt:
-                self.stop[0] = 1
-        if failed:
-            raise failed[0]
+        _in_threads([work] * min(threads, len(starts)), self.stop)
         n_whole = done.index(False) if False in done else len(done)
         return min(n_whole * chunk, size)
+
+    def run_together(self) -> int:
+        """Train the one network by the whole team; returns whether it was trained to its end."""
+        floats, wholes = self._memory[1:]
+        together = self._meeting_place()
+        kept: list[Any] = []  # what the threads work in
+
+        def member(me: int) -> Callable[[], None]:
+            arguments, room = self._arguments, self._room()
+            if me:
+                # What comes of it is the same in all threads; each writes its own.
+                own = _aligned(self._plan.numbers.size, self.engine.dtype), floats.copy(), wholes.copy()
+                self._plan.numbers.cut(own[0], "vectors")[:] = self.vectors
+                arguments = self._arguments_with(*own)
+                kept.append(own)
+            kept.append(room)
+            given = (*arguments, *map(_address, (*room, *together)), me, self.team, 0, 1)
+            return lambda: _train(self.engine.number)(*given)
+
+        _in_threads([member(me) for me in range(self.team)], self.stop)
+        return int(not self.stop[0])
 
     def run_here(self) -> int:
         """Train in the calling thread, for jobs of a moment: nothing can interrupt it."""
@@ -528,14 +574,70 @@ class Job:
         return self.size
 
     def _call(self, first: int, last: int) -> None:
+        """Train some of the networks, each alone."""
         plan = self._plan
         try:
             rooms = plan.rooms.pop()
         except IndexError:
-            rooms = _aligned(plan.room, self.engine.dtype), np.empty(plan.whole_room, np.int64), np.empty(1)
-        _train(self.engine.number)(*self._arguments, *map(_address, rooms), first, last)
-        if plan.room < _KEPT_ROOM:
+            rooms = (*self._room(), *self._meeting_place())
+        _train(self.engine.number)(*self._arguments, *map(_address, rooms), 0, 1, first, last)
+        if plan.room + plan.common < _KEPT_ROOM:
             plan.rooms.append(rooms)
+
+    def _room(self) -> tuple[NDArray[Any], ...]:
+        """Memory that a thread works in."""
+        plan = self._plan
+        return _aligned(plan.room, self.engine.dtype), np.empty(plan.whole_room, np.int64), np.empty(1)
+
+    def _meeting_place(self) -> tuple[NDArray[Any], ...]:
+        """Memory that the threads of a team share."""
+        plan = self._plan
+        return _aligned(plan.common, self.engine.dtype), np.empty(6 * places.MOST_PARTS), np.zeros(2, np.int64)
+
+
+def _in_threads(works: list[Callable[[], None]], stop: NDArray[np.int64]) -> None:
+    """Run each in a thread of its own, and wait for all; a KeyboardInterrupt meanwhile sets stop[0]."""
+    failed: list[BaseException] = []
+    gate = threading.Event()  # none begins before all can: the threads of a team wait for one another
+    all_here = False
+
+    def run(work: Callable[[], None], ended: threading.Event) -> None:
+        try:
+            gate.wait()
+            if all_here:
+                work()
+        except BaseException as problem:
+            failed.append(problem)
+            stop[0] = 1
+        finally:
+            ended.set()
+
+    ends = [threading.Event() for _ in works]
+    workers = [threading.Thread(target=run, args=pair, daemon=True) for pair in zip(works, ends, strict=True)]
+    try:
+        for worker in workers:
+            worker.start()
+        all_here = True
+    except BaseException:
+        stop[0] = 1
+        raise
+    finally:
+        gate.set()
+    waits = True
+    while waits:
+        try:
+            # Not by join: interrupted, it takes a thread for ended that is not (Python's issue 90882). Without a
+            # time to wait for, nothing interrupts it on Windows.
+            for ended in ends:
+                while not ended.wait(0.1):
+                    pass
+            for worker in workers:
+                worker.join()
+            waits = False
+        except KeyboardInterrupt:
+            stop[0] = 1
+    if failed:
+        raise failed[0]
 
 
 # A plan keeps the memory that its calls have worked in, up to so many numbers: it is in the processor's cache still.
@@ -607,14 +709,18 @@ def train(
     assert isinstance(optimizer, Optimizer)
     penalised = bool(members.l1.any() or members.l2.any())
     engine = Engine.of(network, data.X.dtype, optimizer, penalised=penalised, dropout=spec.has_dropout)
-    job = Job(
-        engine, spec, data, vectors, members, held=held_out, state=state, first_step=first_step, last_step=last_step,
-        recorded=recorded,
-    )  # fmt: skip
     n_rows = len(data.X) if members.rows is None else float(np.mean([len(rows) for rows in members.rows]))
     of_one = _work(network, spec, n_rows, 0 if held_out is None else len(held_out.X))
     threads = threads or all_threads()
-    if of_one * len(vectors) < (_A_MOMENT if len(vectors) == 1 or threads == 1 else _A_SHARE):
+    job = Job(
+        engine, spec, data, vectors, members, held=held_out, state=state, first_step=first_step, last_step=last_step,
+        recorded=recorded, threads=threads if of_one >= _A_SHARE else 1,
+    )  # fmt: skip
+    if job.team > 1:
+        n_finished = job.run_together()
+        if progress is not None and n_finished:
+            progress(n_finished)
+    elif of_one * len(vectors) < (_A_MOMENT if len(vectors) == 1 or threads == 1 else _A_SHARE):
         n_finished = job.run_here()
         if progress is not None:
             progress(n_finished)
@@ -663,6 +769,7 @@ class Passes:
         self._tools_at = engine.tools_at(zeros=engine.skips_zeros(data.X), shuffle=False)
         self._sizes = engine.sizes.copy()
         self._sizes[places.ONE_WEIGHT] = one
+        self._sizes[places.PART_ROWS] = self._n + places.BLOCK_ROWS_AT_ONCE  # one part, one gradient
         self._stride = stride = engine.block_rows(self._n)
         self._vector = _aligned(engine.n_padded + engine.lanes, dtype)
         self._gradient = _aligned(engine.n_padded + engine.lanes, dtype)
@@ -672,7 +779,7 @@ class Passes:
         self._table = _aligned(stride * network.n_features if engine.is_unrolled else 1, dtype)
         self._work = _aligned(room.work + engine.lanes, dtype)
         self.seen = np.empty(room.seen + engine.lanes, dtype)
-        self._total = np.zeros(1)
+        self._sums, self._total = np.zeros(2 * places.MOST_PARTS), np.zeros(1)
         self._taken = -1.0
 
     def loss(self, vector: FloatArray, *, derivatives: bool = False) -> float:
@@ -686,7 +793,7 @@ class Passes:
             engine.gradient, self._tools_at, a(self._sizes), *map(a, self._data), a(none), a(none), 0,
             0, self._n, self._taken, a(self._rows), a(self._targets), a(self._weights), a(self._table), 0, self._stride,
             0, 0, 0, 0, 0, a(self._vector), self._alike, int(derivatives), a(self._gradient), a(self._work),
-            a(self.seen), a(self._total),
+            a(self.seen), a(self._sums), a(self._total), 0, 0, 1,
         )  # fmt: skip
         if self._n <= self._stride:
             self._taken = float(self._total[0])

@@ -166,6 +166,16 @@ def shifted(typingctx: Any, pointer: Any, index: Any) -> Any:
 
 
 @intrinsic
+def as_bytes(typingctx: Any, pointer: Any) -> Any:
+    """The same memory as whole numbers of 8 bits, from 0 to 255."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.IntType(8).as_pointer())
+
+    return types.CPointer(types.uint8)(pointer), build  # type: ignore[attr-defined]
+
+
+@intrinsic
 def load(typingctx: Any, source: Any, index: Any) -> Any:
     """The lanes that begin at element `index`."""
 
@@ -446,6 +456,41 @@ def is_finite(typingctx: Any, x: Any) -> Any:
         return builder.fcmp_ordered("==", builder.fsub(args[0], args[0]), ir.Constant(args[0].type, 0.0))
 
     return types.boolean(x), build
+
+
+# --- other threads ------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def arrive(typingctx: Any, counter: Any) -> Any:
+    """Count one more, and tell how many were counted before; what was written until now is written for all."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.atomic_rmw("add", args[0], ir.Constant(ir.IntType(64), 1), "acq_rel")
+
+    return types.int64(counter), build
+
+
+@intrinsic
+def arrived(typingctx: Any, counter: Any) -> Any:
+    """How many are counted; what those wrote can be read from now on."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load_atomic(args[0], "acquire", 8)
+
+    return types.int64(counter), build
+
+
+@intrinsic
+def give_way(typingctx: Any, address: Any) -> Any:
+    """Call the system's function at an address that lets other threads run."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        function = ir.FunctionType(ir.IntType(32), [])
+        builder.call(builder.inttoptr(args[0], function.as_pointer()), [])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), build
 
 
 # --- calls --------------------------------------------------------------------------------------------------------

@@ -3,6 +3,11 @@
 Compiled once for each dtype, whatever the network: the kernels of a network and of an optimiser come as addresses. It
 trains networks one after the other, each by itself, so that a network's numbers do not depend on its company; threads
 take some of the networks each. It looks at `stop[0]` before every batch.
+
+A single network is trained by a team: every thread of it runs the same loop, takes every team-th part of a batch and
+every team-th piece of the parameters, and waits for the others (`meet`) before it looks at what they made. The parts
+and pieces, and the order of sums over them, follow from the job alone; so the bits do not depend on how many threads
+there are. What others read is in `common`, `sums` and `meeting`; all else a thread has for itself.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from glassnet.kernels.lanes import call, copy, is_finite, quotient, shifted
+from glassnet.kernels.lanes import arrive, arrived, as_bytes, call, copy, give_way, is_finite, quotient, shifted
 from glassnet.kernels.places import (
     ALL,
     BATCH_SIZE,
@@ -34,6 +39,9 @@ from glassnet.kernels.places import (
     LOSS,
     MASK_AT,
     MASKS_PER_ROW,
+    MEET_AT,
+    MOST_GRADIENTS,
+    MOST_PARTS,
     N_COUNTS,
     N_DEAD,
     N_EPOCHS,
@@ -44,6 +52,7 @@ from glassnet.kernels.places import (
     N_ORDER,
     N_OUTPUTS,
     N_PARAMETERS,
+    N_PIECES,
     N_RECORDED,
     N_SCALARS,
     ONE_OUTPUT,
@@ -51,8 +60,10 @@ from glassnet.kernels.places import (
     OUTPUTS_SEEN,
     OWN,
     PARAMETERS,
+    PART_ROWS,
     PATIENCE,
     PENALTY,
+    PIECE,
     RECORD_HELD_LOSS,
     RECORD_LOSS,
     RECORD_NONFINITE,
@@ -67,9 +78,11 @@ from glassnet.kernels.places import (
     STOPPED_EARLY,
     STUCK_SINCE,
     UNROLLED,
+    WITH_BYTES,
     WITH_DROPOUT,
     WITH_MEMBERS,
     WITH_RECORDS,
+    YIELD_AT,
 )
 
 _inlined = njit(forceinline=True, error_model="numpy")
@@ -89,7 +102,8 @@ def _take(
     """Rows `first` to `first + n` into the buffers; returns the sum of their weights.
 
     `which`: of all rows (ALL), of a network's own (OWN), or of those in `order` (SHUFFLED). The buffers are filled up
-    to whole vectors with the last row, which weighs nothing there.
+    to whole vectors with the last row, which weighs nothing there. `table` is filled for unrolled kernels, column by
+    column, and where X holds bytes; `rows` are then rows of it.
     """
     X, y, u = data
     rows, targets, weights, table, _ = block
@@ -124,10 +138,22 @@ def _take(
     for k in range(n_out):
         for r in range(padded):
             targets[k * stride + r] = y[rows[r] * n_out + k]
-    if sizes[UNROLLED]:
+    if sizes[UNROLLED] and sizes[WITH_BYTES]:
+        bytes_of_X = as_bytes(X)
+        for i in range(n_in):
+            for r in range(padded):
+                table[i * stride + r] = bytes_of_X[rows[r] * n_in + i]
+    elif sizes[UNROLLED]:
         for i in range(n_in):
             for r in range(padded):
                 table[i * stride + r] = X[rows[r] * n_in + i]
+    elif sizes[WITH_BYTES]:
+        bytes_of_X = as_bytes(X)
+        for r in range(padded):
+            goal, row = shifted(table, r * n_in), shifted(bytes_of_X, rows[r] * n_in)
+            for i in range(n_in):
+                goal[i] = row[i]
+            rows[r] = r
     return total
 
 
@@ -161,52 +187,104 @@ def note_health(sizes: Any, hidden: Any, epoch: Any, seen: Any, count: Any) -> A
     return 0.0
 
 
+@_inlined
+def _part_rows(sizes: Any, n: Any, derivatives: Any) -> Any:
+    """How many of n rows make a part, in whole blocks: what a thread does at a time, with a gradient of its own."""
+    most = sizes[MOST_GRADIENTS] if derivatives else MOST_PARTS
+    return max(sizes[PART_ROWS], (n + most - 1) // most + 63) // 64 * 64
+
+
+def meet(meeting: Any, team: Any, yield_at: Any) -> Any:
+    """Wait until all threads of a team are here; what they wrote before can be read afterwards."""
+    all_here = (arrive(meeting) // team + 1) * team
+    waits = 0
+    while arrived(meeting) < all_here:
+        waits += 1
+        if waits > _PATIENT_WAITS and yield_at != 0:
+            give_way(yield_at)
+    return 0.0
+
+
+# Looks at the others, some microseconds, before the processor is offered to whoever needs it.
+_PATIENT_WAITS = 4000
+
+
 def run_pass(
     kernel: Any, tools: Any, sizes: Any, X: Any, y: Any, u: Any, members: Any, order: Any, which: Any, first: Any,
     n: Any, taken: Any, rows: Any, targets: Any, weights: Any, table: Any, masks: Any, stride: Any, dropout: Any,
-    hidden: Any, seed: Any, network: Any, epoch: Any, vector: Any, alike: Any, derivatives: Any, gradient: Any,
-    work: Any, seen: Any, total_weight: Any,
+    hidden: Any, seed: Any, network: Any, epoch: Any, vector: Any, alike: Any, derivatives: Any, gradients: Any,
+    work: Any, seen: Any, sums: Any, total_weight: Any, meeting: Any, me: Any, team: Any,
 ) -> Any:  # fmt: skip
-    """The sum over n rows of weight times loss (and, in `gradient`, of its derivatives); total_weight[0]: of weights.
+    """The sum over n rows of weight times loss; total_weight[0]: of weights.
 
-    `taken` is the sum of the weights where the buffers hold these very rows already, else negative.
+    With `derivatives` every part of the rows leaves the sum of its own in one of `gradients`. `taken` is the sum of the
+    weights where the buffers hold these very rows already, else negative.
     """
-    lanes = sizes[LANES]
-    loss = total = 0.0
+    lanes, n_parameters = sizes[LANES], sizes[N_PARAMETERS]
     data, block = (X, y, u), (rows, targets, weights, table, masks)
-    if derivatives:
-        for p in range(sizes[N_PARAMETERS]):
-            gradient[p] = 0
-    start = 0
-    while start < n:  # a range of such a step could raise
-        size = min(stride, n - start)
-        if taken < 0:
-            total += _take(sizes, data, members, order, which, first + start, size, alike, block, stride)
-        else:
-            total = taken
-        padded = _padded(size, lanes)
-        if sizes[WITH_DROPOUT]:
-            if derivatives:
-                call(
-                    tools[MASK_AT],
-                    (
-                        sizes[N_HIDDEN], dropout, hidden, seed, network, epoch, order, which, first + start, size,
-                        padded, masks, stride,
-                    ),
-                )  # fmt: skip
+    part_rows = _part_rows(sizes, n, derivatives)
+    n_parts = (n + part_rows - 1) // part_rows
+    part = me
+    while part < n_parts:  # a range of such a step could raise
+        loss = total = 0.0
+        gradient = shifted(gradients, part * n_parameters if derivatives else 0)
+        if derivatives:
+            for p in range(n_parameters):
+                gradient[p] = 0
+        start, end = part * part_rows, min((part + 1) * part_rows, n)
+        while start < end:
+            size = min(stride, end - start)
+            if taken < 0:
+                total += _take(sizes, data, members, order, which, first + start, size, alike, block, stride)
             else:
-                for place in range(sizes[MASKS_PER_ROW] * stride):
-                    masks[place] = 1
-        loss += call(
-            kernel,
-            (
-                vector, table if sizes[UNROLLED] else X, targets, weights, masks, rows, padded, stride, alike,
-                derivatives, gradient, work, seen, tools,
-            ),
-        )  # fmt: skip
-        start += stride
+                total = taken
+            padded = _padded(size, lanes)
+            if sizes[WITH_DROPOUT]:
+                if derivatives:
+                    call(
+                        tools[MASK_AT],
+                        (
+                            sizes[N_HIDDEN], dropout, hidden, seed, network, epoch, order, which, first + start, size,
+                            padded, masks, stride,
+                        ),
+                    )  # fmt: skip
+                else:
+                    for place in range(sizes[MASKS_PER_ROW] * stride):
+                        masks[place] = 1
+            loss += call(
+                kernel,
+                (
+                    vector, table if sizes[UNROLLED] or sizes[WITH_BYTES] else X, targets, weights, masks, rows, padded,
+                    stride, alike, derivatives, gradient, work, seen, tools,
+                ),
+            )  # fmt: skip
+            start += stride
+        sums[part], sums[MOST_PARTS + part] = loss, total
+        part += team
+    if team > 1:
+        call(tools[MEET_AT], (meeting, team, tools[YIELD_AT]))
+    loss = total = 0.0
+    for part in range(n_parts):
+        loss += sums[part]
+        total += sums[MOST_PARTS + part]
     total_weight[0] = total
     return loss
+
+
+@_inlined
+def _seen_room(sizes: Any) -> Any:
+    """What is seen, and a vector more that a kernel may write beyond it."""
+    return (sizes[SEEN_SIZE] + 2 * sizes[LANES] - 1) // sizes[LANES] * sizes[LANES]
+
+
+@_inlined
+def _all_seen(sizes: Any, seen: Any, team: Any) -> None:
+    """What the other threads have seen, to what the first has."""
+    size = _seen_room(sizes)
+    for other in range(1, team):
+        for place in range(sizes[SEEN_SIZE]):
+            if seen[other * size + place] > seen[place]:
+                seen[place] = seen[other * size + place]
 
 
 def train(
@@ -219,12 +297,13 @@ def train(
     least_gain: Any,
     losses: Any, held_losses: Any, finals: Any, counts: Any, records: Any, stop: Any,  # what comes of it
     room: Any, whole_room: Any, total_weight: Any,  # for numbers, for whole numbers, for one
+    common: Any, sums: Any, meeting: Any, me: Any, team: Any,  # what the threads of a team share; which one this is
     first: Any, last: Any,
 ) -> Any:  # fmt: skip
     """Train networks `first` to `last` - 1, from update FIRST_STEP on, until LAST_STEP are made."""
     P, lanes, n_held = sizes[N_PARAMETERS], sizes[LANES], sizes[N_HELD]
     stride, held_stride = sizes[BLOCK_ROWS], sizes[HELD_BLOCK_ROWS]
-    n_in, n_out = sizes[N_FEATURES] if sizes[UNROLLED] else 0, sizes[N_OUTPUTS]
+    n_in, n_out = sizes[N_FEATURES] if sizes[UNROLLED] or sizes[WITH_BYTES] else 0, sizes[N_OUTPUTS]
     masks_per_row = sizes[MASKS_PER_ROW] if sizes[WITH_DROPOUT] else 0
 
     rows, held_rows = whole_room, shifted(whole_room, stride)
@@ -241,14 +320,18 @@ def train(
     held_weights = shifted(held_targets, n_out * held_stride)
     held_table = shifted(held_weights, held_stride)
     held_masks = shifted(held_table, n_in * held_stride)
-    # The parameters before the last update, now and after the next one lie in a ring.
-    ring = shifted(held_masks, masks_per_row * held_stride + lanes)
-    begun = shifted(ring, 3 * (P + lanes))  # what they were when the epoch began
-    gradient = shifted(begun, P + lanes)
-    found = shifted(gradient, P + lanes)
-    seen = shifted(found, 2 * lanes)
-    unseen = shifted(seen, sizes[SEEN_SIZE] + lanes)
+    unseen = shifted(held_masks, masks_per_row * held_stride + lanes)
     work = shifted(unseen, sizes[SEEN_SIZE] + lanes)
+
+    # The parameters before the last update, now and after the next one lie in a ring.
+    ring = common
+    begun = shifted(ring, 3 * (P + lanes))  # what they were when the epoch began
+    found = shifted(begun, P + lanes)
+    all_seen = shifted(found, sizes[N_PIECES] * lanes)
+    seen = shifted(all_seen, me * _seen_room(sizes))
+    gradients = shifted(all_seen, team * _seen_room(sizes))
+    held_sums, whole_sums = shifted(sums, 2 * MOST_PARTS), shifted(sums, 4 * MOST_PARTS)
+    yield_at = tools[YIELD_AT]
 
     n_epochs = sizes[N_EPOCHS]
     for s in range(first, last):
@@ -268,7 +351,12 @@ def train(
             if u[own[r] if sizes[WITH_MEMBERS] else r] != u[own[0] if sizes[WITH_MEMBERS] else 0]:
                 alike = 0
         now = 0
-        copy(ring, vector, P)
+        if me == 0:
+            copy(ring, vector, P)
+            meeting[1] = stop[0]
+        if team > 1:
+            call(tools[MEET_AT], (meeting, team, yield_at))
+        stopped = meeting[1]
         taken = held_taken = -1.0
         step = sizes[FIRST_STEP]
         if step == 0:
@@ -278,7 +366,7 @@ def train(
                     (
                         kernel, tools, sizes, held_X, held_y, held_u, own, order, ALL, 0, n_held, held_taken, held_rows,
                         held_targets, held_weights, held_table, held_masks, held_stride, dropout, hidden, seed,
-                        network, 0, ring, 1, 0, gradient, work, unseen, total_weight,
+                        network, 0, ring, 1, 0, gradients, work, unseen, held_sums, total_weight, meeting, me, team,
                     ),
                 )  # fmt: skip
                 held_loss_of[0] = final[BEST_HELD_LOSS] = quotient(loss, total_weight[0])
@@ -288,8 +376,8 @@ def train(
                     pass_at,
                     (
                         kernel, tools, sizes, X, y, u, own, order, OWN, 0, n, -1.0, rows, targets, weights, table,
-                        masks, stride, dropout, hidden, seed, network, 0, ring, alike, 0, gradient, work, unseen,
-                        total_weight,
+                        masks, stride, dropout, hidden, seed, network, 0, ring, alike, 0, gradients, work, unseen,
+                        whole_sums, total_weight, meeting, me, team,
                     ),
                 )  # fmt: skip
                 loss_of[0] = quotient(loss, total_weight[0])
@@ -299,51 +387,73 @@ def train(
         while going and step < last_step:
             epoch = step // n_batches + 1
             _nothing_seen(sizes, seen)
-            copy(begun, shifted(ring, now * (P + lanes)), P)
+            if me == 0:
+                copy(begun, shifted(ring, now * (P + lanes)), P)
             if n_batches > 1:
                 call(tools[SHUFFLE_AT], (n, seed, network, epoch, order, keys, found_keys, buckets))
             epoch_loss = epoch_total = 0.0
             for b in range(step % n_batches, n_batches):
-                if stop[0] or step == last_step:
+                if stopped or step == last_step:
                     going = False
                     break
                 current = shifted(ring, now * (P + lanes))
                 after = shifted(ring, (now + 1) % 3 * (P + lanes))
+                n_rows = min(batch, n - b * batch)
                 loss = call(
                     pass_at,
                     (
-                        kernel, tools, sizes, X, y, u, own, order, which, b * batch, min(batch, n - b * batch),
+                        kernel, tools, sizes, X, y, u, own, order, which, b * batch, n_rows,
                         taken, rows, targets, weights, table, masks, stride, dropout, hidden, seed, network, epoch,
-                        current, alike, 1, gradient, work, seen, total_weight,
+                        current, alike, 1, gradients, work, seen, sums, total_weight, meeting, me, team,
                     ),
                 )  # fmt: skip
                 total = total_weight[0]
-                if n_batches == 1 and n <= stride:
+                part_rows = _part_rows(sizes, n_rows, 1)
+                if n_batches == 1 and n <= stride and n <= part_rows:
                     taken = total
                 epoch_loss += loss
                 epoch_total += total
                 loss = quotient(loss, total)
-                call(
-                    update,
-                    (
-                        current, after, gradient, shifted(states, s * sizes[STATE_SIZE]), kinds,
-                        shifted(scalars, made * sizes[N_SCALARS]), rates[s] * schedule[made],
-                        1 / total if total > 0 else 0.0, l1[s], l2[s], P, found,
-                    ),
-                )  # fmt: skip
+                if me == 0:
+                    meeting[1] = stop[0]
+                    if b == n_batches - 1:
+                        _all_seen(sizes, seen, team)
+                piece = me
+                while piece < sizes[N_PIECES]:
+                    at = piece * PIECE
+                    call(
+                        update,
+                        (
+                            shifted(current, at), shifted(after, at), shifted(gradients, at),
+                            shifted(states, s * sizes[STATE_SIZE] + at), shifted(kinds, at),
+                            shifted(scalars, made * sizes[N_SCALARS]), rates[s] * schedule[made],
+                            1 / total if total > 0 else 0.0, l1[s], l2[s], min(PIECE, P - at), P,
+                            (n_rows + part_rows - 1) // part_rows, shifted(found, piece * lanes),
+                        ),
+                    )  # fmt: skip
+                    piece += team
+                if team > 1:
+                    call(tools[MEET_AT], (meeting, team, yield_at))
+                stopped = meeting[1]
+                penalty = squared_norm = bad_gradient = bad_parameters = 0.0
+                for piece in range(sizes[N_PIECES]):
+                    penalty += found[piece * lanes]
+                    squared_norm += found[piece * lanes + 1]
+                    bad_gradient += found[piece * lanes + 2]
+                    bad_parameters += found[piece * lanes + 3]
                 bad = 0
                 if not is_finite(loss):
                     bad = LOSS
-                elif not is_finite(found[0]):
+                elif not is_finite(penalty):
                     bad = PENALTY
-                elif not is_finite(found[2]):
+                elif not is_finite(bad_gradient):
                     bad = GRADIENT
-                elif not is_finite(found[3]):
+                elif not is_finite(bad_parameters):
                     bad = PARAMETERS
                 if sizes[WITH_RECORDS]:
                     record = shifted(records, made * N_RECORDED)
-                    record[RECORD_LOSS], record[RECORD_PENALTY] = loss, found[0]
-                    record[RECORD_SQUARED_NORM], record[RECORD_NONFINITE] = found[1], bad
+                    record[RECORD_LOSS], record[RECORD_PENALTY] = loss, penalty
+                    record[RECORD_SQUARED_NORM], record[RECORD_NONFINITE] = squared_norm, bad
                 step += 1
                 made += 1
                 if n_batches == 1 and (bad == 0 or bad > PENALTY):
@@ -371,10 +481,10 @@ def train(
                     (
                         kernel, tools, sizes, held_X, held_y, held_u, own, order, ALL, 0, n_held, held_taken, held_rows,
                         held_targets, held_weights, held_table, held_masks, held_stride, dropout, hidden, seed,
-                        network, 0, current, 1, 0, gradient, work, unseen, total_weight,
+                        network, 0, current, 1, 0, gradients, work, unseen, held_sums, total_weight, meeting, me, team,
                     ),
                 )  # fmt: skip
-                if n_held <= held_stride:
+                if n_held <= held_stride and n_held <= _part_rows(sizes, n_held, 0):
                     held_taken = total_weight[0]
                 loss = quotient(loss, total_weight[0])
                 held_loss_of[epoch] = loss
@@ -391,16 +501,18 @@ def train(
         count[STEPS] = step
         count[EPOCHS] = step // n_batches
         current = shifted(ring, now * (P + lanes))
-        if step == n_epochs * n_batches or count[DIVERGED_AT] >= 0 or count[STOPPED_EARLY] or stop[0]:
-            keeps_best = sizes[PATIENCE] >= 0 and n_held > 0 and stop[0] == 0
+        if step == n_epochs * n_batches or count[DIVERGED_AT] >= 0 or count[STOPPED_EARLY] or stopped:
+            keeps_best = sizes[PATIENCE] >= 0 and n_held > 0 and stopped == 0
             for attempt in range(-1 if keeps_best else 0, 3):
+                if team > 1:
+                    call(tools[MEET_AT], (meeting, team, yield_at))
                 _nothing_seen(sizes, seen)
                 loss = call(
                     pass_at,
                     (
                         kernel, tools, sizes, X, y, u, own, order, OWN, 0, n, taken, rows, targets, weights, table,
-                        masks, stride, dropout, hidden, seed, network, 0, current, alike, 0, gradient, work, seen,
-                        total_weight,
+                        masks, stride, dropout, hidden, seed, network, 0, current, alike, 0, gradients, work, seen,
+                        whole_sums, total_weight, meeting, me, team,
                     ),
                 )  # fmt: skip
                 loss = quotient(loss, total_weight[0])
@@ -408,7 +520,8 @@ def train(
                     # That of the parameters it ended with; then those with the least held-out loss are put back.
                     if n_batches == 1 and count[DIVERGED_AT] < 0:
                         loss_of[count[EPOCHS]] = loss
-                    copy(current, shifted(best, s * P), P)
+                    if me == 0:
+                        copy(current, shifted(best, s * P), P)
                     continue
                 penalty = 0.0
                 for p in range(P):
@@ -420,7 +533,10 @@ def train(
                 # last epoch, or all.
                 if count[DIVERGED_AT] < 0:
                     count[DIVERGED_AT], count[FIRST_NONFINITE] = step, LOSS
-                copy(current, begun if attempt == 0 else vector, P)
+                if team > 1:
+                    call(tools[MEET_AT], (meeting, team, yield_at))  # all have looked at them
+                if me == 0:
+                    copy(current, begun if attempt == 0 else vector, P)
                 count[EPOCHS] = (step - 1) // n_batches if attempt == 0 else sizes[FIRST_STEP] // n_batches
                 count[STEPS] = count[EPOCHS] * n_batches
             final[FINAL_LOSS] = loss

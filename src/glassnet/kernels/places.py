@@ -30,8 +30,15 @@ from __future__ import annotations
     WITH_DROPOUT,
     N_ORDER,  # the most rows to shuffle
     ONE_WEIGHT,  # 1 where all rows weigh u[0], and u holds no more
+    WITH_BYTES,  # 1 where X holds whole numbers of 8 bits
+    PART_ROWS,  # the fewest rows that make a part of a pass, a thread's work
+    MOST_GRADIENTS,  # the most parts of a batch, each with a gradient of its own
+    N_PIECES,  # of the parameters, for an update
     N_SIZES,
-) = range(27)
+) = range(31)
+
+# The most parts of a pass; parameters of a piece.
+MOST_PARTS, PIECE = 64, 4096
 
 # What CLASSES may be: how the loop tells that all rows get one class.
 NO_CLASSES, ONE_OUTPUT, SOFTMAX = range(3)
@@ -53,9 +60,11 @@ FINAL_LOSS, BEST_HELD_LOSS, N_FINALS = range(3)
 # Which rows of the table a pass goes over: all, a network's own, or those in the order of a shuffle.
 ALL, OWN, SHUFFLED = range(3)
 
-# Where the addresses of `chance`, of `loop.note_health` and of `zeros` are among a kernel's `tools`, behind those of
-# `tiles`; and whether most of the table is 0. Behind them stand 0, 1, 2, ...
-SHUFFLE_AT, MASK_AT, HEALTH_AT, FIND_AT, PRODUCT_AT, OUTER_AT, MOSTLY_ZEROS, N_TOOLS = range(5, 13)
+# Where the addresses of `chance`, of `loop`, of what lets other threads run and of `zeros` are among `tools`, behind
+# those of `tiles`; and whether most of the table is 0. Behind them stand 0, 1, 2, ...
+(
+    SHUFFLE_AT, MASK_AT, HEALTH_AT, MEET_AT, YIELD_AT, FIND_AT, PRODUCT_AT, OUTER_AT, MOSTLY_ZEROS, N_TOOLS,
+) = range(5, 15)  # fmt: skip
 
 BLOCK_ROWS_AT_ONCE = 64
 """Rows that go through all layers of a tiled kernel together: few enough that what they leave stays in the nearest

@@ -32,7 +32,9 @@ MOST_UNROLLED = 64
 GRADIENT_ARGUMENTS = (
     "parameters, table, targets, weights, masks, rows, n, stride, alike, derivatives, gradient, work, seen, tools"
 )
-UPDATE_ARGUMENTS = "parameters, after, gradient, state, kinds, scalars, learning_rate, scale, l1, l2, n, found"
+UPDATE_ARGUMENTS = (
+    "parameters, after, gradient, state, kinds, scalars, learning_rate, scale, l1, l2, n, size, parts, found"
+)
 
 
 def is_unrolled(network: Network) -> bool:
@@ -164,7 +166,10 @@ def update_source(optimizer: Optimizer, lanes: int, *, penalised: bool) -> str:
             HEADER,
             "",
             f"def update({UPDATE_ARGUMENTS}):",
-            '    """kinds: 1 where a parameter is a weight, 0 for a bias, -1 beyond the last parameter."""',
+            '    """kinds: 1 where a parameter is a weight, 0 for a bias, -1 beyond the last parameter.',
+            "",
+            "    Gradients, one of each of so many parts of a batch, lie `size` numbers apart, and so do states.",
+            '    """',
             *(f"    c{number} = scalars[{number}]  # {scalar}" for number, scalar in enumerate(scalars)),
             "    penalty = norm = bad_gradient = bad_parameters = filled(parameters, 0)",
             f"    for p in range(0, n, {lanes}):",
@@ -181,7 +186,10 @@ def update_source(optimizer: Optimizer, lanes: int, *, penalised: bool) -> str:
 
 def _update_lines(optimizer: Optimizer, lines: list[tuple[str, Expression]], penalised: bool) -> Iterator[str]:
     yield "w = load(parameters, p)"
-    yield "g = load(gradient, p) * scale"
+    yield "g = load(gradient, p)"
+    yield "for part in range(1, parts):"
+    yield "    g = g + load(gradient, part * size + p)"
+    yield "g = g * scale"
     yield "kind = load(kinds, p)"
     if penalised or "is_weight" in {str(key) for _, line in lines for key in symbols(line)}:
         yield "is_weight = max(kind, 0)"
@@ -192,7 +200,7 @@ def _update_lines(optimizer: Optimizer, lines: list[tuple[str, Expression]], pen
     yield "norm = norm + g * g"
     yield "bad_gradient = bad_gradient + g * 0  # NaN where g is not finite"
     places = {
-        name: plus("p", times("n", number)) if number else "p" for number, name in enumerate(optimizer.state_names)
+        name: plus("p", times("size", number)) if number else "p" for number, name in enumerate(optimizer.state_names)
     }
     for name, place in places.items():
         yield f"{name} = load(state, {place})"
