@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from glassnet.kernels.lanes import call
 
-_inlined = njit(forceinline=True, error_model="numpy")
 
-
-@_inlined
 def product(
     tools: Any, source: Any, index: Any, row_size: Any, step: Any, n_inputs: Any, weights: Any, weights_size: Any,
     bias: Any, with_bias: Any, n_units: Any, goal: Any, goal_size: Any, n_rows: Any,
@@ -26,7 +21,6 @@ def product(
     )  # fmt: skip
 
 
-@_inlined
 def outer(
     tools: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any,
     goal: Any, bias_goal: Any, n_rows: Any,
@@ -38,7 +32,6 @@ def outer(
     )
 
 
-@_inlined
 def dots(
     tools: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, turned: Any, turned_size: Any, bias: Any,
     n_units: Any, goal: Any, goal_size: Any, n_rows: Any,
@@ -50,7 +43,6 @@ def dots(
     )
 
 
-@_inlined
 def narrow_outer(
     tools: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any,
     goal: Any, bias_goal: Any, n_rows: Any, scratch: Any,
@@ -62,7 +54,6 @@ def narrow_outer(
     )
 
 
-@_inlined
 def turn(tools: Any, weights: Any, n_inputs: Any, n_units: Any, goal: Any, goal_size: Any) -> None:
     """`tiles.turn`."""
     call(tools[4], (weights, n_inputs, n_units, goal, goal_size))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from glassnet.kernels.lanes import call, copy, is_finite, quotient, shifted
 from glassnet.kernels.places import (
@@ -72,17 +71,13 @@ from glassnet.kernels.places import (
     WITH_RECORDS,
 )
 
-_inlined = njit(forceinline=True, error_model="numpy")
 
-
-@_inlined
 def _padded(n: Any, lanes: Any) -> Any:
     """A number of rows, rounded up to whole vectors and tiles."""
     pad = max(lanes, 8)
     return (n + pad - 1) // pad * pad
 
 
-@_inlined
 def _take(
     sizes: Any, data: Any, members: Any, order: Any, which: Any, first: Any, n: Any, alike: Any, block: Any, stride: Any
 ) -> Any:
@@ -131,7 +126,6 @@ def _take(
     return total
 
 
-@_inlined
 def _nothing_seen(sizes: Any, seen: Any) -> None:
     for place in range(sizes[SEEN_SIZE]):
         seen[place] = 0 if place < sizes[OUTPUTS_SEEN] else -np.inf
