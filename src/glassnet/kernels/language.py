@@ -5,8 +5,8 @@ A kernel's source is Python, read by people as such. Its functions of signatures
 - A value has one type: a number (int64, uint64, float64, float32, or true and false), a pointer to numbers, or lanes.
   What is read of a pointer is `p[i]`, without any check. A name keeps the type of what it was first given.
 - There are assignments, `if`, `while`, `for` over a `range` of constant step, `break`, `continue`, and one `return`, at
-  the end. int64 and float32 together are float64, as in NumPy; `/` is of floats, `//` rounds down, `and` and `or` give true
-  or false. A condition that is a constant settles which lines are there.
+  the end. int64 and float32 together are float64, as in NumPy; `/` is of floats, `//` rounds down, `and` and `or` give
+  true or false. A condition that is a constant settles which lines are there.
 - What a source calls of its own is written into the caller. All else that it calls is called, once, while it is
   translated: a plain function of `Value`s that leaves its instructions in the kernel (`lanes`, `mathematics`).
 
@@ -568,8 +568,7 @@ class _Body(ast.NodeVisitor):
         assert self.visit(call.func) is range
         given = [self.visit(part) for part in call.args]
         start, stop, step = (0, given[0], 1) if len(given) == 1 else (*given, 1)[:3]
-        assert isinstance(step, int)
-        assert step > 0
+        assert isinstance(step, int) and step > 0, "a step is a constant"  # noqa: PT018
         start, stop = (as_number(self.builder, bound, "int64") for bound in (start, stop))
         with _loop(self.builder, start, stop, step) as (index, turn, end):
             self.assign(line.target, Value(self.builder, Kind("int64"), index))
