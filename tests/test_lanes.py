@@ -58,10 +58,9 @@ EXPRESSIONS += [f"{name}(a)" for name in TRACED]
 SOURCE = (
     """
 from glassnet.kernels.lanes import (
-    absolute, call, filled, keep_larger, keep_largest, lane_count, load, load_some, maximum, minimum, put_total,
-    select, shifted, sign, sqrt, store, store_some, total,
+    absolute, call, exponent, filled, filled_like, keep_larger, keep_largest, lane_count, load, load_some, maximum,
+    minimum, put_total, select, shifted, sign, sqrt, store, store_some, times_two_to, total,
 )
-from glassnet.kernels.tracing import exponent, filled_like, hand_to_kernels, times_two_to
 
 def power_of_two(k):
     # A whole number added to 1.5 * 2**52 (float32: 2**23) stands in the last bits.
@@ -75,12 +74,6 @@ def fraction_of(x):
 
 def inverse_power_of(x):
     return exponent(x)[2]
-
-import sys
-sys.modules[__name__] = type(sys)(__name__)  # where Numba looks for what a name means
-for function in (power_of_two, exponent_of, fraction_of, inverse_power_of):
-    setattr(sys.modules[__name__], function.__name__, function)
-    hand_to_kernels(function)
 """
     + "".join(lines_of(f"e{number}", expression) for number, expression in enumerate(EXPRESSIONS))
     + """

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from glassnet.kernels.lanes import call
 from glassnet.kernels.places import FIND_AT, MOSTLY_ZEROS, OUTER_AT, PRODUCT_AT
 
-_inlined = njit(forceinline=True, error_model="numpy")
 
-
-@_inlined
 def product(
     tools: Any, source: Any, index: Any, row_size: Any, step: Any, n_inputs: Any, weights: Any, weights_size: Any,
     bias: Any, with_bias: Any, n_units: Any, goal: Any, goal_size: Any, n_rows: Any,
@@ -27,7 +22,6 @@ def product(
     )  # fmt: skip
 
 
-@_inlined
 def outer(
     tools: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any,
     goal: Any, bias_goal: Any, n_rows: Any,
@@ -39,7 +33,6 @@ def outer(
     )
 
 
-@_inlined
 def dots(
     tools: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, turned: Any, turned_size: Any, bias: Any,
     n_units: Any, goal: Any, goal_size: Any, n_rows: Any,
@@ -51,7 +44,6 @@ def dots(
     )
 
 
-@_inlined
 def narrow_outer(
     tools: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any,
     goal: Any, bias_goal: Any, n_rows: Any, scratch: Any,
@@ -63,19 +55,16 @@ def narrow_outer(
     )
 
 
-@_inlined
 def turn(tools: Any, weights: Any, n_inputs: Any, n_units: Any, goal: Any, goal_size: Any) -> None:
     """`tiles.turn`."""
     call(tools[4], (weights, n_inputs, n_units, goal, goal_size))
 
 
-@_inlined
 def mostly_zeros(tools: Any) -> Any:
     """Whether zeros of the table are to be passed over."""
     return tools[MOSTLY_ZEROS] != 0
 
 
-@_inlined
 def list_nonzero(
     tools: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, n_rows: Any, by_column: Any, lists: Any
 ) -> None:
@@ -83,7 +72,6 @@ def list_nonzero(
     call(tools[FIND_AT], (source, index, row_size, n_inputs, n_rows, by_column, lists))
 
 
-@_inlined
 def product_of_listed(
     tools: Any, lists: Any, n_inputs: Any, weights: Any, weights_size: Any, bias: Any, n_units: Any, goal: Any,
     goal_size: Any, n_rows: Any,
@@ -92,7 +80,6 @@ def product_of_listed(
     call(tools[PRODUCT_AT], (lists, n_inputs, weights, weights_size, bias, n_units, goal, goal_size, n_rows))
 
 
-@_inlined
 def outer_of_listed(
     tools: Any, lists: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any, goal: Any
 ) -> None:

@@ -8,18 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from glassnet.kernels.places import DROPOUT, SHUFFLE, SHUFFLED
-
-_inlined = njit(forceinline=True, error_model="numpy")
 
 _MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _STEP_0, _STEP_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _32, _11 = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(11)
 
 
-@_inlined
 def _philox(block: Any, epoch: Any, network: Any, purpose: Any, seed: Any) -> Any:
     """Two random numbers of 64 bits: `randomness.philox` for one counter."""
     c0, c1, c2, c3 = np.uint64(block), np.uint64(epoch), np.uint64(network), np.uint64(purpose)

@@ -1,201 +1,86 @@
 """The vector that kernels compute with: so many rows, or units, side by side as one number.
 
-A kernel says `z1_1 = b1_1 + w1_1_1 * x1` and means it for 8 rows at once (16 in float32): `x1` is a `Lanes`, a type of
-Numba's that is one register of the processor. Left to itself a compiler has to find out that a loop may be turned
-into vectors, and often does not; here every line is one vector instruction, and nothing is reordered, so that the bits
-follow from the lines alone. `a * b + c` may become one fused instruction with one rounding, nothing else is altered.
+A kernel says `z1_1 = b1_1 + w1_1_1 * x1` and means it for 8 rows at once (16 in float32): `x1` is lanes, a value that
+is one register of the processor. Left to itself a compiler has to find out that a loop may be turned into vectors, and
+often does not; here every line is one vector instruction, and nothing is reordered, so that the bits follow from the
+lines alone. `a * b + c` may become one fused instruction with one rounding, nothing else is altered.
 
 Memory is read and written through pointers, at an element's index, without any check: kernels are generated, and their
 indices with them.
+
+Each function here runs while a kernel is translated, with a `language.Value` for each argument, or a constant, and
+leaves its instructions in the kernel.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, register_model
 
+from glassnet.kernels.language import (
+    Kind,
+    Value,
+    as_lanes,
+    as_number,
+    builder_of,
+    declared,
+    filled_vector,
+    from_llvm,
+    kind_of,
+    lanes_among,
+)
 from glassnet.kernels.machine import BITS
 
 _INDEX = ir.IntType(32)
 
 
-class Lanes(types.Type):
-    """Numbers of one dtype, `count` of them, in one vector."""
-
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = dtype
-        self.count = BITS // dtype.bitwidth
-        super().__init__(name=f"Lanes({dtype})")
-
-
-class Truths(types.Type):
-    """What a comparison of `Lanes` gives: true or false in every lane."""
-
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = dtype
-        super().__init__(name=f"Truths({dtype})")
-
-
-@register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):
-    def __init__(self, dmm: Any, fe_type: Lanes) -> None:
-        super().__init__(dmm, fe_type, vector_of(fe_type.dtype))
-
-
-@register_model(Truths)
-class _TruthsModel(models.PrimitiveModel):
-    def __init__(self, dmm: Any, fe_type: Truths) -> None:
-        super().__init__(dmm, fe_type, ir.VectorType(ir.IntType(1), BITS // fe_type.dtype.bitwidth))
-
-
-def vector_of(dtype: Any) -> ir.VectorType:
-    """LLVM's type of the lanes of a dtype."""
-    number = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
-    return ir.VectorType(number, BITS // dtype.bitwidth)
-
-
-def _whole(dtype: Any) -> ir.VectorType:
-    """Integers of the same width."""
-    return ir.VectorType(ir.IntType(dtype.bitwidth), BITS // dtype.bitwidth)
-
-
-def filled_vector(builder: Any, number: Any, vector: ir.VectorType) -> Any:
-    """One number in all lanes."""
-    undefined = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(undefined, number, ir.Constant(_INDEX, 0))
-    zeros = ir.Constant(ir.VectorType(_INDEX, vector.count), [0] * vector.count)
-    return builder.shuffle_vector(first, undefined, zeros)
-
-
-def _as_lanes(context: Any, builder: Any, value: Any, given: Any, wanted: Lanes) -> Any:
-    """A value as lanes: a plain number stands in all of them, rounded to their dtype."""
-    if isinstance(given, Lanes):
-        return value
-    return filled_vector(builder, context.cast(builder, value, given, wanted.dtype), vector_of(wanted.dtype))
-
-
-def _lanes_among(given: tuple[Any, ...]) -> Lanes | None:
-    return next((part for part in given if isinstance(part, Lanes)), None)
-
-
-FUSED = ("contract",)
-"""A product and a sum may be one instruction, rounded once. All else is as written."""
-
-
-def _operator(function: Any, build: Callable[[Any, Any, Any], Any], *, compares: bool = False) -> None:
-    """Give an operator a meaning for lanes, and for lanes and a plain number."""
-
-    @infer_global(function)
-    class _Typing(AbstractTemplate):
-        def generic(self, args: tuple[Any, ...], kws: Any) -> Any:
-            lanes = _lanes_among(args)
-            if lanes is None or len(args) != 2:
-                return None
-            return signature(Truths(lanes.dtype) if compares else lanes, *args)
-
-    def lowered(context: Any, builder: Any, sig: Any, args: tuple[Any, ...]) -> Any:
-        lanes = _lanes_among(sig.args)
-        assert lanes is not None
-        left, right = (_as_lanes(context, builder, a, t, lanes) for a, t in zip(args, sig.args, strict=True))
-        return build(builder, left, right)
-
-    for pair in ((Lanes, Lanes), (Lanes, types.Number), (types.Number, Lanes)):
-        lower_builtin(function, *pair)(lowered)
-
-
-_operator(operator.add, lambda builder, a, b: builder.fadd(a, b, flags=FUSED))
-_operator(operator.sub, lambda builder, a, b: builder.fsub(a, b, flags=FUSED))
-_operator(operator.mul, lambda builder, a, b: builder.fmul(a, b, flags=FUSED))
-_operator(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
-_operator(operator.lt, lambda builder, a, b: builder.fcmp_ordered("<", a, b), compares=True)
-_operator(operator.le, lambda builder, a, b: builder.fcmp_ordered("<=", a, b), compares=True)
-_operator(operator.gt, lambda builder, a, b: builder.fcmp_ordered(">", a, b), compares=True)
-_operator(operator.ge, lambda builder, a, b: builder.fcmp_ordered(">=", a, b), compares=True)
-_operator(operator.eq, lambda builder, a, b: builder.fcmp_ordered("==", a, b), compares=True)
-_operator(operator.ne, lambda builder, a, b: builder.fcmp_unordered("!=", a, b), compares=True)
-
-
-@infer_global(operator.neg)
-class _Negation(AbstractTemplate):
-    def generic(self, args: tuple[Any, ...], kws: Any) -> Any:
-        return signature(args[0], *args) if isinstance(args[0], Lanes) else None
-
-
-@lower_builtin(operator.neg, Lanes)
-def _negated(context: Any, builder: Any, sig: Any, args: tuple[Any, ...]) -> Any:
-    return builder.fneg(args[0])
-
-
-@infer_global(operator.or_)
-class _Either(AbstractTemplate):
-    def generic(self, args: tuple[Any, ...], kws: Any) -> Any:
-        return signature(args[0], *args) if all(isinstance(part, Truths) for part in args) else None
-
-
-@lower_builtin(operator.or_, Truths, Truths)
-def _either(context: Any, builder: Any, sig: Any, args: tuple[Any, ...]) -> Any:
-    return builder.or_(*args)
+def lanes_of(source: Value) -> Kind:
+    """Lanes of the numbers that `source` is made of, or points to."""
+    number = source.kind.number
+    return Kind(number, "lanes", BITS // (32 if number == "float32" else 64))
 
 
 # --- memory -------------------------------------------------------------------------------------------------------
 
 
-def _lanes_at(builder: Any, pointer: Any, index: Any, vector: Any) -> Any:
-    """The address of the lanes that begin at element `index`."""
+def as_vector(builder: Any, pointer: Any, index: Any, vector: Any) -> Any:
+    """The address of the lanes that begin at element `index`, all as LLVM has them."""
     return builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer())
 
 
-def _align(vector: Any) -> int:
+def align(vector: Any) -> int:
+    """Lanes begin at any number."""
     return 4 if isinstance(vector.element, ir.FloatType) else 8
 
 
-@intrinsic
-def shifted(typingctx: Any, pointer: Any, index: Any) -> Any:
+def _place(pointer: Value, index: Any) -> Any:
+    index = as_number(pointer.builder, index, "int64")
+    return as_vector(pointer.builder, pointer.llvm, index, lanes_of(pointer).llvm)
+
+
+def shifted(pointer: Value, index: Any) -> Any:
     """A pointer to element `index` of what `pointer` points to."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.gep(args[0], [args[1]])
-
-    return pointer(pointer, types.intp), build
+    return Value(pointer.builder, pointer.kind, pointer.at(index))
 
 
-@intrinsic
-def as_bytes(typingctx: Any, pointer: Any) -> Any:
-    """The same memory as whole numbers of 8 bits, from 0 to 255."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.IntType(8).as_pointer())
-
-    return types.CPointer(types.uint8)(pointer), build  # type: ignore[attr-defined]
+def as_pointer_to(number: str, pointer: Value) -> Value:
+    """The same memory as numbers of another type."""
+    kind = Kind(number, "pointer")
+    return Value(pointer.builder, kind, pointer.builder.bitcast(pointer.llvm, kind.llvm))
 
 
-@intrinsic
-def load(typingctx: Any, source: Any, index: Any) -> Any:
+def load(source: Value, index: Any) -> Value:
     """The lanes that begin at element `index`."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = vector_of(source.dtype)
-        return builder.load(_lanes_at(builder, args[0], args[1], vector), align=_align(vector))
-
-    return Lanes(source.dtype)(source, types.intp), build
+    lanes = lanes_of(source)
+    return Value(source.builder, lanes, source.builder.load(_place(source, index), align=align(lanes.llvm)))
 
 
-@intrinsic
-def store(typingctx: Any, goal: Any, index: Any, value: Any) -> Any:
+def store(goal: Value, index: Any, value: Any) -> None:
     """Write lanes, or one number to all of them, from element `index` on."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        lanes = _as_lanes(context, builder, args[2], sig.args[2], Lanes(goal.dtype))
-        builder.store(lanes, _lanes_at(builder, args[0], args[1], lanes.type), align=_align(lanes.type))
-        return context.get_dummy_value()
-
-    return types.void(goal, types.intp, value), build
+    lanes = lanes_of(goal)
+    goal.builder.store(as_lanes(value, lanes, goal.builder), _place(goal, index), align=align(lanes.llvm))
 
 
 class masked:  # noqa: N801
@@ -206,13 +91,12 @@ class masked:  # noqa: N801
         numbers = ir.VectorType(_INDEX, vector.count)
         along = ir.Constant(numbers, list(range(vector.count)))
         self.mask = builder.icmp_signed("<", along, filled_vector(builder, builder.trunc(count, _INDEX), numbers))
-        self.align = ir.Constant(_INDEX, _align(vector))
+        self.align = ir.Constant(_INDEX, align(vector))
 
     def _function(self, operation: str, kind: Any) -> Any:
-        letter, width = ("f", 32) if _align(self.vector) == 4 else ("d", 64)
+        letter, width = ("f", 32) if align(self.vector) == 4 else ("d", 64)
         count = self.vector.count
-        name = f"llvm.masked.{operation}.v{count}f{width}.p0v{count}{letter}"
-        return cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return declared(self.builder, f"llvm.masked.{operation}.v{count}f{width}.p0v{count}{letter}", kind)
 
     def load(self, place: Any) -> Any:
         """Lanes, 0 beyond the first ones, which are not read."""
@@ -226,284 +110,237 @@ class masked:  # noqa: N801
         self.builder.call(self._function("store", kind), [lanes, place, self.align, self.mask])
 
 
-@intrinsic
-def load_some(typingctx: Any, source: Any, index: Any, count: Any) -> Any:
+def load_some(source: Value, index: Any, count: Any) -> Value:
     """The first `count` lanes from element `index` on; the others are 0 and not read."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = vector_of(source.dtype)
-        return masked(builder, vector, args[2]).load(_lanes_at(builder, args[0], args[1], vector))
-
-    return Lanes(source.dtype)(source, types.intp, types.int64), build
+    builder, lanes = source.builder, lanes_of(source)
+    some = masked(builder, lanes.llvm, as_number(builder, count, "int64"))
+    return Value(builder, lanes, some.load(_place(source, index)))
 
 
-@intrinsic
-def store_some(typingctx: Any, goal: Any, index: Any, lanes: Any, count: Any) -> Any:
+def store_some(goal: Value, index: Any, value: Any, count: Any) -> None:
     """Write the first `count` lanes from element `index` on."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = vector_of(goal.dtype)
-        masked(builder, vector, args[3]).store(args[2], _lanes_at(builder, args[0], args[1], vector))
-        return context.get_dummy_value()
-
-    return types.void(goal, types.intp, lanes, types.int64), build
+    builder, lanes = goal.builder, lanes_of(goal)
+    some = masked(builder, lanes.llvm, as_number(builder, count, "int64"))
+    some.store(as_lanes(value, lanes, builder), _place(goal, index))
 
 
 # --- lanes from numbers and numbers from lanes --------------------------------------------------------------------
 
 
-@intrinsic
-def filled(typingctx: Any, source: Any, number: Any) -> Any:
-    """One number in all lanes, in the dtype of the array or pointer `source`."""
-    lanes = Lanes(source.dtype)
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _as_lanes(context, builder, args[1], sig.args[1], lanes)
-
-    return lanes(source, number), build
+def filled(source: Value, number: Any) -> Value:
+    """One number in all lanes, of the type of the pointer `source`."""
+    return filled_like(source, number)
 
 
-def _halved(builder: Any, lanes: Any, join: Callable[[Any, Any], Any]) -> Any:
+def filled_like(x: Value, number: Any) -> Value:
+    """One number in all lanes."""
+    lanes = lanes_of(x)
+    return Value(x.builder, lanes, as_lanes(number, lanes, x.builder))
+
+
+def _halved(lanes: Value, join: Callable[[Any, Any], Any]) -> Any:
     """One number from all lanes: the upper half joined to the lower, again and again."""
-    count = lanes.type.count
+    builder, halves = lanes.builder, lanes.llvm
+    count = halves.type.count
     while count > 1:
         count //= 2
-        undefined = ir.Constant(lanes.type, ir.Undefined)
+        undefined = ir.Constant(halves.type, ir.Undefined)
         lower, upper = (
             builder.shuffle_vector(
-                lanes, undefined, ir.Constant(ir.VectorType(_INDEX, count), list(range(first, first + count)))
+                halves, undefined, ir.Constant(ir.VectorType(_INDEX, count), list(range(first, first + count)))
             )
             for first in (0, count)
         )
-        lanes = join(lower, upper)
-    return builder.extract_element(lanes, ir.Constant(_INDEX, 0))
+        halves = join(lower, upper)
+    return builder.extract_element(halves, ir.Constant(_INDEX, 0))
 
 
-@intrinsic
-def total(typingctx: Any, lanes: Any) -> Any:
+def total(lanes: Value) -> Value:
     """The sum over the lanes: halves added to each other until one number is left."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _halved(builder, args[0], builder.fadd)
-
-    return lanes.dtype(lanes), build
+    return Value(lanes.builder, Kind(lanes.kind.number), _halved(lanes, lanes.builder.fadd))
 
 
 def _larger(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
-@intrinsic
-def keep_larger(typingctx: Any, goal: Any, index: Any, lanes: Any) -> Any:
+def keep_larger(goal: Value, index: Any, lanes: Value) -> None:
     """Put lanes into the elements from `index` on, each where what stands there is not larger."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        place = _lanes_at(builder, args[0], args[1], args[2].type)
-        align = _align(args[2].type)
-        builder.store(_larger(builder, args[2], builder.load(place, align=align)), place, align=align)
-        return context.get_dummy_value()
-
-    return types.void(goal, types.intp, lanes), build
+    builder = goal.builder
+    place, aligned = _place(goal, index), align(lanes.kind.llvm)
+    builder.store(_larger(builder, lanes.llvm, builder.load(place, align=aligned)), place, align=aligned)
 
 
-@intrinsic
-def keep_largest(typingctx: Any, goal: Any, index: Any, lanes: Any) -> Any:
+def keep_largest(goal: Value, index: Any, lanes: Value) -> None:
     """Put the largest lane into element `index`, where what stands there is not larger."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        place = builder.gep(args[0], [args[1]])
-        largest = _halved(builder, args[2], lambda a, b: _larger(builder, a, b))
-        builder.store(_larger(builder, largest, builder.load(place)), place)
-        return context.get_dummy_value()
-
-    return types.void(goal, types.intp, lanes), build
+    builder, place = goal.builder, goal.at(index)
+    largest = _halved(lanes, lambda a, b: _larger(builder, a, b))
+    builder.store(_larger(builder, largest, builder.load(place)), place)
 
 
-@intrinsic
-def put_total(typingctx: Any, goal: Any, index: Any, start: Any, lanes: Any) -> Any:
+def put_total(goal: Value, index: Any, start: Any, lanes: Value) -> None:
     """Write `start` plus the sum over the lanes to element `index`."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        total = builder.fadd(args[2], _halved(builder, args[3], builder.fadd))
-        builder.store(total, builder.gep(args[0], [args[1]]))
-        return context.get_dummy_value()
-
-    return types.void(goal, types.intp, goal.dtype, lanes), build
+    builder = goal.builder
+    start = as_number(builder, start, goal.kind.number)
+    builder.store(builder.fadd(start, _halved(lanes, builder.fadd)), goal.at(index))
 
 
-@intrinsic
-def lane_count(typingctx: Any, source: Any) -> Any:
+def lane_count(source: Value) -> int:
     """How many lanes a vector of the numbers that `source` points to has."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return ir.Constant(ir.IntType(64), BITS // source.dtype.bitwidth)
-
-    return types.int64(source), build
+    return lanes_of(source).count
 
 
 # --- element by element -------------------------------------------------------------------------------------------
 
 
-@intrinsic
-def select(typingctx: Any, truths: Any, yes: Any, no: Any) -> Any:
+def select(truths: Value, yes: Any, no: Any) -> Value:
     """`yes` where it is true, else `no`; either may be a plain number."""
-    lanes = Lanes(truths.dtype)
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        chosen = (_as_lanes(context, builder, args[n], sig.args[n], lanes) for n in (1, 2))
-        return builder.select(args[0], *chosen)
-
-    return lanes(truths, yes, no), build
+    builder, lanes = truths.builder, lanes_of(truths)
+    return Value(builder, lanes, builder.select(truths.llvm, *(as_lanes(part, lanes, builder) for part in (yes, no))))
 
 
-@intrinsic
-def either(typingctx: Any, a: Any, b: Any) -> Any:
+def either(a: Value, b: Value) -> Value:
     """All bits of either: a number that is not 0 where one of the two is not."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        whole = _whole(a.dtype)
-        return builder.bitcast(
-            builder.or_(builder.bitcast(args[0], whole), builder.bitcast(args[1], whole)), args[0].type
-        )
-
-    return a(a, b), build
+    builder, whole = a.builder, _whole(a)
+    bits = builder.or_(builder.bitcast(a.llvm, whole), builder.bitcast(b.llvm, whole))
+    return Value(builder, a.kind, builder.bitcast(bits, a.kind.llvm))
 
 
-def larger(builder: Any, comparison: str, left: Any, right: Any) -> Any:
-    """The larger of two (the smaller, with <): one instruction, and a NaN on the left is kept."""
+def _chosen(comparison: str, a: Any, b: Any) -> Value:
+    """One instruction."""
+    builder, lanes = builder_of(a, b), lanes_among(a, b)
+    assert lanes is not None
+    left, right = (as_lanes(part, lanes, builder) for part in (a, b))
     # No comparison with a NaN is true.
-    return builder.select(builder.fcmp_ordered(comparison, right, left), right, left)
+    return Value(builder, lanes, builder.select(builder.fcmp_ordered(comparison, right, left), right, left))
 
 
-def _choice(comparison: str) -> Callable[..., Any]:
-    def typed(typingctx: Any, a: Any, b: Any) -> Any:
-        lanes = _lanes_among((a, b))
-        assert lanes is not None
-
-        def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            left, right = (_as_lanes(context, builder, x, t, lanes) for x, t in zip(args, sig.args, strict=True))
-            return larger(builder, comparison, left, right)
-
-        return lanes(a, b), build
-
-    return typed
+def maximum(a: Any, b: Any) -> Value:
+    """The larger of two, of which one may be a plain number; a NaN on the left is kept."""
+    return _chosen(">", a, b)
 
 
-maximum = intrinsic(_choice(">"))
-minimum = intrinsic(_choice("<"))
+def minimum(a: Any, b: Any) -> Value:
+    """The smaller of two, of which one may be a plain number; a NaN on the left is kept."""
+    return _chosen("<", a, b)
 
 
-def _from_llvm(name: str) -> Callable[..., Any]:
-    def typed(typingctx: Any, x: Any) -> Any:
-        def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            vector = args[0].type
-            function = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector]), f"llvm.{name}.v{vector.count}f{x.dtype.bitwidth}"
-            )
-            return builder.call(function, args)
-
-        return x(x), build
-
-    return typed
+def absolute(x: Value) -> Value:
+    """Without its sign."""
+    return abs(x)
 
 
-@intrinsic
-def sign(typingctx: Any, x: Any) -> Any:
+def sqrt(x: Value) -> Value:
+    """The square root."""
+    return from_llvm("sqrt", x)
+
+
+def sign(x: Value) -> Value:
     """1, -1, or the number itself where it is 0 (or NaN)."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        zero, one, minus = (ir.Constant(args[0].type, [v] * args[0].type.count) for v in (0.0, 1.0, -1.0))
-        negative = builder.select(builder.fcmp_ordered("<", args[0], zero), minus, args[0])
-        return builder.select(builder.fcmp_ordered(">", args[0], zero), one, negative)
-
-    return x(x), build
+    return select(x > 0, 1, select(x < 0, -1, x))
 
 
-absolute = intrinsic(_from_llvm("fabs"))
-sqrt = intrinsic(_from_llvm("sqrt"))
+# --- an exponent's bits -------------------------------------------------------------------------------------------
+
+
+def times_two_to(y: Value, t: Value) -> Value:
+    """y 2**k, exactly, for the whole number k in the last bits of t: k is added to the exponent's bits of y.
+
+    For normal y and results only.
+    """
+    builder, whole = y.builder, _whole(y)
+    shifted_k = builder.shl(builder.bitcast(t.llvm, whole), _all(whole, 52 if y.is_double else 23))
+    return Value(builder, y.kind, builder.bitcast(builder.add(builder.bitcast(y.llvm, whole), shifted_k), y.kind.llvm))
+
+
+def exponent(x: Value) -> tuple[Value, Value, Value]:
+    """e and f of x = 2**e f with sqrt(1/2) <= f < sqrt(2), and 2**-e, or 0 where that is subnormal.
+
+    For normal, positive x.
+    """
+    builder, vector, whole = x.builder, x.kind.llvm, _whole(x)
+    root_half, fraction_bits, bias = (0x3FE6A09E667F3BCD, 52, 1023) if x.is_double else (0x3F3504F3, 23, 127)
+    places = _all(whole, fraction_bits)
+    bits = builder.bitcast(x.llvm, whole)
+    e = builder.ashr(builder.sub(bits, _all(whole, root_half)), places)
+    fraction = builder.sub(bits, builder.shl(e, places))
+    field = builder.sub(_all(whole, bias), e)
+    field = builder.select(builder.icmp_signed(">", field, _all(whole, 0)), field, _all(whole, 0))
+    found = (
+        builder.sitofp(e, vector),
+        builder.bitcast(fraction, vector),
+        builder.bitcast(builder.shl(field, places), vector),
+    )
+    e_, f, power = (Value(builder, x.kind, part) for part in found)
+    return e_, f, power
+
+
+def _whole(x: Value) -> Any:
+    """Integers of the width of the lanes."""
+    return ir.VectorType(ir.IntType(64 if x.is_double else 32), x.kind.count)
+
+
+def _all(whole: Any, number: int) -> Any:
+    return ir.Constant(whole, [number] * whole.count)
 
 
 # --- plain numbers ------------------------------------------------------------------------------------------------
 
 
-@intrinsic
-def copy(typingctx: Any, goal: Any, source: Any, count: Any) -> Any:
+def copy(goal: Value, source: Value, count: Any) -> None:
     """Copy `count` numbers."""
+    builder = goal.builder
+    size = ir.Constant(ir.IntType(64), 4 if goal.kind.number == "float32" else 8)
+    byte = ir.IntType(8).as_pointer()
+    function = builder.module.declare_intrinsic("llvm.memcpy", [byte, byte, size.type])
+    places = (builder.bitcast(pointer.llvm, byte) for pointer in (goal, source))
+    size = builder.mul(as_number(builder, count, "int64"), size)
+    builder.call(function, [*places, size, ir.Constant(ir.IntType(1), 0)])
 
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        cgutils.raw_memcpy(builder, args[0], args[1], args[2], goal.dtype.bitwidth // 8)
-        return context.get_dummy_value()
 
-    return types.void(goal, source, types.int64), build
-
-
-@intrinsic
-def quotient(typingctx: Any, sum_: Any, total: Any) -> Any:
+def quotient(sum_: Any, total: Any) -> Any:
     """A mean over rows that weigh something; rows that all weigh nothing have nothing to say: 0."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        zero = ir.Constant(ir.DoubleType(), 0.0)
-        return builder.select(builder.fcmp_ordered(">", args[1], zero), builder.fdiv(*args), zero)
-
-    return types.float64(types.float64, types.float64), build
+    builder, zero = builder_of(sum_, total), ir.Constant(ir.DoubleType(), 0.0)
+    given = [as_number(builder, part, "float64") for part in (sum_, total)]
+    found = builder.select(builder.fcmp_ordered(">", given[1], zero), builder.fdiv(*given), zero)
+    return Value(builder, Kind("float64"), found)
 
 
-@intrinsic
-def is_finite(typingctx: Any, x: Any) -> Any:
+def is_finite(x: Any) -> Any:
     """Whether a number is neither infinite nor NaN."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.fcmp_ordered("==", builder.fsub(args[0], args[0]), ir.Constant(args[0].type, 0.0))
-
-    return types.boolean(x), build
+    return (x - x) == 0.0
 
 
 # --- other threads ------------------------------------------------------------------------------------------------
 
 
-@intrinsic
-def arrive(typingctx: Any, counter: Any) -> Any:
+def arrive(counter: Value) -> Value:
     """Count one more, and tell how many were counted before; what was written until now is written for all."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.atomic_rmw("add", args[0], ir.Constant(ir.IntType(64), 1), "acq_rel")
-
-    return types.int64(counter), build
+    one = ir.Constant(ir.IntType(64), 1)
+    return Value(counter.builder, Kind("int64"), counter.builder.atomic_rmw("add", counter.llvm, one, "acq_rel"))
 
 
-@intrinsic
-def arrived(typingctx: Any, counter: Any) -> Any:
+def arrived(counter: Value) -> Value:
     """How many are counted; what those wrote can be read from now on."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.load_atomic(args[0], "acquire", 8)
-
-    return types.int64(counter), build
+    return Value(counter.builder, Kind("int64"), counter.builder.load_atomic(counter.llvm, "acquire", 8))
 
 
-@intrinsic
-def give_way(typingctx: Any, address: Any) -> Any:
+def give_way(address: Value) -> None:
     """Call the system's function at an address that lets other threads run."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        function = ir.FunctionType(ir.IntType(32), [])
-        builder.call(builder.inttoptr(args[0], function.as_pointer()), [])
-        return context.get_dummy_value()
-
-    return types.void(types.intp), build
+    function = ir.FunctionType(ir.IntType(32), [])
+    address.builder.call(address.builder.inttoptr(address.llvm, function.as_pointer()), [])
 
 
 # --- calls --------------------------------------------------------------------------------------------------------
 
 
-@intrinsic
-def call(typingctx: Any, address: Any, arguments: Any) -> Any:
+def call(address: Value, arguments: tuple[Any, ...]) -> Any:
     """Call the compiled function at an address, with a tuple of arguments; it returns a float64."""
-
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        given = cgutils.unpack_tuple(builder, args[1])
-        kinds = [context.get_value_type(kind) for kind in arguments]
-        function = ir.FunctionType(ir.DoubleType(), kinds)
-        return builder.call(builder.inttoptr(args[0], function.as_pointer()), given)
-
-    return types.float64(types.intp, arguments), build
+    builder = address.builder
+    kinds = [kind_of(argument) for argument in arguments]
+    given = [
+        argument.llvm if isinstance(argument, Value) else as_number(builder, argument, kind.number)
+        for argument, kind in zip(arguments, kinds, strict=True)
+    ]
+    function = ir.FunctionType(ir.DoubleType(), [kind.llvm for kind in kinds])
+    return Value(builder, Kind("float64"), builder.call(builder.inttoptr(address.llvm, function.as_pointer()), given))

@@ -15,9 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from glassnet.kernels.lanes import arrive, arrived, as_bytes, call, copy, give_way, is_finite, quotient, shifted
+from glassnet.kernels.lanes import arrive, arrived, as_pointer_to, call, copy, give_way, is_finite, quotient, shifted
 from glassnet.kernels.places import (
     ALL,
     BATCH_SIZE,
@@ -85,17 +84,13 @@ from glassnet.kernels.places import (
     YIELD_AT,
 )
 
-_inlined = njit(forceinline=True, error_model="numpy")
 
-
-@_inlined
 def _padded(n: Any, lanes: Any) -> Any:
     """A number of rows, rounded up to whole vectors and tiles."""
     pad = max(lanes, 8)
     return (n + pad - 1) // pad * pad
 
 
-@_inlined
 def _take(
     sizes: Any, data: Any, members: Any, order: Any, which: Any, first: Any, n: Any, alike: Any, block: Any, stride: Any
 ) -> Any:
@@ -139,7 +134,7 @@ def _take(
         for r in range(padded):
             targets[k * stride + r] = y[rows[r] * n_out + k]
     if sizes[UNROLLED] and sizes[WITH_BYTES]:
-        bytes_of_X = as_bytes(X)
+        bytes_of_X = as_pointer_to("uint8", X)
         for i in range(n_in):
             for r in range(padded):
                 table[i * stride + r] = bytes_of_X[rows[r] * n_in + i]
@@ -148,7 +143,7 @@ def _take(
             for r in range(padded):
                 table[i * stride + r] = X[rows[r] * n_in + i]
     elif sizes[WITH_BYTES]:
-        bytes_of_X = as_bytes(X)
+        bytes_of_X = as_pointer_to("uint8", X)
         for r in range(padded):
             goal, row = shifted(table, r * n_in), shifted(bytes_of_X, rows[r] * n_in)
             for i in range(n_in):
@@ -157,7 +152,6 @@ def _take(
     return total
 
 
-@_inlined
 def _nothing_seen(sizes: Any, seen: Any) -> None:
     for place in range(sizes[SEEN_SIZE]):
         seen[place] = 0 if place < sizes[OUTPUTS_SEEN] else -np.inf
@@ -187,7 +181,6 @@ def note_health(sizes: Any, hidden: Any, epoch: Any, seen: Any, count: Any) -> A
     return 0.0
 
 
-@_inlined
 def _part_rows(sizes: Any, n: Any, derivatives: Any) -> Any:
     """How many of n rows make a part, in whole blocks: what a thread does at a time, with a gradient of its own."""
     most = sizes[MOST_GRADIENTS] if derivatives else MOST_PARTS
@@ -271,13 +264,11 @@ def run_pass(
     return loss
 
 
-@_inlined
 def _seen_room(sizes: Any) -> Any:
     """What is seen, and a vector more that a kernel may write beyond it."""
     return (sizes[SEEN_SIZE] + 2 * sizes[LANES] - 1) // sizes[LANES] * sizes[LANES]
 
 
-@_inlined
 def _all_seen(sizes: Any, seen: Any, team: Any) -> None:
     """What the other threads have seen, to what the first has."""
     size = _seen_room(sizes)

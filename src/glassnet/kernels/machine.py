@@ -1,14 +1,14 @@
-"""Kernels as machine code: compiled by Numba once, kept on disk, loaded without Numba from then on.
+"""Kernels as machine code: compiled once, kept on disk, loaded from then on.
 
 Every source lies in the user's own cache folder as a file that can be read, beside the object code that it became, both
-named by a hash of all that they depend on: the source, what it imports, the versions of Numba and LLVM, the processor.
+named by a hash of all that they depend on: the source, what it imports, the version of LLVM, the processor.
 Neither is used unless it is, byte for byte, what it was when it was written, and the folder belongs to the user alone.
-Loading takes LLVM's linker a few milliseconds; Numba, which takes a third of a second to import, is not needed for it.
+Loading takes LLVM's linker a few milliseconds.
 """
 
 from __future__ import annotations
 
-import gc
+import ast
 import hashlib
 import json
 import os
@@ -86,10 +86,10 @@ def _beneath() -> list[str]:
     here = Path(__file__).parent
     texts = [
         (here / f"{name}.py").read_text("utf-8")
-        for name in ("lanes", "tracing", "mathematics", "registers", "calls", "places")
+        for name in ("language", "lanes", "mathematics", "registers", "calls", "places")
     ]
     constants = repr(ERF_COEFFICIENTS)  # what these texts import from elsewhere
-    return [version("numba"), version("llvmlite"), llvm.get_host_cpu_name(), _features(), constants, *texts]
+    return [version("llvmlite"), llvm.get_host_cpu_name(), _features(), constants, *texts]
 
 
 def _features() -> str:
@@ -190,43 +190,31 @@ class _Function:
 
 def _compiled(file: Path, source: str, signatures: Mapping[str, str]) -> list[_Function]:
     """The functions of a source that have signatures."""
+    from glassnet.kernels.language import translated
+
     # Not imported: no bytecode from an earlier day stands in for the source, and none is left.
     module = ModuleType(f"glassnet_kernel_{file.stem}")
     module.__file__ = str(file)
-    exec(compile(source, str(file), "exec"), module.__dict__)
-    collects = gc.isenabled()
-    gc.disable()  # Numba makes so many objects that looking for garbage among them takes a tenth of the time
-    try:
-        return [_one_compiled(module, name, signature) for name, signature in signatures.items()]
-    finally:
-        if collects:
-            gc.enable()
+    tree = ast.parse(source, str(file))
+    exec(compile(tree, str(file), "exec"), module.__dict__)
+    return [
+        _one_compiled(translated(tree, vars(module), name, signature, f"{name}_{file.stem}"), name)
+        for name, signature in signatures.items()
+    ]
 
 
-def _one_compiled(module: ModuleType, name: str, signature: str) -> _Function:
-    from numba import cfunc
-
-    # What raises nothing once it is inlined needs nothing of Python.
-    function = cfunc(_with_types(signature), error_model="numpy", forceinline=True)(getattr(module, name))
-    code = llvm.parse_assembly(function.inspect_llvm())
-    (symbol,) = (f.name for f in code.functions if f.name.startswith("cfunc.") and not f.is_declaration)
+def _one_compiled(text: str, name: str) -> _Function:
+    code = llvm.parse_assembly(text)
+    code.verify()
+    machine = _machine()
+    code.triple, code.data_layout = machine.triple, str(machine.target_data)
+    passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+    passes.getModulePassManager().run(code, passes)
+    (symbol,) = (f.name for f in code.functions if not f.is_declaration)
     outside = {f.name for f in code.functions if f.is_declaration and not f.name.startswith("llvm.")} - _OUTSIDE
     # Loading code that calls what is not there would end the process.
-    assert not outside, f"{name} of {module.__name__} leaves {sorted(outside)} open"
-    return _Function(name, symbol, function._library._get_compiled_object())
-
-
-def _with_types(signature: str) -> Any:
-    """A signature's types, where `float64*` is a pointer."""
-    from numba import types
-
-    result, given = signature.rstrip(")").split("(")
-    kinds = {"int64": types.int64, "float32": types.float32, "float64": types.float64}
-
-    def kind(text: str) -> Any:
-        return types.CPointer(kinds[text[:-1]]) if text.endswith("*") else kinds[text]
-
-    return kind(result)(*(kind(part.strip()) for part in given.split(",")))
+    assert not outside, f"{name} leaves {sorted(outside)} open"
+    return _Function(name, symbol, machine.emit_object(code))
 
 
 @cache

@@ -1,6 +1,6 @@
 """exp, log, tanh, erf and their kin, of `Lanes`: what kernels are compiled with.
 
-Neither Numba nor LLVM brings these as vector code, so they are here, of additions, products and the exponent's bits;
+LLVM does not bring these as vector code, so they are here, of additions, products and the exponent's bits;
 they are written into the kernel that uses them. They are a digit less careful than `arithmetic`, which settles the bits
 of predictions, and several times faster.
 
@@ -30,17 +30,8 @@ polynomials were fitted at Chebyshev's points of the reduced range.
 from __future__ import annotations
 
 from glassnet.expressions import ERF_COEFFICIENTS
-from glassnet.kernels.tracing import (
-    Value,
-    absolute,
-    exponent,
-    filled_like,
-    hand_to_kernels,
-    maximum,
-    minimum,
-    select,
-    times_two_to,
-)
+from glassnet.kernels.lanes import absolute, exponent, filled_like, maximum, minimum, select, times_two_to
+from glassnet.kernels.language import Value
 
 _ERF_P, _ERF_Q, _ERFC_P, _ERFC_Q, _TAIL_P, _TAIL_Q = ERF_COEFFICIENTS
 
@@ -141,7 +132,7 @@ def log(x: Value) -> Value:
     """e ln 2 + log(1 + f) of x = 2**e (1 + f)."""
     e, f, _ = exponent(maximum(x, _least_normal(x)))
     y = _log_of_product(e, f - 1)
-    return select(x > 0, select(x.equals(_INFINITY), x, y), select(x.equals(0), filled_like(x, -_INFINITY), _NAN))
+    return select(x > 0, select(x == _INFINITY, x, y), select(x == 0, filled_like(x, -_INFINITY), _NAN))
 
 
 def log1p(x: Value) -> Value:
@@ -149,7 +140,7 @@ def log1p(x: Value) -> Value:
     u = x + 1
     e, f, power = exponent(maximum(u, _least_normal(x)))
     y = _log_of_product(e, (x - (u - 1)) * power + (f - 1))
-    return select(u > 0, select(x.equals(_INFINITY), x, y), select(u.equals(0), filled_like(u, -_INFINITY), _NAN))
+    return select(u > 0, select(x == _INFINITY, x, y), select(u == 0, filled_like(u, -_INFINITY), _NAN))
 
 
 def tanh(x: Value) -> Value:
@@ -205,7 +196,3 @@ def erfc(x: Value) -> Value:
     a = absolute(x)
     far = _erfc_of_size(a)
     return select(a <= 0.46875, 1 - _erf_near_0(minimum(maximum(x, -1), 1)), select(x < 0, 2 - far, far))
-
-
-for _function in (exp, exp_of_size, expm1, log, log1p, tanh, sigmoid, softplus, erf, erfc):
-    hand_to_kernels(_function)

@@ -11,16 +11,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
-from glassnet.kernels.lanes import lane_count, shifted
+from glassnet.kernels.lanes import as_pointer_to, lane_count, shifted
 from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE
-from glassnet.kernels.registers import append_nonzero, as_whole, fetch, gathered_tile
-
-_inlined = njit(forceinline=True, error_model="numpy")
+from glassnet.kernels.registers import append_nonzero, fetch, gathered_tile
 
 
-@_inlined
 def _parts(lists: Any, n_inputs: Any) -> Any:
     """Where the lists lie: ends of rows, lengths of columns, values and numbers by row, and by column."""
     lanes, size = lane_count(lists), BLOCK_ROWS_AT_ONCE * n_inputs
@@ -30,7 +25,10 @@ def _parts(lists: Any, n_inputs: Any) -> Any:
     numbers = shifted(values, size + lanes)
     column_values = shifted(numbers, size + lanes)
     column_rows = shifted(column_values, size)
-    return as_whole(ends), as_whole(lengths), values, as_whole(numbers), column_values, as_whole(column_rows)
+    return (
+        as_pointer_to("int32", ends), as_pointer_to("int32", lengths), values, as_pointer_to("int32", numbers),
+        column_values, as_pointer_to("int32", column_rows),
+    )  # fmt: skip
 
 
 def find(source: Any, index: Any, row_size: Any, n_inputs: Any, n_rows: Any, by_column: Any, lists: Any) -> Any:
@@ -65,7 +63,7 @@ def product(
     """`tiles.product` of the rows that are listed."""
     lanes = lane_count(weights)
     n_vectors = (n_units + lanes - 1) // lanes
-    ends, _, values, numbers, _, _ = _parts(lists, n_inputs)
+    ends, _lengths, values, numbers, _column_values, _column_rows = _parts(lists, n_inputs)
     begin = 0
     for r in range(n_rows):
         x, of, n = shifted(values, begin), shifted(numbers, begin), ends[r] - begin
@@ -96,7 +94,7 @@ def outer(lists: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any
     """`tiles.outer` of the inputs that are listed, without the bias."""
     lanes = lane_count(deltas)
     n_vectors = (n_units + lanes - 1) // lanes
-    _, lengths, _, _, column_values, column_rows = _parts(lists, n_inputs)
+    _ends, lengths, _values, _numbers, column_values, column_rows = _parts(lists, n_inputs)
     for i in range(n_inputs):
         n = lengths[i]
         if n == 0:
