@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet.errors import GlassnetError, UsageError
+from glassnet.errors import DataError, GlassnetError, UsageError
 from glassnet.kernels import compiled
 from glassnet.network import Network
 from glassnet.optimizers import LBFGS
@@ -419,3 +419,45 @@ def test_a_thread_that_cannot_start_ends_the_others(monkeypatch: pytest.MonkeyPa
         team_run("all rows", 2)
     started[0].join(10)
     assert not started[0].is_alive()
+
+
+@pytest.mark.parametrize("number", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "optimizer", [gn.Adam(), gn.SGD(0.001), LBFGS()], ids=lambda optimizer: type(optimizer).__name__
+)
+@pytest.mark.parametrize("sizes", [(4, 3, 1), (40, 20, 1)])
+def test_bytes_are_read_as_the_numbers_that_they_are(sizes: tuple[int, ...], optimizer: Any, number: str) -> None:
+    rng = np.random.default_rng(4)
+    pixels = np.where(rng.random((150, sizes[0])) < 0.2, rng.integers(0, 256, (150, sizes[0])), 0).astype(np.uint8)
+    targets = rng.integers(0, 2, 150)
+    parameters = gn.initialize(Network(sizes), 3, dtype=number)
+    for engine in ("compiled", "numpy"):
+        found = set()
+        for table in (pixels, pixels.astype(number)):
+            run = gn.train(
+                Network(sizes), table, targets, optimizer=optimizer, epochs=5, parameters=parameters, engine=engine,
+                batch_size=70 if isinstance(optimizer, gn.Adam) else None, held_out=(table[:40], targets[:40]),
+            )  # fmt: skip
+            assert run.data.X is table
+            assert run.parameters.vector.dtype == number
+            found.add((digest_of(run), digest(run.history.held_out_loss)))
+            if not isinstance(optimizer, LBFGS):
+                found.add(digest(run.trace(2).gradient))
+        assert len(found) == 1 + (not isinstance(optimizer, LBFGS))
+
+
+def test_bytes_without_a_start_are_computed_in_float64() -> None:
+    pixels = np.arange(40, dtype=np.uint8).reshape(10, 4)
+    run = gn.train(Network((4, 1)), pixels, [0, 1] * 5, epochs=3)
+    assert run.parameters.vector.dtype == np.float64
+    assert digest_of(run) == digest_of(gn.train(Network((4, 1)), pixels.astype(float), [0, 1] * 5, epochs=3))
+    assert [step.loss for step in gn.steps(Network((4, 1)), pixels, [0, 1] * 5, epochs=3)] == list(run.history.loss[:3])
+    many = gn.train_population(Network((4, 1)), pixels, [0, 1] * 5, epochs=3, size=2)
+    assert digest(many.parameters.vector[0]) == digest(run.parameters.vector)
+
+
+def test_held_out_rows_are_no_bytes_where_the_others_are_none() -> None:
+    pixels = np.arange(40, dtype=np.uint8).reshape(10, 4)
+    with pytest.raises(DataError, match=r"held_out has rows of the type of X, which is uint8; got float64"):
+        gn.train(Network((4, 1)), pixels, [0, 1] * 5, held_out=(pixels / 255, [0, 1] * 5))
+    gn.train(Network((4, 1)), pixels / 255, [0, 1] * 5, held_out=(pixels, [0, 1] * 5))

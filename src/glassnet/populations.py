@@ -199,7 +199,8 @@ def train_population(
         raise UsageError(f"size is the number of networks, 1 or more; got {size!r}.")
     if threads is not None and (not is_whole(threads) or threads < 1):
         raise UsageError(f"threads is a whole number, 1 or more; got {threads!r}.")
-    data = Data.checked(network, X, y, row_weights)
+    dtype = parameters.vector.dtype if isinstance(parameters, Parameters) else np.float64
+    data = Data.checked(network, X, y, row_weights, dtype)
     given = {"l1": l1, "l2": l2, "learning_rates": learning_rates, "random_state": random_state}
     own = {name: _one_each(name, value, size) for name, value in given.items()}
     for seed in np.unique(own["random_state"]):
@@ -275,7 +276,7 @@ def _one_each(name: str, value: Any, size: int) -> NDArray[Any]:
 
 def _starts(network: Network, data: Data, members: Members, spec: Spec, parameters: Parameters | None) -> FloatArray:
     """Where each network begins (size, n_parameters)."""
-    size, dtype = len(members), data.X.dtype
+    size, dtype = len(members), data.dtype
     if parameters is not None:
         vectors = np.array(parameters.vector, dtype=dtype)
         if vectors.shape != (size, network.n_parameters):

@@ -88,9 +88,13 @@ def checked_table(network: Network, X: ArrayLike) -> FloatArray:
             f"X has one row per sample and one column per feature, (n, {network.n_features}) with n of 1 or more; "
             f"got shape {table.shape}."
         )
-    if not np.isfinite(table).all():
-        row, column = np.argwhere(~np.isfinite(table))[0]
-        raise DataError(f"X holds finite numbers; row {row}, column {column} is {table[row, column]}.")
+    together = max(1, 1_000_000 // network.n_features)  # rows at a time: a mask of all would take memory of its own
+    for start in range(0, len(table), together):
+        finite = np.isfinite(table[start : start + together])
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            row += start
+            raise DataError(f"X holds finite numbers; row {row}, column {column} is {table[row, column]}.")
     return table
 
 

@@ -89,22 +89,44 @@ class Spec:
 
 @dataclass(frozen=True)
 class Data:
-    """The training rows, checked: X (n, n_features), y (n, n_outputs), row_weights (n,)."""
+    """The training rows, checked: X (n, n_features), y (n, n_outputs), row_weights (n,).
+
+    X may hold uint8, pixels say, which kernels read as they are; all that is computed has the dtype of y.
+    """
 
     X: FloatArray
     y: FloatArray
     row_weights: FloatArray
 
     @classmethod
-    def checked(cls, network: Network, X: ArrayLike, y: ArrayLike, row_weights: ArrayLike | None) -> Data:
-        """Arrays that fit the network, or the error that says why not."""
-        X = reference.checked_table(network, X)
-        y = reference.checked_targets(network, y, len(X), X.dtype)
+    def checked(
+        cls, network: Network, X: ArrayLike, y: ArrayLike, row_weights: ArrayLike | None, dtype: Any = np.float64
+    ) -> Data:
+        """Arrays that fit the network, or the error that says why not. `dtype` is taken where X holds uint8.
+
+        >>> Data.checked(Network((2, 1)), np.zeros((3, 2), np.uint8), [0, 1, 1], None).X.dtype
+        dtype('uint8')
+        """
+        if isinstance(X, np.ndarray) and X.dtype == np.uint8 and X.ndim == 2 and len(X):
+            reference.checked_table(network, X[:1])  # its shape: no byte is infinite
+        else:
+            X = reference.checked_table(network, X)
+            dtype = X.dtype
+        y = reference.checked_targets(network, y, len(X), dtype)
         if row_weights is None:  # ones that take no memory: there may be ten million rows
-            ones: FloatArray = np.ndarray(len(X), X.dtype, np.ones(1, X.dtype), 0, (0,))
+            ones: FloatArray = np.ndarray(len(X), dtype, np.ones(1, dtype), 0, (0,))
             ones.flags.writeable = False
             return cls(X, y, ones)
-        return cls(X, y, reference.checked_row_weights(row_weights, len(X), X.dtype))
+        return cls(X, y, reference.checked_row_weights(row_weights, len(X), dtype))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of all numbers that are computed."""
+        return self.y.dtype
+
+    def as_floats(self) -> Data:
+        """X in the dtype of all else, for what does not read bytes."""
+        return replace(self, X=self.X.astype(self.dtype, copy=False))
 
     @property
     def hash(self) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glassnet import reference
-from glassnet.errors import UsageError
+from glassnet.errors import DataError, UsageError
 from glassnet.kernels import stacked, stacked_training
 from glassnet.network import FloatArray, Network, Parameters, dropout_masks, initialize
 from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
@@ -88,7 +88,7 @@ class Run:
     def objective(self) -> float:
         """Loss plus penalty over all training rows at the end."""
         trained = Parameters(self.network, self.parameters.vector[np.newaxis])
-        losses, _ = stacked_training.losses_and_pass(self.network, trained, self.data)
+        losses, _ = stacked_training.losses_and_pass(self.network, trained, self.data.as_floats())
         return float(losses[0] + stacked.penalties(trained, self.spec.l1, self.spec.l2)[0])
 
     def trace(self, epoch: int, batch: int = 1) -> reference.Trace:
@@ -125,7 +125,9 @@ class Run:
                 raise KeyboardInterrupt  # half a replay is no answer
             vectors = outcome.vectors
         elif before:
-            for update in stacked_training.updates(network, replayed, data, vectors, np.array([spec.start])):
+            for update in stacked_training.updates(
+                network, replayed, data.as_floats(), vectors, np.array([spec.start])
+            ):
                 if update.t == before:
                     vectors = update.after
                     break
@@ -138,7 +140,7 @@ class Run:
                 network, spec.rates(network), n, random_state=spec.random_state, start=spec.start, epoch=epoch
             )
             masks = [mask[chosen] for mask in every]
-        part = data.at(chosen)
+        part = data.at(chosen).as_floats()
         parameters = Parameters(network, vectors[0])
         return reference.backward(network, parameters, part.X, part.y, part.row_weights, spec.l1, spec.l2, masks)
 
@@ -190,7 +192,7 @@ def train(
     >>> run.parameters.vector.round(4).tolist(), run.stop_reason
     ([2.0, 1.0], 'converged')
     """
-    data = Data.checked(network, X, y, row_weights)
+    data = Data.checked(network, X, y, row_weights, *_dtype_of(parameters, resume))
     spec = Spec(
         optimizer or Adam(), epochs, batch_size, random_state, start, initializer, l1, l2, dropout, patience,
         min_improvement,
@@ -310,7 +312,7 @@ def steps(
     >>> [step.epoch for step in steps(net, [[1.0], [2.0]], [1.0, 2.0], epochs=2, batch_size=1)]
     [1, 1, 2, 2]
     """
-    data = Data.checked(network, X, y, row_weights)
+    data = Data.checked(network, X, y, row_weights, *_dtype_of(parameters, None))
     spec = Spec(optimizer or Adam(), epochs, batch_size, random_state, start, initializer, l1, l2, dropout)
     spec.rates(network)
     if isinstance(spec.optimizer, LBFGS):
@@ -322,23 +324,33 @@ def steps(
     return records(network, spec, data, initial.vector[np.newaxis], watched)
 
 
+def _dtype_of(parameters: Parameters | None, resume: Run | None) -> tuple[Any, ...]:
+    """The dtype of the parameters that are given, if any are."""
+    given = resume.parameters if resume is not None else parameters
+    return (given.vector.dtype,) if isinstance(given, Parameters) else ()
+
+
 def _watched(network: Network, held_out: tuple[ArrayLike, ArrayLike] | None, data: Data) -> Data | None:
     """The held-out rows, in the type of the training rows."""
     if held_out is None:
         return None
-    given = Data.checked(network, held_out[0], held_out[1], None)
-    return Data(*(part.astype(data.X.dtype, copy=False) for part in (given.X, given.y, given.row_weights)))
+    given = Data.checked(network, held_out[0], held_out[1], None, data.dtype)
+    if data.X.dtype == np.uint8 != given.X.dtype:
+        raise DataError(f"held_out has rows of the type of X, which is uint8; got {given.X.dtype}.")
+    y, ones = (part.astype(data.dtype, copy=False) for part in (given.y, given.row_weights))
+    return Data(given.X.astype(data.X.dtype, copy=False), y, ones)
 
 
 def _initial(network: Network, spec: Spec, data: Data, given: Parameters | None) -> Parameters:
     """Where a training begins, in a vector of its own."""
     if given is None:
-        return initialize(network, spec.random_state, spec.initializer, start=spec.start, dtype=data.X.dtype)
-    return Parameters(network, reference.checked_parameters(network, given, data.X.dtype).vector.copy())
+        return initialize(network, spec.random_state, spec.initializer, start=spec.start, dtype=data.dtype)
+    return Parameters(network, reference.checked_parameters(network, given, data.dtype).vector.copy())
 
 
 def _records(network: Network, spec: Spec, data: Data, vectors: FloatArray, watched: Data | None) -> Iterator[Step]:
-    for update in stacked_training.updates(network, spec, data, vectors, np.array([spec.start])):
+    watched = None if watched is None else watched.as_floats()
+    for update in stacked_training.updates(network, spec, data.as_floats(), vectors, np.array([spec.start])):
         held_out_loss = None
         if watched is not None and update.last_of_epoch:
             after = Parameters(network, update.after)
@@ -444,6 +456,7 @@ def train_members(
             network, spec, data, vectors, members, held_out=held_out, state=state, first_step=first_step,
             threads=threads, progress=progress,
         )[0]  # fmt: skip
+    data, held_out = data.as_floats(), None if held_out is None else held_out.as_floats()
     if members.are_alike and (held_out is None or len(members) == 1):
         alike = members.spec(spec, 0)
         outcome = stacked_training.train_stack(
@@ -500,7 +513,7 @@ class _StackedPasses:
     """Losses and gradients over fixed rows by NumPy; `compiled.Passes` does the same."""
 
     def __init__(self, network: Network, data: Data) -> None:
-        self.network, self.data = network, data
+        self.network, self.data = network, data.as_floats()
 
     def loss(self, vector: FloatArray, *, derivatives: bool = False) -> float:
         parameters = Parameters(self.network, vector[np.newaxis])

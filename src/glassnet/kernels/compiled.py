@@ -32,6 +32,8 @@ from glassnet.runs import Data, Members, Outcome, Spec
 CHUNK_ROWS = 4096
 """Rows that a kernel's buffers hold at a time: a whole batch up to that size stays there from pass to pass."""
 
+_FEWEST_TOGETHER = 512  # rows that a buffer has room for at least, where there are so many
+
 PART_WORK = 3e6
 """Flops, about, that make a part of a pass: a share for one of the threads that train a network together."""
 
@@ -354,7 +356,8 @@ class _Plan:
         if engine.dropout:
             self.floats.cut(self.template, "dropout")[:] = np.repeat(shape.dropout, hidden)
 
-        stride, held_stride = engine.block_rows(shape.n_rows), engine.block_rows(shape.n_held)
+        rows_together = max(batch, _FEWEST_TOGETHER)
+        stride, held_stride = (engine.block_rows(min(n, rows_together)) for n in (shape.n_rows, shape.n_held))
         n_order = shape.n_rows if batch < shape.n_rows else 0
         self.whole_template = np.zeros(self.wholes.size, np.int64)
         counts = self.wholes.cut(self.whole_template, "counts")
@@ -708,7 +711,7 @@ def train(
     optimizer = spec.optimizer
     assert isinstance(optimizer, Optimizer)
     penalised = bool(members.l1.any() or members.l2.any())
-    engine = Engine.of(network, data.X.dtype, optimizer, penalised=penalised, dropout=spec.has_dropout)
+    engine = Engine.of(network, data.dtype, optimizer, penalised=penalised, dropout=spec.has_dropout)
     n_rows = len(data.X) if members.rows is None else float(np.mean([len(rows) for rows in members.rows]))
     of_one = _work(network, spec, n_rows, 0 if held_out is None else len(held_out.X))
     threads = threads or all_threads()
@@ -760,7 +763,7 @@ class Passes:
     """Losses and gradients of a network over fixed rows, by its compiled kernel: the objective of L-BFGS."""
 
     def __init__(self, network: Network, data: Data) -> None:
-        self.engine = engine = Engine.of(network, data.X.dtype, SGD(), penalised=False, dropout=False)
+        self.engine = engine = Engine.of(network, data.dtype, SGD(), penalised=False, dropout=False)
         dtype, room = engine.dtype, engine.room
         one = _is_one_weight(data)
         self._data = _arrays(data, one_weight=one)
@@ -769,6 +772,7 @@ class Passes:
         self._tools_at = engine.tools_at(zeros=engine.skips_zeros(data.X), shuffle=False)
         self._sizes = engine.sizes.copy()
         self._sizes[places.ONE_WEIGHT] = one
+        self._sizes[places.WITH_BYTES] = data.X.dtype == np.uint8
         self._sizes[places.PART_ROWS] = self._n + places.BLOCK_ROWS_AT_ONCE  # one part, one gradient
         self._stride = stride = engine.block_rows(self._n)
         self._vector = _aligned(engine.n_padded + engine.lanes, dtype)
@@ -776,7 +780,8 @@ class Passes:
         self._rows = np.empty(stride, np.int64)
         self._targets = np.empty(stride * network.n_outputs, dtype)
         self._weights = np.empty(stride, dtype)
-        self._table = _aligned(stride * network.n_features if engine.is_unrolled else 1, dtype)
+        with_table = engine.is_unrolled or data.X.dtype == np.uint8
+        self._table = _aligned(stride * network.n_features if with_table else 1, dtype)
         self._work = _aligned(room.work + engine.lanes, dtype)
         self.seen = np.empty(room.seen + engine.lanes, dtype)
         self._sums, self._total = np.zeros(2 * places.MOST_PARTS), np.zeros(1)
