@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from glassnet.errors import NoInputError
 from race import figures, machine, report
 from race.contenders import CONTENDERS
 from race.jobs import made
@@ -45,7 +46,7 @@ def environment(threads: int, dtype: str, cache: Path) -> dict[str, str]:
     return {
         **os.environ,
         **dict.fromkeys(counted, str(threads)),
-        "PYTHONPATH": str(HERE),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH")))),
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_X64": "1" if dtype == "float64" else "0",
@@ -163,13 +164,20 @@ def raced(settings: dict[str, Any], dtype: str, pace: dict[str, Any], peaks: dic
                 if line.peer not in seen:
                     first_calls(line, job_file, dtype, pace["first_calls"])
                 seen.add(line.peer)
-        racers = [stack.enter_context(Racer(x.name, x.threads, job_file, dtype, folder / "cache")) for x in racing]
-        for number, racer in enumerate(racers):  # all at once: nothing of this is timed
-            racer.ask(f"curve {folder / f'{number}.npy'}")
-        for racer in racers:
-            racer.answer(), racer.answer()
-        curves = [np.load(folder / f"{number}.npy") for number in range(len(racers))]
+        racers: list[Racer] = []
+        curves: list[np.ndarray | None] = []
+        for line in racing:  # one after the other: threads that wait busily make many at once much slower
+            racer = stack.enter_context(Racer(line.name, line.threads, job_file, dtype, folder / "cache"))
+            racer.answer()
+            racers.append(racer)
+            curves.append(None)
+            if job.optimizer in CONTENDERS[line.name].optimizers:
+                racer.ask(f"curve {folder / 'curve.npy'}")
+                racer.answer()
+                curves[-1] = np.load(folder / "curve.npy")
+        limits = [] if "memory" not in settings else [memory(settings["memory"], job_file, racing[0].threads, folder)]
         least, most = pace["rounds"]
+        least = min(least, settings.get("rounds", least))
         begun = time.perf_counter()
         while len(racing[0].samples) < most:
             if len(racing[0].samples) >= least and time.perf_counter() - begun > pace["seconds"]:
@@ -184,6 +192,7 @@ def raced(settings: dict[str, Any], dtype: str, pace: dict[str, Any], peaks: dic
         if line is not ours:
             line.ratio = figures.ratio(line.samples, ours.samples)
             line.met = None if line.floor is None else line.ratio.median >= line.floor
+        if line is not ours and curve is not None:
             of_networks = np.abs(curve - curves[0]).max(axis=1)
             line.difference, line.usual_difference = float(of_networks.max()), float(np.quantile(of_networks, 0.99))
     return {
@@ -194,16 +203,29 @@ def raced(settings: dict[str, Any], dtype: str, pace: dict[str, Any], peaks: dic
         "final_loss": float(np.median(curves[0][:, -1])),
         "lines": [asdict(line) for line in lines],
         "roofline": roofline(settings, job, dtype, ours, peaks[dtype], floors.get("roofline")),
+        "required": limits,
     }
+
+
+def memory(most: dict[str, float], job_file: Path, threads: int, cache: Path) -> dict[str, Any]:
+    """Of a training in a fresh process, in megabytes: above what was held before there were data."""
+    found = told("growth", ["job", str(job_file), str(threads)], threads, cache / "cache")
+    limit = most["data"] * found["data"] + most["parameters"] * found["parameters"]
+    what = f"memory, {most['data']} x the data and {most['parameters']} x the parameters"
+    return required(what, found["most"] / 1e6, limit / 1e6, " MB")
 
 
 def roofline(settings: dict, job: Any, dtype: str, ours: Line, peak: dict, most: float | None) -> dict[str, Any]:
     """What the job would take at the peak of as many cores as glassnet's first line has threads."""
     found: dict[str, Any] = {}
     for name, curve in (("with the loss curve", True), ("updates alone", False)):
-        amount = figures.work(job.sizes, len(job.X), job.batch_size, job.epochs, job.optimizer, curve)
-        seconds = amount.seconds(peak["flops"], peak["transcendentals"]) * len(job.starts) / ours.threads
-        found[name] = asdict(amount) | {"seconds": seconds, "share": seconds / ours.steady}
+        amount = figures.work(
+            job.sizes, len(job.X), job.batch_size, job.epochs, job.optimizer, curve, job.activation, job.loss
+        )
+        at_once = len(job.starts) / ours.threads
+        seconds = amount.seconds(peak["flops"], peak["transcendentals"]) * at_once
+        flops_share = amount.flops / peak["flops"] * at_once / ours.steady
+        found[name] = asdict(amount) | {"seconds": seconds, "share": seconds / ours.steady, "flops_share": flops_share}
     times = ours.steady / found["with the loss curve"]["seconds"]
     return {**found, "times": times, "floor": most, "met": None if most is None else times <= most}
 
@@ -288,13 +310,17 @@ def main() -> int:
         "peaks": peaks,
         "first_fit": settings["first_fit"],
         "jobs": {},
+        "left_out": {},
     }
     for name in names:
         print(f"{name} ...", file=sys.stderr, flush=True)
         if name in settings["jobs"]:
             job = settings["jobs"][name]
             dtypes = job["dtypes"][:1] if pace.get("one_dtype") else job["dtypes"]
-            result["jobs"][name] = {"races": [raced(job, dtype, pace, peaks) for dtype in dtypes]}
+            try:
+                result["jobs"][name] = {"races": [raced(job, dtype, pace, peaks) for dtype in dtypes]}
+            except NoInputError as error:  # the larger data files are not everywhere
+                result["left_out"][name] = str(error)
         elif name == "growth":
             with cache_folder() as cache:
                 result["growth"] = grown(settings["growth"], pace, cache)

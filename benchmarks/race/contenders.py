@@ -17,6 +17,7 @@ import io
 import pkgutil
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ class Contender:
     title: str
     title_of_many = ""
     modules: tuple[str, ...] = ()
+    optimizers: tuple[str, ...] = ("sgd", "adam", "adamw")  # in whose steps it goes: there its losses are compared
 
     @classmethod
     def load(cls) -> None:
@@ -64,7 +66,8 @@ class Contender:
         self.reset()
         self.train()
         self.watch = None
-        return np.stack([losses(vectors, job.sizes, job.X, job.y) for vectors in path], axis=1)
+        judged = [losses(vectors, job.sizes, job.X, job.y, job.activation, job.loss) for vectors in path]
+        return np.stack(judged, axis=1)
 
 
 class Glassnet(Contender):
@@ -85,19 +88,19 @@ class Glassnet(Contender):
         super().__init__(job, threads)
         import glassnet as gn
 
-        self.network = gn.Network(job.sizes)
-        rule = gn.SGD if job.optimizer == "sgd" else gn.Adam
+        self.network = gn.Network(job.sizes, job.activation, job.loss)
+        rule = {"sgd": gn.SGD, "adam": gn.Adam, "adamw": partial(gn.AdamW, weight_decay=job.weight_decay)}
         self.settings: dict[str, Any] = {
-            "optimizer": rule(learning_rate=job.learning_rate),
+            "optimizer": rule[job.optimizer](learning_rate=job.learning_rate),
             "epochs": job.epochs,
             "batch_size": job.batch_size,
             "random_state": job.random_state,
         }
         many = len(job.starts) > 1
         if many:
-            self.settings |= {"size": len(job.starts), "threads": threads}
+            self.settings["size"] = len(job.starts)
         self.settings["parameters"] = gn.Parameters(self.network, job.starts if many else job.starts[0])
-        self.call = with_engine(gn.train_population if many else gn.train)
+        self.call = with_engine(gn.train_population if many else gn.train, threads)
 
     def run(self) -> Any:
         return self.call(self.network, self.job.X, self.job.y, **self.settings)
@@ -116,10 +119,11 @@ class Glassnet(Contender):
         if self.job.batch_size is None:
             run = self.run()
             return np.asarray(run.losses if "size" in settings else run.history.loss[np.newaxis])
-        for name in ("size", "threads", "parameters"):
+        for name in ("size", "parameters"):
             settings.pop(name, None)
+        train = with_engine(gn.train, self.threads)
         runs = [
-            with_engine(gn.train)(
+            train(
                 self.network, X, y, parameters=gn.Parameters(self.network, vector), start=k, held_out=(X, y), **settings
             )
             for k, vector in enumerate(self.job.starts)
@@ -127,11 +131,11 @@ class Glassnet(Contender):
         return np.stack([np.asarray(run.history.held_out_loss) for run in runs])
 
 
-def with_engine(call: Callable[..., Any]) -> Callable[..., Any]:
-    """The one place that names the engine which races."""
-    if "engine" not in inspect.signature(call).parameters:
-        return call
-    return lambda *arguments, **settings: call(*arguments, engine="compiled", **settings)
+def with_engine(call: Callable[..., Any], threads: int = 1) -> Callable[..., Any]:
+    """The one place that names the engine which races, and its threads, where there is a choice."""
+    chosen = {"engine": "compiled", "threads": threads}
+    known = inspect.signature(call).parameters
+    return partial(call, **{name: value for name, value in chosen.items() if name in known})
 
 
 class Notebook(Contender):
@@ -219,11 +223,12 @@ class ScikitLearn(Contender):
     """One call of `MLPClassifier.fit`. Its start and its orders of rows are handed in from below.
 
     Its Adam folds both corrections into the rate and adds epsilon to the root of v as it is: at step t its epsilon
-    counts as epsilon / sqrt(1 - beta_2^t), 32 times ours at the first.
+    counts as epsilon / sqrt(1 - beta_2^t), 32 times ours at the first. It has no AdamW, and races with Adam there.
     """
 
     peer, title = "scikit-learn", "scikit-learn"
     modules = ("sklearn.neural_network",)
+    optimizers = ("sgd", "adam")
 
     def __init__(self, job: Job, threads: int) -> None:
         super().__init__(job, threads)
@@ -247,7 +252,8 @@ class ScikitLearn(Contender):
 
         self.new_model = lambda: FromOurStart(
             job.sizes[1:-1],
-            solver=job.optimizer,
+            activation=job.activation,
+            solver="sgd" if job.optimizer == "sgd" else "adam",
             alpha=0,
             batch_size=job.batch_size or len(job.X),
             learning_rate_init=job.learning_rate,
@@ -266,7 +272,7 @@ class ScikitLearn(Contender):
             # Orders that, applied one to the other, come to ours.
             before = [in_turn, *job.orders[0][:-1]]
             self.shuffles = [np.argsort(a)[b] for a, b in zip(before, job.orders[0], strict=True)]
-        self.targets = job.y[:, 0]
+        self.targets = job.y.argmax(axis=1) if job.loss == "cross_entropy" else job.y[:, 0]
 
     def reset(self) -> None:
         self.epoch, self.model = 0, self.new_model()
@@ -302,6 +308,8 @@ class Torch(Contender):
         torch.set_num_threads(threads)
         self.torch = torch
         self.X, self.y = torch.from_numpy(job.X), torch.from_numpy(job.y)
+        if job.loss == "cross_entropy":
+            self.y = self.y.argmax(1)  # labels, which is quicker than one-hot
         self.orders = None if job.orders is None else torch.from_numpy(job.orders[0].astype(np.int64))
 
     def reset(self) -> None:
@@ -312,17 +320,29 @@ class Torch(Contender):
             with torch.no_grad():
                 linear.weight.copy_(torch.from_numpy(W.T.copy()))
                 linear.bias.copy_(torch.from_numpy(b.copy()))
-            modules += [linear, torch.nn.ReLU()]
+            modules += [linear, {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[job.activation]()]
         self.model = torch.nn.Sequential(*modules[:-1])
-        rule = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[job.optimizer]
-        self.optimizer = rule(self.model.parameters(), lr=job.learning_rate, fused=self.fused)
+        rule = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[job.optimizer]
+        groups: Any = self.model.parameters()
+        if job.optimizer == "adamw":
+            parts = list(groups)
+            groups = [
+                {"params": [part for part in parts if part.ndim == ndim], "weight_decay": decay}
+                for ndim, decay in ((2, job.weight_decay), (1, 0.0))
+            ]
+        self.optimizer = rule(groups, lr=job.learning_rate, fused=self.fused)
 
     def vector(self) -> np.ndarray:
         return flat(part.detach().numpy().T for part in self.model.parameters())
 
     def train(self) -> np.ndarray:
         model, optimizer, X, y = self.model, self.optimizer, self.X, self.y
-        loss = self.torch.nn.functional.binary_cross_entropy_with_logits
+        functional = self.torch.nn.functional
+        loss = {
+            "binary_cross_entropy": functional.binary_cross_entropy_with_logits,
+            "cross_entropy": functional.cross_entropy,
+            "mean_squared_error": functional.mse_loss,
+        }[self.job.loss]
         batches = [(X, y)]
         for epoch in range(self.job.epochs):
             if self.orders is not None:
@@ -343,7 +363,10 @@ class TorchFused(Torch):
 
 
 class Jax(Contender):
-    """The whole run in one jitted call: a scan over epochs, in it one over batches; several networks by vmap."""
+    """The whole run in one jitted call: a scan over epochs, in it one over batches; several networks by vmap.
+
+    A batch's rows are fetched when its turn comes, which is quicker here than to put all in order once an epoch.
+    """
 
     peer, title, title_of_many = "jax", "jax, whole run jitted", "jax, jitted, vmap"
     modules = ("jax", "jax.numpy")
@@ -358,13 +381,21 @@ class Jax(Contender):
         X, y = jnp.asarray(job.X), jnp.asarray(job.y)
         n, size, rate = len(job.X), job.batch_size, job.learning_rate
         zip_with = jax.tree.map
+        activation = {"relu": jax.nn.relu, "tanh": jnp.tanh}[job.activation]
+        # The mean's derivative by each logit, times their number.
+        derivative = {
+            "binary_cross_entropy": lambda o, y: jax.nn.sigmoid(o) - y,
+            "cross_entropy": lambda o, y: (jax.nn.softmax(o) - y) * job.sizes[-1],
+            "mean_squared_error": lambda o, y: 2 * (o - y),
+        }[job.loss]
 
         def surrogate(parameters: Any, rows: Any, targets: Any) -> Any:
             for layer, (W, b) in enumerate(parameters):
-                rows = (jax.nn.relu(rows) if layer else rows) @ W + b
-            # Not the cross-entropy, but its gradient is; 30 % quicker than to derive jax.nn.softplus. The usual form
-            # with |o| is as quick, but jax derives it wrongly at o = 0, where a network of dead units begins.
-            return jnp.mean(jax.lax.stop_gradient(jax.nn.sigmoid(rows) - targets) * rows)
+                rows = (activation(rows) if layer else rows) @ W + b
+            # Not the loss, but its gradient is; 30 % quicker than to derive jax.nn.softplus. The usual form of the
+            # cross-entropy with |o| is as quick, but jax derives it wrongly at o = 0, where a network of dead units
+            # begins.
+            return jnp.mean(jax.lax.stop_gradient(derivative(rows, targets)) * rows)
 
         def updated(state: Any, rows: Any, targets: Any) -> Any:
             parameters, m, v, t = state
@@ -376,6 +407,8 @@ class Jax(Contender):
             v = zip_with(lambda v, g: 0.999 * v + 0.001 * g * g, v, gradients)
             m_by, v_by = 1 / (1 - 0.9**t), 1 / (1 - 0.999**t)
             step = zip_with(lambda m, v: rate * (m * m_by) / (jnp.sqrt(v * v_by) + 1e-8), m, v)
+            if job.optimizer == "adamw":
+                step = zip_with(lambda s, w: s + rate * job.weight_decay * w if w.ndim == 2 else s, step, parameters)
             return zip_with(jnp.subtract, parameters, step), m, v, t
 
         def run(parameters: Any, orders: Any, watched: bool) -> Any:
@@ -383,11 +416,13 @@ class Jax(Contender):
                 if order is None:
                     state = updated(state, X, y)
                 else:
-                    rows, targets, whole = X[order], y[order], n // size * size
-                    batches = [part[:whole].reshape(-1, size, part.shape[1]) for part in (rows, targets)]
-                    state, _ = jax.lax.scan(lambda state, batch: (updated(state, *batch), None), state, batches)
+                    whole = n // size * size
+                    batches = order[:whole].reshape(-1, size)
+                    state, _ = jax.lax.scan(
+                        lambda state, rows: (updated(state, X[rows], y[rows]), None), state, batches
+                    )
                     if whole < n:
-                        state = updated(state, rows[whole:], targets[whole:])
+                        state = updated(state, X[order[whole:]], y[order[whole:]])
                 return state, state[0] if watched else None
 
             zeros = zip_with(jnp.zeros_like, parameters)
@@ -465,13 +500,21 @@ class Keras(Contender):
         *hidden, outputs = job.sizes[1:]
         dense = keras.layers.Dense
         model = keras.Sequential(
-            [keras.Input((job.sizes[0],)), *(dense(units, activation="relu") for units in hidden), dense(outputs)]
+            [keras.Input((job.sizes[0],)), *(dense(units, job.activation) for units in hidden), dense(outputs)]
         )
         if job.optimizer == "sgd":
             optimizer = keras.optimizers.SGD(job.learning_rate)
-        else:
+        elif job.optimizer == "adam":
             optimizer = keras.optimizers.Adam(job.learning_rate, epsilon=1e-8)  # the others'; Keras's own is 1e-7
-        model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True), optimizer=optimizer)
+        else:
+            optimizer = keras.optimizers.AdamW(job.learning_rate, job.weight_decay, epsilon=1e-8)
+            optimizer.exclude_from_weight_decay(var_names=["bias"])
+        loss = {
+            "binary_cross_entropy": partial(keras.losses.BinaryCrossentropy, from_logits=True),
+            "cross_entropy": partial(keras.losses.CategoricalCrossentropy, from_logits=True),
+            "mean_squared_error": keras.losses.MeanSquaredError,
+        }[job.loss]()
+        model.compile(loss=loss, optimizer=optimizer)
         model.set_weights([part for pair in layers(job.starts[0], job.sizes) for part in pair])
         return model
 
@@ -513,6 +556,37 @@ class KerasKept(Keras):
         return self.fit(self.model)
 
 
+class Products(Contender):
+    """No training, but a measure of one: its products of matrices, forward and backward, by NumPy's BLAS into arrays
+    that are there, the rows as they lie; no activation, no bias, no update.
+    """
+
+    peer, title = "products", "its matrix products alone, NumPy"
+    optimizers = ()
+
+    def __init__(self, job: Job, threads: int) -> None:
+        super().__init__(job, threads)
+        rng, dtype, rows = np.random.default_rng(0), job.X.dtype, job.batch_size or len(job.X)
+        self.weights = [W for W, _ in layers(job.starts[0], job.sizes)]
+        self.gradients = [np.empty_like(W) for W in self.weights]
+        # Of every layer but the inputs: activations and deltas that are read, and one of the two that is written.
+        self.read, self.written = ([rng.random((rows, n), dtype) for n in job.sizes[1:]] for _ in range(2))
+
+    def train(self) -> np.ndarray:
+        X, size = self.job.X, len(self.read[0])
+        for begin in range(0, len(X), size):
+            rows = X[begin : begin + size]
+            read, written = ([array[: len(rows)] for array in arrays] for arrays in (self.read, self.written))
+            inputs = [rows, *read[:-1]]
+            for a, W, z in zip(inputs, self.weights, written, strict=True):
+                np.matmul(a, W, out=z)
+            for layer in reversed(range(len(read))):
+                np.matmul(inputs[layer].T, read[layer], out=self.gradients[layer])
+                if layer:
+                    np.matmul(read[layer], self.weights[layer].T, out=written[layer - 1])
+        return self.job.starts
+
+
 CONTENDERS: dict[str, type[Contender]] = {
     "glassnet": Glassnet,
     "notebook": Notebook,
@@ -522,4 +596,5 @@ CONTENDERS: dict[str, type[Contender]] = {
     "keras": Keras,
     "keras-kept": KerasKept,
     "jax": Jax,
+    "products": Products,
 }

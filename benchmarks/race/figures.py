@@ -50,40 +50,73 @@ class Work:
         return self.flops / flops_per_second + self.transcendentals / transcendentals_per_second
 
 
-_UPDATE = {"sgd": 3, "adam": 14}  # operations per parameter and step, as the optimisers' equations count
+_UPDATE = {"sgd": 3, "adam": 14, "adamw": 16}  # operations per parameter and step, as the optimisers' equations count
+# Of a hidden unit: operations forward, those of its derivative and of multiplying by it, exps.
+_HIDDEN = {"relu": (1, 1, 0), "tanh": (4, 3, 1)}  # max(z, 0); 1 - 2 / (1 + exp(2 z)), 1 - a^2
+# Of an output: operations from o to p, of the derivative by o, of the loss from there; exps from o to p.
+_OUTPUT = {
+    "binary_cross_entropy": (2, 1, 4, 1),  # 1 / (1 + exp(-o)), p - y; max(o, 0) - y o + log(...), and its sum
+    "cross_entropy": (4, 1, 3, 1),  # exp(o - max) / sum; y (log(sum) - (o - max)), and its sum
+    "mean_squared_error": (0, 2, 3, 0),  # 2 (o - y); (o - y)^2, and its sum
+}
 
 
-def work(sizes: Sequence[int], n: int, batch_size: int | None, epochs: int, optimizer: str, curve: bool = True) -> Work:
-    """The work of training a relu network with sigmoid outputs on `n` rows.
+def work(
+    sizes: Sequence[int],
+    n: int,
+    batch_size: int | None,
+    epochs: int,
+    optimizer: str,
+    curve: bool = True,
+    activation: str = "relu",
+    loss: str = "binary_cross_entropy",
+) -> Work:
+    """The work of training a network on `n` rows.
 
     With `curve` the loss over all rows before the first and after every epoch is part of it. Where a batch is all
     rows, the pass before an update gives the loss too, and only the logarithm and the last pass are left to pay.
     """
     products = sum(n_in * n_out for n_in, n_out in pairwise(sizes))
     hidden, outputs = sum(sizes[1:-1]), sizes[-1]
-    forward = 2 * products + hidden + 2 * outputs  # biases are where the sums begin; relu; 1 / (1 + exp)
-    # Weight gradients, deltas of all layers but the first, bias gradients, relu', p - y.
-    backward = 2 * products + 2 * (products - sizes[0] * sizes[1]) + 2 * hidden + 2 * outputs
+    of_hidden, of_hidden_derivative, hidden_exps = _HIDDEN[activation]
+    of_link, of_derivative, of_loss, exps = _OUTPUT[loss]
+    logs = {"binary_cross_entropy": outputs, "cross_entropy": 1, "mean_squared_error": 0}[loss]  # of a row
+    forward = 2 * products + of_hidden * hidden + of_link * outputs  # biases are where the sums begin
+    # Weight gradients, deltas of all layers but the first, bias gradients, derivatives.
+    backward = 2 * products + 2 * (products - sizes[0] * sizes[1]) + hidden + outputs
+    backward += of_hidden_derivative * hidden + of_derivative * outputs
+    exps_forward = hidden_exps * hidden + exps * outputs
     steps = epochs * (1 if batch_size is None else -(-n // batch_size))
     flops = epochs * n * (forward + backward) + steps * (products + hidden + outputs) * _UPDATE[optimizer]
-    transcendentals = epochs * n * outputs
+    transcendentals = epochs * n * exps_forward
     if curve:
         passes = 1 if batch_size is None else epochs + 1
-        flops += passes * n * forward + (epochs + 1) * n * 4 * outputs  # max(o, 0) - y o + log(...), and its sum
-        transcendentals += passes * n * outputs + (epochs + 1) * n * outputs
+        flops += passes * n * forward + (epochs + 1) * n * of_loss * outputs
+        transcendentals += passes * n * exps_forward + (epochs + 1) * n * logs
     return Work(float(flops), float(transcendentals))
 
 
-def losses(vectors: np.ndarray, sizes: Sequence[int], X: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Mean binary cross-entropy over all rows of every relu network: vectors (S, n_parameters) to (S,), in float64.
+def losses(
+    vectors: np.ndarray,
+    sizes: Sequence[int],
+    X: np.ndarray,
+    y: np.ndarray,
+    activation: str = "relu",
+    loss: str = "binary_cross_entropy",
+) -> np.ndarray:
+    """Mean loss over all rows of every network: vectors (S, n_parameters) to (S,), in float64.
 
     Apart from everything that races, so that all are judged by the same few lines.
     """
     activations = np.asarray(X, np.float64)[np.newaxis]
     for layer, (W, b) in enumerate(layers(np.asarray(vectors, np.float64), sizes)):
         if layer:
-            activations = np.maximum(activations, 0)
+            activations = np.tanh(activations) if activation == "tanh" else np.maximum(activations, 0)
         activations = activations @ W + b[:, np.newaxis]
+    if loss == "cross_entropy":
+        return (np.logaddexp.reduce(activations, axis=2) - (y * activations).sum(axis=2)).mean(axis=1)
+    if loss == "mean_squared_error":
+        return ((activations - y) ** 2).mean(axis=(1, 2))
     return (np.logaddexp(activations, 0) - y * activations).mean(axis=(1, 2))
 
 

@@ -1,4 +1,7 @@
-"""How time and memory grow, in a process of its own: `python -m race.growth rows|networks|memory SETTINGS SIZE...`."""
+"""How time and memory grow, in a process of its own: `python -m race.growth rows|networks|memory SETTINGS SIZE...`.
+
+`python -m race.growth job FILE THREADS` tells the memory of a job.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ import re
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 import glassnet as gn
 from race.contenders import Glassnet, with_engine
+from race.jobs import Job
 
 
 def table(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +34,32 @@ def held(what: str) -> int:
     return int(found[1]) * 1024
 
 
+def most_held(train: Callable[[], object]) -> int:
+    """The most bytes that the process holds meanwhile."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # what was held at most until now is forgotten
+    train()
+    return held("VmHWM")
+
+
+def memory_of_job(path: Path, threads: int) -> dict[str, int]:
+    """Bytes: the most that a training holds above what was held before there were data; of X and y; of parameters."""
+    Glassnet.load()
+    few = slice(1000)
+    job = Job.read(path)
+    part = replace(job, X=job.X[few].copy(), y=job.y[few].copy(), orders=None)
+    del job
+    Glassnet(part, threads).train()  # whatever is made once is made
+    before = held("VmRSS")
+    job = Job.read(path)
+    contender = Glassnet(job, threads)
+    most = most_held(contender.train)
+    return {"most": most - before, "data": job.X.nbytes + job.y.nbytes, "parameters": job.starts.nbytes}
+
+
 def main(what: str, settings_text: str, *sizes: str) -> None:
+    if what == "job":
+        print(json.dumps(memory_of_job(Path(settings_text), int(sizes[0]))))
+        return
     settings = json.loads(settings_text)
     network = gn.Network(settings["sizes"])
     optimizer = gn.SGD(learning_rate=settings["learning_rate"])
@@ -44,10 +75,7 @@ def main(what: str, settings_text: str, *sizes: str) -> None:
         (n,) = map(int, sizes)
         before = held("VmRSS")
         X, y = table(n)
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # what was held at most until now is forgotten
-        run = train(X, y)
-        found.append((held("VmHWM") - before) / (X.nbytes + y.nbytes))
-        del run
+        found.append((most_held(lambda: train(X, y)) - before) / (X.nbytes + y.nbytes))
     elif what == "rows":
         for n in map(int, sizes):
             X, y = table(n)

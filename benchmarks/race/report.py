@@ -58,6 +58,7 @@ def requirements(result: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
             if roof["floor"]:
                 what = (f"{name}: the roofline", f"{times(roof['times'])} x", f"<= {roof['floor']} x", roof["met"])
                 found.append(what)
+            found += [limited(entry | {"what": f"{name}: {entry['what']}"}) for entry in race.get("required", ())]
             ours, limits = race["lines"][0], result["first_fit"]
             found += [
                 (f"{name}: first fit, {state}", duration(ours[state]), f"<= {limits[state]} s", ours[state] <= most)
@@ -65,8 +66,13 @@ def requirements(result: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
                 if ours[state] is not None
             ]
     for entry in result.get("growth", {}).get("required", ()):
-        found.append((entry["what"], f"{times(entry['value'])} x", f"<= {entry['most']} x", entry["met"]))
+        found.append(limited(entry))
     return found
+
+
+def limited(entry: dict[str, Any]) -> tuple[str, str, str, bool]:
+    unit = entry["unit"]
+    return entry["what"], f"{times(entry['value'])}{unit}", f"<= {entry['most']:.4g}{unit}", entry["met"]
 
 
 def interval(ratio: dict[str, float]) -> str:
@@ -90,6 +96,7 @@ def markdown(result: dict[str, Any]) -> str:
     ]
     if lacking := missing(result):
         lines += [f"**Missing, not installed: {', '.join(lacking)}. A table to publish lacks no one.**", ""]
+    lines += [f"**{name} was left out: {reason}**\n" for name, reason in result.get("left_out", {}).items()]
     if wanted:
         lines += [f"## What is required: {len(wanted) - n_missed} met, {n_missed} missed", ""]
         rows = [(what, value, limit, verdict(met)) for what, value, limit, met in wanted]
@@ -140,7 +147,8 @@ def race_lines(job: str, race: dict[str, Any]) -> list[str]:
         f"{race['rounds']} rounds; the loss ends at {race['final_loss']:.4f}.{each} Roofline: "
         f"{with_curve['flops'] / 1e6:.2f} Mflop and {with_curve['transcendentals']:,.0f} exp and log for each network, "
         f"{duration(with_curve['seconds'])} in all: glassnet is at {with_curve['share']:.1%} of it. The updates alone, "
-        f"without the loss after every epoch: {duration(alone['seconds'])}, {alone['share']:.1%}."
+        f"without the loss after every epoch: {duration(alone['seconds'])}, {alone['share']:.1%}; their floating-point "
+        f"operations are {alone['flops_share']:.1%} of what the peak allows in glassnet's time."
     )
     return [*lines, said, ""]
 

@@ -53,8 +53,12 @@ def main(name: str, job_file: str, threads: str) -> None:
     for line in sys.stdin:
         asked = line.split()
         if asked[0] == "time":
-            calls = calls or max(1, int(SAMPLE_SECONDS / seconds(contender)))
-            answer(seconds=sample(contender, calls))
+            if calls:
+                answer(seconds=sample(contender, calls))
+                continue
+            taken = seconds(contender)
+            calls = max(1, int(SAMPLE_SECONDS / taken))
+            answer(seconds=taken if calls == 1 else sample(contender, calls))
         else:
             np.save(asked[1], contender.curve())
             answer(saved=asked[1])
