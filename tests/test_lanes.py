@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from glassnet.kernels import compiled, machine, places, source
-from glassnet.kernels.tiled import list_size
+from glassnet.kernels.tiled import mark_size
 from glassnet.network import Network
 
 NUMBERS = ("float64", "float32")
@@ -537,7 +537,7 @@ def test_dots_and_narrow_outer_and_turn(number: str) -> None:
 def zeros(number: str) -> dict[str, Callable[..., float]]:
     """The functions of `kernels.zeros`, as kernels get them."""
     tools = compiled._tools(number, tiles=True, zeros=True, shuffle=False, mask=False)
-    return {name: _bound(int(tools[places.FIND_AT + k])) for k, name in enumerate(compiled._ZEROS)}
+    return {name: _bound(int(tools[places.PRODUCT_AT + k])) for k, name in enumerate(compiled._ZEROS)}
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -548,38 +548,28 @@ def test_sums_that_pass_over_zeros_have_the_bits_of_those_that_do_not(number: st
         row_size, size = n_inputs + case % 3, up(n_units, lanes)
         table = rng.uniform(-1, 1, (40, row_size)).astype(number)
         table[rng.random(table.shape) < (0, 0.5, 0.9, 1)[case % 4 if case % 5 else 2]] = 0
-        index = rng.integers(0, 40, n_rows)
+        index = rng.integers(0, 40, n_rows + places.ROWS_AHEAD)
         weights, bias = rng.uniform(-1, 1, n_inputs * n_units + lanes), rng.uniform(-1, 1, n_units + lanes)
         weights, bias = weights.astype(number), bias.astype(number)
         deltas = rng.uniform(-1, 1, (n_rows, size)).astype(number)
         begun = rng.uniform(-1, 1, n_inputs * n_units).astype(number)
-        room = list_size(n_inputs, lanes)
-        lists = np.full(room + lanes, GUARD, number)
-
-        zeros(number)["find"](table, index, row_size, n_inputs, n_rows, 1, lists)
-        assert (lists[room:] == GUARD).all()
+        room = mark_size(n_inputs)
+        marks = np.full(room + lanes, GUARD, number)
 
         goal, dense = (np.full((n_rows + 1) * size, GUARD, number) for _ in range(2))
-        zeros(number)["product"](lists, n_inputs, weights, n_units, bias, n_units, goal, size, n_rows)
+        zeros(number)["product"](table, index, row_size, n_inputs, weights, bias, n_units, goal, size, n_rows, marks)
         tiles(number)["product"](
             table, index, row_size, 1, n_inputs, weights, n_units, bias, 1, n_units, dense, size, n_rows
         )
         np.testing.assert_array_equal(goal, dense)
 
         goal, dense = (np.concatenate([begun, np.full(2 * lanes, GUARD, number)]) for _ in range(2))
-        zeros(number)["outer"](lists, n_inputs, deltas, size, n_units, goal)
+        zeros(number)["outer"](table, index, row_size, n_inputs, deltas, size, n_units, goal, marks)
+        assert (marks[room:] == GUARD).all()
         tiles(number)["outer"](
             table, index, row_size, n_inputs, deltas, size, n_units, dense, np.zeros(n_units, number), n_rows
         )
         np.testing.assert_array_equal(goal, dense)
-
-
-def test_a_list_by_row_alone_leaves_the_columns_empty() -> None:
-    lists = np.zeros(list_size(3, 8))
-    zeros("float64")["find"](np.eye(3), np.arange(3), 3, 3, 3, 0, lists)
-    goal = np.zeros(3 + 8)
-    zeros("float64")["outer"](lists, 3, np.ones((3, 8)), 8, 1, goal)
-    assert not goal.any()
 
 
 def test_lanes_are_those_that_sources_are_written_for() -> None:

@@ -342,15 +342,15 @@ def test_zeros_passed_over_or_not(
 TEAMS: dict[str, tuple[Network, str, dict[str, Any]]] = {
     "unrolled": (
         Network((3, 4, 1), "tanh"), "float64",
-        {"optimizer": gn.Adam(0.01), "batch_size": 130, "dropout": 0.2, "l2": 0.01},
+        {"optimizer": gn.Adam(0.01), "batch_size": 260, "dropout": 0.2, "l2": 0.01},
     ),
     "all rows": (Network((3, 17, 9, 1), ("gelu", "elu")), "float64", {"optimizer": gn.SGD(0.1), "row_weights": "own"}),
     "patience": (
-        Network((3, 17, 1)), "float32", {"optimizer": gn.Adam(0.05), "batch_size": 200, "patience": 2, "l1": 0.001}
+        Network((3, 17, 1)), "float32", {"optimizer": gn.Adam(0.05), "batch_size": 260, "patience": 2, "l1": 0.001}
     ),
-    "many parameters": (Network((3, 80, 60, 1)), "float32", {"optimizer": gn.AdamW(0.01), "batch_size": 130}),
+    "many parameters": (Network((3, 80, 60, 1)), "float32", {"optimizer": gn.AdamW(0.01), "batch_size": 260}),
     "diverges": (
-        Network((3, 17, 1), loss="mean_squared_error"), "float64", {"optimizer": gn.SGD(1e3), "batch_size": 130}
+        Network((3, 17, 1), loss="mean_squared_error"), "float64", {"optimizer": gn.SGD(1e3), "batch_size": 260}
     ),
     "diverges at once": (Network((3, 4, 1), loss="mean_squared_error"), "float64", {"optimizer": gn.SGD(1e200)}),
 }  # fmt: skip

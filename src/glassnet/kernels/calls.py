@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from glassnet.kernels.lanes import call
-from glassnet.kernels.places import FIND_AT, MOSTLY_ZEROS, OUTER_AT, PRODUCT_AT
+from glassnet.kernels.places import MOSTLY_ZEROS, OUTER_AT, PRODUCT_AT
 
 
 def product(
@@ -65,23 +65,20 @@ def mostly_zeros(tools: Any) -> Any:
     return tools[MOSTLY_ZEROS] != 0
 
 
-def list_nonzero(
-    tools: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, n_rows: Any, by_column: Any, lists: Any
-) -> None:
-    """`zeros.find`."""
-    call(tools[FIND_AT], (source, index, row_size, n_inputs, n_rows, by_column, lists))
-
-
-def product_of_listed(
-    tools: Any, lists: Any, n_inputs: Any, weights: Any, weights_size: Any, bias: Any, n_units: Any, goal: Any,
-    goal_size: Any, n_rows: Any,
+def product_of_nonzero(
+    tools: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, weights: Any, bias: Any, n_units: Any,
+    goal: Any, goal_size: Any, n_rows: Any, marks: Any,
 ) -> None:  # fmt: skip
     """`zeros.product`."""
-    call(tools[PRODUCT_AT], (lists, n_inputs, weights, weights_size, bias, n_units, goal, goal_size, n_rows))
+    call(
+        tools[PRODUCT_AT],
+        (source, index, row_size, n_inputs, weights, bias, n_units, goal, goal_size, n_rows, marks),
+    )
 
 
-def outer_of_listed(
-    tools: Any, lists: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any, goal: Any
-) -> None:
+def outer_of_nonzero(
+    tools: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any,
+    goal: Any, marks: Any,
+) -> None:  # fmt: skip
     """`zeros.outer`."""
-    call(tools[OUTER_AT], (lists, n_inputs, deltas, deltas_size, n_units, goal))
+    call(tools[OUTER_AT], (source, index, row_size, n_inputs, deltas, deltas_size, n_units, goal, marks))

@@ -53,9 +53,8 @@ _TILES = {
     "turn": "float64({0}*, int64, int64, {0}*, int64)",
 }
 _ZEROS = {
-    "find": "float64({0}*, int64*, int64, int64, int64, int64, {0}*)",
-    "product": "float64({0}*, int64, {0}*, int64, {0}*, int64, {0}*, int64, int64)",
-    "outer": "float64({0}*, int64, {0}*, int64, int64, {0}*)",
+    "product": "float64({0}*, int64*, int64, int64, {0}*, {0}*, int64, {0}*, int64, int64, {0}*)",
+    "outer": "float64({0}*, int64*, int64, int64, {0}*, int64, int64, {0}*, {0}*)",
 }
 _SHUFFLE = "float64(int64, int64, int64, int64, int64*, int64*, int64*, int64*)"
 _MASK = "float64(int64, float64*, int64*, int64, int64, int64, int64*, int64, int64, int64, int64, {0}*, int64)"
@@ -63,7 +62,7 @@ _HEALTH = "float64(int64*, int64*, int64, {0}*, int64*)"
 _PASS = (
     "float64(int64, int64*, int64*, {0}*, {0}*, {0}*, int64*, int64*, int64, int64, int64, float64, int64*, {0}*, "
     "{0}*, {0}*, {0}*, int64, float64*, int64*, int64, int64, int64, {0}*, int64, int64, {0}*, {0}*, {0}*, float64*, "
-    "float64*, int64*, int64, int64)"
+    "float64*, int64, int64*, int64, int64)"
 )
 _MEET = "float64(int64*, int64, int64)"
 _TRAIN = (
@@ -90,7 +89,7 @@ def _tools(number: str, *, tiles: bool, zeros: bool, shuffle: bool, mask: bool) 
         tools[: len(_TILES)] = [addresses[name] for name in _TILES]
     if zeros:
         addresses = machine.code(_text("zeros"), {name: text.format(number) for name, text in _ZEROS.items()})
-        tools[places.FIND_AT : places.FIND_AT + len(_ZEROS)] = [addresses[name] for name in _ZEROS]
+        tools[places.PRODUCT_AT : places.PRODUCT_AT + len(_ZEROS)] = [addresses[name] for name in _ZEROS]
     if shuffle:
         tools[places.SHUFFLE_AT] = machine.code(_text("chance"), {"shuffle": _SHUFFLE})["shuffle"]
     if mask:
@@ -184,14 +183,15 @@ class Engine:
     def skips_zeros(self, X: FloatArray) -> bool:
         """Whether it pays to pass over the zeros of a table; the numbers that come of it are the same.
 
-        Judged from some of the rows by what was measured, in cycles for each row and input: 1 for every vector of
-        units in a product and in an outer product; else, for what is not 0, some 2.6 with what finds it, and 1.
+        Judged from some of the rows by what was measured, in cycles for each row: 2.2 for every input and vector of
+        units in a product and in an outer product; else 0.9 for every input, and 3 for what is not 0, and 3 more for
+        every vector.
         """
         if self.is_unrolled or not may_skip_zeros(self.network, self.lanes):
             return False
         some = X[:: max(1, len(X) // 128)]
         vectors = -(-self.network.sizes[1] // self.lanes)
-        return bool(np.count_nonzero(some != 0) * (2.6 * vectors + 4) < some.size * (1.7 * vectors - 0.9))
+        return bool(np.count_nonzero(some != 0) * (3 + 3 * vectors) < some.size * (2.2 * vectors - 0.9))
 
     @cached_property
     def kinds_at(self) -> int:
@@ -220,8 +220,9 @@ class Engine:
         return max(2, min(places.MOST_PARTS, MOST_KEPT_GRADIENTS // self.n_padded))
 
     def n_parts(self, n: int) -> int:
-        """How many parts a batch of n rows has, and so how many threads can share it."""
-        return min(self.most_gradients, -(-n // self.part_rows))
+        """How many parts a batch of n rows has, and so how many threads can share it: a power of two."""
+        most = min(self.most_gradients, n // self.part_rows)
+        return 1 << max(0, most.bit_length() - 1)
 
     def block_rows(self, n: int) -> int:
         """How many of n rows are taken at a time, rounded up to whole vectors and tiles."""
@@ -387,7 +388,7 @@ class _Plan:
         self.common = (
             4 * (P + lanes) + n_pieces * lanes + shape.team * (room.seen + 2 * lanes) + n_gradients * P + lanes
         )
-        self.whole_room = stride + held_stride + 3 * n_order + 1 + 2 * max(n_order, 2)
+        self.whole_room = stride + held_stride + 2 * places.ROWS_AHEAD + 3 * n_order + 1 + 2 * max(n_order, 2)
 
     def _schedules(self, shape: _Shape, last_step: int, n_updates: int) -> None:
         """Write what is one number for each update: a schedule's rate, and what all parameters share."""
@@ -777,7 +778,7 @@ class Passes:
         self._stride = stride = engine.block_rows(self._n)
         self._vector = _aligned(engine.n_padded + engine.lanes, dtype)
         self._gradient = _aligned(engine.n_padded + engine.lanes, dtype)
-        self._rows = np.empty(stride, np.int64)
+        self._rows = np.empty(stride + places.ROWS_AHEAD, np.int64)
         self._targets = np.empty(stride * network.n_outputs, dtype)
         self._weights = np.empty(stride, dtype)
         with_table = engine.is_unrolled or data.X.dtype == np.uint8
@@ -798,7 +799,7 @@ class Passes:
             engine.gradient, self._tools_at, a(self._sizes), *map(a, self._data), a(none), a(none), 0,
             0, self._n, self._taken, a(self._rows), a(self._targets), a(self._weights), a(self._table), 0, self._stride,
             0, 0, 0, 0, 0, a(self._vector), self._alike, int(derivatives), a(self._gradient), a(self._work),
-            a(self.seen), a(self._sums), a(self._total), 0, 0, 1,
+            a(self.seen), a(self._sums), a(self._total), self._n, 0, 0, 1,
         )  # fmt: skip
         if self._n <= self._stride:
             self._taken = float(self._total[0])

@@ -199,6 +199,13 @@ def select(truths: Value, yes: Any, no: Any) -> Value:
     return Value(builder, lanes, builder.select(truths.llvm, *(as_lanes(part, lanes, builder) for part in (yes, no))))
 
 
+def bits(truths: Value) -> Any:
+    """Truths as the bits of an int64: the first lane's is the lowest."""
+    builder = truths.builder
+    few = builder.bitcast(truths.llvm, ir.IntType(truths.kind.count))
+    return Value(builder, Kind("int64"), builder.zext(few, ir.IntType(64)))
+
+
 def either(a: Value, b: Value) -> Value:
     """All bits of either: a number that is not 0 where one of the two is not."""
     builder, whole = a.builder, _whole(a)

@@ -3,8 +3,8 @@
 A kernel's source is Python, read by people as such. Its functions of signatures known become functions of LLVM's:
 
 - A value has one type: a number (int64, uint64, float64, float32, or true and false), a pointer to numbers, or lanes.
-  What is read of a pointer is `p[i]`, without any check; int32 and uint8 are in memory alone, and int64 once read. A
-  name keeps the type of what it was first given.
+  What is read of a pointer is `p[i]`, without any check; int32, int16 and uint8 are in memory alone, and int64 once
+  read. A name keeps the type of what it was first given.
 - There are assignments, `if`, `while`, `for` over a `range` of constant step, `break`, `continue`, and one `return`, at
   the end. int64 and float32 together are float64, as in NumPy; `/` is of floats, `//` rounds down, `and` and `or` give
   true or false. A condition that is a constant settles which lines are there.
@@ -35,9 +35,10 @@ _LLVM = {
     "float32": ir.FloatType(),
     "bool": ir.IntType(1),
     "int32": ir.IntType(32),
+    "int16": ir.IntType(16),
     "uint8": ir.IntType(8),
 }
-_NARROW = ("int32", "uint8")
+_NARROW = ("int32", "int16", "uint8")
 """Whole numbers that memory holds in few bits: read, they are int64."""
 
 FUSED = ("contract",)
@@ -127,6 +128,9 @@ class Value:
 
     def __floordiv__(self, other: Any) -> Value:
         return _divided_down(self, other)[0]
+
+    def __rfloordiv__(self, other: Any) -> Value:
+        return _divided_down(other, self)[0]
 
     def __mod__(self, other: Any) -> Value:
         return _divided_down(self, other)[1]
@@ -379,6 +383,19 @@ def counted(builder: Any, count: Any) -> Iterator[Any]:
     """A loop over 0, 1, ..., count - 1, around the instructions that are written within."""
     with _loop(builder, ir.Constant(_LLVM["int64"], 0), count, 1) as (index, _, _):
         yield index
+
+
+@contextmanager
+def repeated(builder: Any, condition: Callable[[], Any]) -> Iterator[None]:
+    """A loop that goes on while a condition holds, around the instructions that are written within."""
+    head, body, end = (builder.append_basic_block(name) for name in ("while", "do", "end"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    builder.cbranch(condition(), body, end)
+    builder.position_at_end(body)
+    yield
+    builder.branch(head)
+    builder.position_at_end(end)
 
 
 @contextmanager

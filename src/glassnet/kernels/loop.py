@@ -68,6 +68,7 @@ from glassnet.kernels.places import (
     RECORD_NONFINITE,
     RECORD_PENALTY,
     RECORD_SQUARED_NORM,
+    ROWS_AHEAD,
     SEEN_SIZE,
     SHUFFLE_AT,
     SHUFFLED,
@@ -92,32 +93,24 @@ def _padded(n: Any, lanes: Any) -> Any:
 
 
 def _take(
-    sizes: Any, data: Any, members: Any, order: Any, which: Any, first: Any, n: Any, alike: Any, block: Any, stride: Any
-) -> Any:
+    sizes: Any, data: Any, members: Any, order: Any, which: Any, first: Any, n: Any, alike: Any, block: Any,
+    stride: Any, later: Any, n_all: Any,
+) -> Any:  # fmt: skip
     """Rows `first` to `first + n` into the buffers; returns the sum of their weights.
 
     `which`: of all rows (ALL), of a network's own (OWN), or of those in `order` (SHUFFLED). The buffers are filled up
     to whole vectors with the last row, which weighs nothing there. `table` is filled for unrolled kernels, column by
-    column, and where X holds bytes; `rows` are then rows of it.
+    column, and where X holds bytes; `rows` are then rows of it. Behind the rows stand some of those from `later` on,
+    which will be wanted next, where there are as many as `n_all`.
     """
     X, y, u = data
     rows, targets, weights, table, _ = block
     n_in, n_out, with_members = sizes[N_FEATURES], sizes[N_OUTPUTS], sizes[WITH_MEMBERS]
     padded = _padded(n, sizes[LANES])
-    if which == SHUFFLED and with_members:
-        for r in range(n):
-            rows[r] = members[order[first + r]]
-    elif which == SHUFFLED:
-        for r in range(n):
-            rows[r] = order[first + r]
-    elif which == OWN and with_members:
-        for r in range(n):
-            rows[r] = members[first + r]
-    else:
-        for r in range(n):
-            rows[r] = first + r
+    _number_rows(rows, members, order, which, with_members, first, n, n_all)
     for r in range(n, padded):
         rows[r] = rows[n - 1]
+    _number_rows(shifted(rows, padded), members, order, which, with_members, later, ROWS_AHEAD, n_all)
     total = 0.0
     if alike:
         weight = u[0 if sizes[ONE_WEIGHT] else rows[0]]
@@ -152,6 +145,25 @@ def _take(
     return total
 
 
+def _number_rows(
+    rows: Any, members: Any, order: Any, which: Any, with_members: Any, first: Any, n: Any, n_all: Any
+) -> None:
+    """The numbers of n rows from the one at place `first` on; of the last, where there are no more."""
+    last = n_all - 1
+    if which == SHUFFLED and with_members:
+        for r in range(n):
+            rows[r] = members[order[min(first + r, last)]]
+    elif which == SHUFFLED:
+        for r in range(n):
+            rows[r] = order[min(first + r, last)]
+    elif which == OWN and with_members:
+        for r in range(n):
+            rows[r] = members[min(first + r, last)]
+    else:
+        for r in range(n):
+            rows[r] = min(first + r, last)
+
+
 def _nothing_seen(sizes: Any, seen: Any) -> None:
     for place in range(sizes[SEEN_SIZE]):
         seen[place] = 0 if place < sizes[OUTPUTS_SEEN] else -np.inf
@@ -182,9 +194,15 @@ def note_health(sizes: Any, hidden: Any, epoch: Any, seen: Any, count: Any) -> A
 
 
 def _part_rows(sizes: Any, n: Any, derivatives: Any) -> Any:
-    """How many of n rows make a part, in whole blocks: what a thread does at a time, with a gradient of its own."""
+    """How many of n rows make a part, what a thread does at a time, with a gradient of its own.
+
+    There are 1, 2, 4, ... parts of one size, so that 2, 4, ... threads have as much to do.
+    """
     most = sizes[MOST_GRADIENTS] if derivatives else MOST_PARTS
-    return max(sizes[PART_ROWS], (n + most - 1) // most + 63) // 64 * 64
+    n_parts = 1
+    while 2 * n_parts <= most and 2 * n_parts * sizes[PART_ROWS] <= n:
+        n_parts *= 2
+    return _padded((n + n_parts - 1) // n_parts, sizes[LANES])
 
 
 def meet(meeting: Any, team: Any, yield_at: Any) -> Any:
@@ -206,7 +224,7 @@ def run_pass(
     kernel: Any, tools: Any, sizes: Any, X: Any, y: Any, u: Any, members: Any, order: Any, which: Any, first: Any,
     n: Any, taken: Any, rows: Any, targets: Any, weights: Any, table: Any, masks: Any, stride: Any, dropout: Any,
     hidden: Any, seed: Any, network: Any, epoch: Any, vector: Any, alike: Any, derivatives: Any, gradients: Any,
-    work: Any, seen: Any, sums: Any, total_weight: Any, meeting: Any, me: Any, team: Any,
+    work: Any, seen: Any, sums: Any, total_weight: Any, n_all: Any, meeting: Any, me: Any, team: Any,
 ) -> Any:  # fmt: skip
     """The sum over n rows of weight times loss; total_weight[0]: of weights.
 
@@ -228,7 +246,10 @@ def run_pass(
         while start < end:
             size = min(stride, end - start)
             if taken < 0:
-                total += _take(sizes, data, members, order, which, first + start, size, alike, block, stride)
+                later = start + size + ((team - 1) * part_rows if start + size == end else 0)
+                total += _take(
+                    sizes, data, members, order, which, first + start, size, alike, block, stride, first + later, n_all
+                )
             else:
                 total = taken
             padded = _padded(size, lanes)
@@ -297,8 +318,8 @@ def train(
     n_in, n_out = sizes[N_FEATURES] if sizes[UNROLLED] or sizes[WITH_BYTES] else 0, sizes[N_OUTPUTS]
     masks_per_row = sizes[MASKS_PER_ROW] if sizes[WITH_DROPOUT] else 0
 
-    rows, held_rows = whole_room, shifted(whole_room, stride)
-    order = shifted(held_rows, held_stride)
+    rows, held_rows = whole_room, shifted(whole_room, stride + ROWS_AHEAD)
+    order = shifted(held_rows, held_stride + ROWS_AHEAD)
     keys = shifted(order, sizes[N_ORDER])
     found_keys = shifted(keys, sizes[N_ORDER] + 1)
     buckets = shifted(found_keys, sizes[N_ORDER])
@@ -357,7 +378,8 @@ def train(
                     (
                         kernel, tools, sizes, held_X, held_y, held_u, own, order, ALL, 0, n_held, held_taken, held_rows,
                         held_targets, held_weights, held_table, held_masks, held_stride, dropout, hidden, seed,
-                        network, 0, ring, 1, 0, gradients, work, unseen, held_sums, total_weight, meeting, me, team,
+                        network, 0, ring, 1, 0, gradients, work, unseen, held_sums, total_weight, n_held, meeting,
+                        me, team,
                     ),
                 )  # fmt: skip
                 held_loss_of[0] = final[BEST_HELD_LOSS] = quotient(loss, total_weight[0])
@@ -368,7 +390,7 @@ def train(
                     (
                         kernel, tools, sizes, X, y, u, own, order, OWN, 0, n, -1.0, rows, targets, weights, table,
                         masks, stride, dropout, hidden, seed, network, 0, ring, alike, 0, gradients, work, unseen,
-                        whole_sums, total_weight, meeting, me, team,
+                        whole_sums, total_weight, n, meeting, me, team,
                     ),
                 )  # fmt: skip
                 loss_of[0] = quotient(loss, total_weight[0])
@@ -395,7 +417,7 @@ def train(
                     (
                         kernel, tools, sizes, X, y, u, own, order, which, b * batch, n_rows,
                         taken, rows, targets, weights, table, masks, stride, dropout, hidden, seed, network, epoch,
-                        current, alike, 1, gradients, work, seen, sums, total_weight, meeting, me, team,
+                        current, alike, 1, gradients, work, seen, sums, total_weight, n, meeting, me, team,
                     ),
                 )  # fmt: skip
                 total = total_weight[0]
@@ -472,7 +494,8 @@ def train(
                     (
                         kernel, tools, sizes, held_X, held_y, held_u, own, order, ALL, 0, n_held, held_taken, held_rows,
                         held_targets, held_weights, held_table, held_masks, held_stride, dropout, hidden, seed,
-                        network, 0, current, 1, 0, gradients, work, unseen, held_sums, total_weight, meeting, me, team,
+                        network, 0, current, 1, 0, gradients, work, unseen, held_sums, total_weight, n_held, meeting,
+                        me, team,
                     ),
                 )  # fmt: skip
                 if n_held <= held_stride and n_held <= _part_rows(sizes, n_held, 0):
@@ -503,7 +526,7 @@ def train(
                     (
                         kernel, tools, sizes, X, y, u, own, order, OWN, 0, n, taken, rows, targets, weights, table,
                         masks, stride, dropout, hidden, seed, network, 0, current, alike, 0, gradients, work, seen,
-                        whole_sums, total_weight, meeting, me, team,
+                        whole_sums, total_weight, n, meeting, me, team,
                     ),
                 )  # fmt: skip
                 loss = quotient(loss, total_weight[0])

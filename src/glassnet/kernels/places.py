@@ -63,13 +63,15 @@ ALL, OWN, SHUFFLED = range(3)
 # Where the addresses of `chance`, of `loop`, of what lets other threads run and of `zeros` are among `tools`, behind
 # those of `tiles`; and whether most of the table is 0. Behind them stand 0, 1, 2, ...
 (
-    SHUFFLE_AT, MASK_AT, HEALTH_AT, MEET_AT, YIELD_AT, FIND_AT, PRODUCT_AT, OUTER_AT, MOSTLY_ZEROS, N_TOOLS,
-) = range(5, 15)  # fmt: skip
+    SHUFFLE_AT, MASK_AT, HEALTH_AT, MEET_AT, YIELD_AT, PRODUCT_AT, OUTER_AT, MOSTLY_ZEROS, N_TOOLS,
+) = range(5, 14)  # fmt: skip
 
 BLOCK_ROWS_AT_ONCE = 64
 """Rows that go through all layers of a tiled kernel together: few enough that what they leave stays in the nearest
 cache."""
 
+ROWS_AHEAD = 64
+"""Numbers of rows that stand behind those of a kernel's rows: which come next, so that they can be fetched early."""
 
 # Of `randomness.Purpose`.
 SHUFFLE, DROPOUT = 2, 5

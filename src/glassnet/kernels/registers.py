@@ -19,9 +19,11 @@ from glassnet.kernels.language import (
     counted,
     declared,
     filled_vector,
+    repeated,
     slot,
     slot_of,
 )
+from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE
 
 _WHOLE = ir.IntType(64)
 
@@ -202,58 +204,73 @@ def fetch(source: Value, index: Any) -> None:
     builder.call(function, [place, reads, keeps, data])
 
 
-def append_nonzero(source: Value, first: Any, count: Any, values: Value, numbers: Value, at: Any) -> Any:
-    """Write what is not 0 among source[first] to source[first + count - 1] to values[at], values[at + 1], ..., and the
-    numbers of their elements to numbers[at], ...; returns how many there are. A vector is written in any case.
+def column_bits(marks: Value, lane: Any) -> Value:
+    """The bit `lane` of each of 64 numbers of 16 bits, as one of 64 bits: the first number's is the lowest."""
+    builder = marks.builder
+    short = ir.IntType(16)
+    all_rows = ir.VectorType(short, BLOCK_ROWS_AT_ONCE)
+    numbers = builder.load(builder.bitcast(marks.llvm, all_rows.as_pointer()), align=2)
+    bit = builder.shl(ir.Constant(short, 1), builder.trunc(as_number(builder, lane, "int64"), short))
+    found = builder.and_(numbers, filled_vector(builder, bit, all_rows))
+    truths = builder.icmp_unsigned("!=", found, ir.Constant(all_rows, [0] * BLOCK_ROWS_AT_ONCE))
+    return Value(builder, Kind("int64"), builder.bitcast(truths, _WHOLE))
+
+
+MOST_VECTORS = 8
+"""Vectors that `marked_tile` sums up at most."""
+
+
+def marked_tile(
+    adds: int, n_vectors: Any, words: Value, n_words: Any, factors: Value, index: Value, step: Any, source: Value,
+    row_size: Any, start: Value, goal: Value, n_units: Any,
+) -> None:  # fmt: skip
+    """goal[v] = start[v] + sum over the bits k that are set in `words` of x_k * source[k * row_size + v].
+
+    v: `n_vectors` vectors, but no more than `MOST_VECTORS`. k: from the lowest bit on; x_k is factors[k * step]. Where
+    `adds` is 1, x_k is factors[index[k] * step], the sum begins at 0 and is added to start[v] at the end, and of the
+    last vector no more is read and written than belongs to `n_units` units.
     """
     builder, vector = source.builder, lanes_of(source).llvm
-    first_, count_, at_ = _wholes(builder, first, count, at)
-    lanes = vector.count
-    whole = ir.VectorType(_NUMBER, lanes)
-    x = masked(builder, vector, count_).load(as_vector(builder, source.llvm, first_, vector))
-    there = builder.fcmp_unordered("!=", x, ir.Constant(vector, [0.0] * lanes))
-    along = ir.Constant(whole, list(range(lanes)))
-    of = builder.add(along, filled_vector(builder, builder.trunc(first_, _NUMBER), whole))
-    for part, goal, name, aligned in ((x, values, f"f{8 * align(vector)}", align(vector)), (of, numbers, "i32", 4)):
-        kind = ir.FunctionType(part.type, [part.type, there.type, part.type])
-        compress = declared(builder, f"llvm.experimental.vector.compress.v{lanes}{name}", kind)
-        packed = builder.call(compress, [part, there, ir.Constant(part.type, ir.Undefined)])
-        builder.store(packed, as_vector(builder, goal.llvm, at_, part.type), align=aligned)
-    bits = ir.IntType(lanes)
-    counted_ones = declared(builder, f"llvm.ctpop.i{lanes}", ir.FunctionType(bits, [bits]))
-    found = builder.zext(builder.call(counted_ones, [builder.bitcast(there, bits)]), _WHOLE)
-    return Value(builder, Kind("int64"), found)
-
-
-def gathered_tile(
-    n_vectors: int, adds: int, factors: Value, numbers: Value, n: Any, source: Value, row_size: Any, start: Value,
-    goal: Value, kept: Any,
-) -> None:  # fmt: skip
-    """goal[v] = start[v] + sum over k < n of factors[k] * source[numbers[k] * row_size + v], k in this order.
-
-    v: units, `n_vectors` vectors of them. Where `adds` is 1 the sum begins at 0 and is added to start[v] at the end,
-    and of the last vector `kept` lanes are read and written.
-    """
-    V, at_end, builder, vector = n_vectors, adds == 1, source.builder, lanes_of(source).llvm
-    n_, row_size_, kept_ = _wholes(builder, n, row_size, kept)
-    lanes = vector.count
+    n_vectors_, n_words_, step_, row_size_, n_units_ = _wholes(builder, n_vectors, n_words, step, row_size, n_units)
+    lanes, at_end = vector.count, adds == 1
     zero = ir.Constant(vector, [0.0] * lanes)
-    places = [_number(v * lanes) for v in range(V)]
-    sums = [slot_of(builder, zero if at_end else _lanes_at(builder, start.llvm, place, vector)) for place in places]
-    with counted(builder, n_) as k:
-        x = filled_vector(builder, builder.load(builder.gep(factors.llvm, [k])), vector)
-        number = builder.zext(builder.load(builder.gep(numbers.llvm, [k])), _WHOLE)
-        row = builder.gep(source.llvm, [builder.mul(number, row_size_)])
-        for total, place in zip(sums, places, strict=True):
-            term = _lanes_at(builder, row, place, vector)
-            builder.store(_add_product(builder, builder.load(total), term, x), total)
-    for v, (total, place) in enumerate(zip(sums, places, strict=True)):
-        goal_at, found = as_vector(builder, goal.llvm, place, vector), builder.load(total)
-        if not at_end:
-            builder.store(found, goal_at, align=align(vector))
-        elif v < V - 1:
-            before = _lanes_at(builder, start.llvm, place, vector)
-            builder.store(builder.fadd(before, found), goal_at, align=align(vector))
-        else:
-            some = masked(builder, vector, kept_)
-            some.store(builder.fadd(some.load(as_vector(builder, start.llvm, place, vector)), found), goal_at)
+    cttz = declared(builder, "llvm.cttz.i64", ir.FunctionType(_WHOLE, [_WHOLE, ir.IntType(1)]))
+
+    def tile(V: int) -> None:
+        places = [_number(v * lanes) for v in range(V)]
+        sums = [slot_of(builder, zero if at_end else _lanes_at(builder, start.llvm, place, vector)) for place in places]
+        with counted(builder, n_words_) as word:
+            left = slot_of(builder, builder.load(builder.gep(words.llvm, [word])))
+            first = builder.mul(word, _number(64))
+            with repeated(builder, lambda: builder.icmp_unsigned("!=", builder.load(left), _number(0))):
+                bits = builder.load(left)
+                k = builder.add(first, builder.call(cttz, [bits, ir.Constant(ir.IntType(1), 1)]))
+                builder.store(builder.and_(bits, builder.sub(bits, _number(1))), left)
+                number = builder.load(builder.gep(index.llvm, [k])) if at_end else k
+                x = builder.load(builder.gep(factors.llvm, [builder.mul(number, step_)]))
+                x = filled_vector(builder, x, vector)
+                row = builder.gep(source.llvm, [builder.mul(k, row_size_)])
+                for total, place in zip(sums, places, strict=True):
+                    term = _lanes_at(builder, row, place, vector)
+                    builder.store(_add_product(builder, builder.load(total), term, x), total)
+        for v, (total, place) in enumerate(zip(sums, places, strict=True)):
+            goal_at, found = as_vector(builder, goal.llvm, place, vector), builder.load(total)
+            if not at_end:
+                builder.store(found, goal_at, align=align(vector))
+            elif v < V - 1:
+                before = _lanes_at(builder, start.llvm, place, vector)
+                builder.store(builder.fadd(before, found), goal_at, align=align(vector))
+            else:
+                some = masked(builder, vector, builder.sub(n_units_, place))
+                some.store(builder.fadd(some.load(as_vector(builder, start.llvm, place, vector)), found), goal_at)
+
+    blocks = [builder.append_basic_block("vectors") for _ in range(MOST_VECTORS)]
+    end = builder.append_basic_block("summed")
+    which = builder.switch(n_vectors_, blocks[-1])
+    for V, block in enumerate(blocks, start=1):
+        if V < MOST_VECTORS:
+            which.add_case(_number(V), block)
+        builder.position_at_end(block)
+        tile(V)
+        builder.branch(end)
+    builder.position_at_end(end)

@@ -16,7 +16,7 @@ from glassnet.kernels.writing import indented, plus, product, text, times, watch
 from glassnet.network import Network
 
 HEADER = "from glassnet.kernels.calls import dots, narrow_outer, outer, product, turn\n"
-HEADER_FOR_ZEROS = "from glassnet.kernels.calls import list_nonzero, mostly_zeros, outer_of_listed, product_of_listed\n"
+HEADER_FOR_ZEROS = "from glassnet.kernels.calls import mostly_zeros, outer_of_nonzero, product_of_nonzero\n"
 
 FEWEST_INPUTS_TO_SKIP = 32
 """Features from which on a kernel is able to pass over the zeros among them; see `zeros`."""
@@ -72,7 +72,7 @@ class Tiled:
             self._reserve(name, BLOCK_ROWS * network.n_outputs)
         self._reserve("highest", len(self.watched) * lanes)
         if self.may_skip:
-            self._reserve("lists", list_size(network.n_features, lanes))
+            self._reserve("marks", mark_size(network.n_features))
 
     def _reserve(self, name: str, size: int) -> None:
         self.arrays[name] = self.size
@@ -147,8 +147,7 @@ class Tiled:
             yield line
             return
         yield "if mostly_zeros(tools):"
-        yield f"    list_nonzero(tools, {inputs}, {n_in}, block, derivatives, lists)"
-        yield f"    product_of_listed(tools, lists, {n_in}, w1, {n_out}, b1, {n_out}, {goal}, {size}, block)"
+        yield f"    product_of_nonzero(tools, {inputs}, {n_in}, w1, b1, {n_out}, {goal}, {size}, block, marks)"
         yield "else:"
         yield f"    {line}"
 
@@ -164,7 +163,7 @@ class Tiled:
             yield line(n_in)
             return
         yield "if mostly_zeros(tools):"
-        yield f"    outer_of_listed(tools, lists, {n_in}, {deltas}, {size}, {n_out}, dw1)"
+        yield f"    outer_of_nonzero(tools, {inputs}, {n_in}, {deltas}, {size}, {n_out}, dw1, marks)"
         yield f"    {line(0)}  # the bias alone"
         yield "else:"
         yield f"    {line(n_in)}"
@@ -296,9 +295,9 @@ class Tiled:
         yield from indented(from_arriving())
 
 
-def list_size(n_inputs: int, lanes: int) -> int:
+def mark_size(n_inputs: int) -> int:
     """Numbers that `zeros` needs room for."""
-    return (4 * BLOCK_ROWS + 1) * n_inputs + BLOCK_ROWS + 1 + 2 * lanes
+    return 2 * -(-n_inputs // 64) + BLOCK_ROWS * -(-n_inputs // 2)
 
 
 def _shifted(array: str, begin: int) -> str:
