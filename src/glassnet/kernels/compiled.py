@@ -184,14 +184,14 @@ class Engine:
         """Whether it pays to pass over the zeros of a table; the numbers that come of it are the same.
 
         Judged from some of the rows by what was measured, in cycles for each row: 2.2 for every input and vector of
-        units in a product and in an outer product; else 0.9 for every input, and 3 for what is not 0, and 3 more for
-        every vector.
+        units in a product and in an outer product; else 0.9 for every input, and 3 for what is not 0, and 2.3 more
+        for every vector.
         """
         if self.is_unrolled or not may_skip_zeros(self.network, self.lanes):
             return False
         some = X[:: max(1, len(X) // 128)]
         vectors = -(-self.network.sizes[1] // self.lanes)
-        return bool(np.count_nonzero(some != 0) * (3 + 3 * vectors) < some.size * (2.2 * vectors - 0.9))
+        return bool(np.count_nonzero(some != 0) * (3 + 2.3 * vectors) < some.size * (2.2 * vectors - 0.9))
 
     @cached_property
     def kinds_at(self) -> int:

@@ -221,17 +221,17 @@ MOST_VECTORS = 8
 
 
 def marked_tile(
-    adds: int, n_vectors: Any, words: Value, n_words: Any, factors: Value, index: Value, step: Any, source: Value,
+    adds: int, n_vectors: Any, word: Value, factors: Value, index: Value, step: Any, source: Value,
     row_size: Any, start: Value, goal: Value, n_units: Any,
 ) -> None:  # fmt: skip
-    """goal[v] = start[v] + sum over the bits k that are set in `words` of x_k * source[k * row_size + v].
+    """goal[v] = start[v] + sum over the bits k that are set in word[0] of x_k * source[k * row_size + v].
 
     v: `n_vectors` vectors, but no more than `MOST_VECTORS`. k: from the lowest bit on; x_k is factors[k * step]. Where
     `adds` is 1, x_k is factors[index[k] * step], the sum begins at 0 and is added to start[v] at the end, and of the
     last vector no more is read and written than belongs to `n_units` units.
     """
     builder, vector = source.builder, lanes_of(source).llvm
-    n_vectors_, n_words_, step_, row_size_, n_units_ = _wholes(builder, n_vectors, n_words, step, row_size, n_units)
+    n_vectors_, step_, row_size_, n_units_ = _wholes(builder, n_vectors, step, row_size, n_units)
     lanes, at_end = vector.count, adds == 1
     zero = ir.Constant(vector, [0.0] * lanes)
     cttz = declared(builder, "llvm.cttz.i64", ir.FunctionType(_WHOLE, [_WHOLE, ir.IntType(1)]))
@@ -239,20 +239,18 @@ def marked_tile(
     def tile(V: int) -> None:
         places = [_number(v * lanes) for v in range(V)]
         sums = [slot_of(builder, zero if at_end else _lanes_at(builder, start.llvm, place, vector)) for place in places]
-        with counted(builder, n_words_) as word:
-            left = slot_of(builder, builder.load(builder.gep(words.llvm, [word])))
-            first = builder.mul(word, _number(64))
-            with repeated(builder, lambda: builder.icmp_unsigned("!=", builder.load(left), _number(0))):
-                bits = builder.load(left)
-                k = builder.add(first, builder.call(cttz, [bits, ir.Constant(ir.IntType(1), 1)]))
-                builder.store(builder.and_(bits, builder.sub(bits, _number(1))), left)
-                number = builder.load(builder.gep(index.llvm, [k])) if at_end else k
-                x = builder.load(builder.gep(factors.llvm, [builder.mul(number, step_)]))
-                x = filled_vector(builder, x, vector)
-                row = builder.gep(source.llvm, [builder.mul(k, row_size_)])
-                for total, place in zip(sums, places, strict=True):
-                    term = _lanes_at(builder, row, place, vector)
-                    builder.store(_add_product(builder, builder.load(total), term, x), total)
+        left = slot_of(builder, builder.load(word.llvm))
+        with repeated(builder, lambda: builder.icmp_unsigned("!=", builder.load(left), _number(0))):
+            bits = builder.load(left)
+            k = builder.call(cttz, [bits, ir.Constant(ir.IntType(1), 1)])
+            builder.store(builder.and_(bits, builder.sub(bits, _number(1))), left)
+            number = builder.load(builder.gep(index.llvm, [k])) if at_end else k
+            x = builder.load(builder.gep(factors.llvm, [builder.mul(number, step_)]))
+            x = filled_vector(builder, x, vector)
+            row = builder.gep(source.llvm, [builder.mul(k, row_size_)])
+            for total, place in zip(sums, places, strict=True):
+                term = _lanes_at(builder, row, place, vector)
+                builder.store(_add_product(builder, builder.load(total), term, x), total)
         for v, (total, place) in enumerate(zip(sums, places, strict=True)):
             goal_at, found = as_vector(builder, goal.llvm, place, vector), builder.load(total)
             if not at_end:

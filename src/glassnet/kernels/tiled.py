@@ -297,7 +297,7 @@ class Tiled:
 
 def mark_size(n_inputs: int) -> int:
     """Numbers that `zeros` needs room for."""
-    return 2 * -(-n_inputs // 64) + BLOCK_ROWS * -(-n_inputs // 2)
+    return 2 * BLOCK_ROWS * -(-n_inputs // 64) + BLOCK_ROWS * -(-n_inputs // 2)
 
 
 def _shifted(array: str, begin: int) -> str:

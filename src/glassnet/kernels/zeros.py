@@ -3,8 +3,8 @@
 A zero adds nothing, so these have the bits of `tiles.product` and `tiles.outer`. Compiled once for each dtype, and only
 where a table is mostly zeros.
 
-What is not 0 has a bit in `marks`, which has room for `mark_size` numbers: words for the inputs of one row, then for
-every vector of inputs the lanes that are not 0, row after row. A sum goes from bit to bit.
+What is not 0 has a bit in `marks`, which has room for `mark_size` numbers: for every 64 inputs a word of each row, then
+for every vector of inputs the lanes that are not 0, row after row. A sum goes from bit to bit.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from glassnet.kernels.lanes import as_pointer_to, bits, lane_count, load, load_s
 from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE, ROWS_AHEAD
 from glassnet.kernels.registers import MOST_VECTORS, column_bits, fetch, marked_tile
 
+_INPUTS = 64  # that have their bits in one word
 _NUMBERS_AHEAD = 4096  # of the table: so much is under way from memory while sums are made
 
 
 def _parts(marks: Any, n_inputs: Any) -> Any:
     """The number of words for a row; where they lie, and where the lanes of every vector."""
-    n_words = (n_inputs + 63) // 64
+    n_words = (n_inputs + _INPUTS - 1) // _INPUTS
     words = as_pointer_to("int64", marks)
-    return n_words, words, as_pointer_to("int16", shifted(words, n_words))
+    return n_words, words, as_pointer_to("int16", shifted(words, BLOCK_ROWS_AT_ONCE * n_words))
 
 
 def product(
@@ -43,20 +44,30 @@ def product(
         i = 0
         for word in range(n_words):
             found = 0
-            for place in range(0, min(64, n_inputs - 64 * word), lanes):
+            for place in range(0, min(_INPUTS, n_inputs - i), lanes):
                 fetch(later_row, i)
                 x = load(row, i) if n_inputs - i >= lanes else load_some(row, i, n_inputs - i)
                 some = bits(x != 0)
                 mark[i * (BLOCK_ROWS_AT_ONCE // lanes)] = some
                 found += some << place
                 i += lanes
-            words[word] = found
-        for v in range(0, n_vectors, MOST_VECTORS):
-            at = v * lanes
-            marked_tile(
-                0, n_vectors - v, words, n_words, row, index, 1, shifted(weights, at), n_units, shifted(bias, at),
-                shifted(goal, r * goal_size + at), lanes,
-            )  # fmt: skip
+            words[word * BLOCK_ROWS_AT_ONCE + r] = found
+    # The weights of a word's inputs stay in the nearest cache while all rows are gone through.
+    for word in range(n_words):
+        i = word * _INPUTS
+        for r in range(n_rows):
+            marked = shifted(words, word * BLOCK_ROWS_AT_ONCE + r)
+            if word > 0 and marked[0] == 0:
+                continue
+            inputs = shifted(source, index[r] * row_size + i)
+            for v in range(0, n_vectors, MOST_VECTORS):
+                at = v * lanes
+                sums = shifted(goal, r * goal_size + at)
+                start = shifted(bias, at) if word == 0 else sums
+                marked_tile(
+                    0, n_vectors - v, marked, inputs, index, 1, shifted(weights, i * n_units + at), n_units, start,
+                    sums, lanes,
+                )  # fmt: skip
     for r in range(n_rows, BLOCK_ROWS_AT_ONCE):
         for i in range(0, n_inputs, lanes):
             lanes_marked[i * (BLOCK_ROWS_AT_ONCE // lanes) + r] = 0
@@ -78,7 +89,7 @@ def outer(
             for v in range(0, n_vectors, MOST_VECTORS):
                 at = shifted(goal, i * n_units + v * lanes)
                 marked_tile(
-                    1, n_vectors - v, words, 1, shifted(source, i), index, row_size, shifted(deltas, v * lanes),
+                    1, n_vectors - v, words, shifted(source, i), index, row_size, shifted(deltas, v * lanes),
                     deltas_size, at, at, n_units - v * lanes,
                 )  # fmt: skip
     return 0.0
