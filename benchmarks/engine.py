@@ -42,7 +42,7 @@ PAUSE = 0.02  # seconds before each sample: threads of another library may still
 
 def environment(threads: int, dtype: str, cache: Path) -> dict[str, str]:
     """What libraries read while they are imported."""
-    counted = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")  # NPROC: XLA
+    counted = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")  # NPROC: XLA
     return {
         **os.environ,
         **dict.fromkeys(counted, str(threads)),
@@ -53,7 +53,6 @@ def environment(threads: int, dtype: str, cache: Path) -> dict[str, str]:
         # Where anything compiled is kept. jax keeps it only when told, and by itself not what took under a second.
         "XDG_CACHE_HOME": str(cache),
         "GLASSNET_CACHE": str(cache / "glassnet"),
-        "NUMBA_CACHE_DIR": str(cache / "numba"),
         "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

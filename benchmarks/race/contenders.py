@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import inspect
 import io
 import pkgutil
@@ -81,8 +80,6 @@ class Glassnet(Contender):
         kernels = importlib.import_module("glassnet.kernels")
         for found in pkgutil.iter_modules(kernels.__path__, "glassnet.kernels."):
             importlib.import_module(found.name)
-        if importlib.util.find_spec("numba"):
-            importlib.import_module("numba")
 
     def __init__(self, job: Job, threads: int) -> None:
         super().__init__(job, threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import os
 import platform
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-PEERS = ("numpy", "scikit-learn", "torch", "keras", "jax", "numba")
+PEERS = ("numpy", "scikit-learn", "torch", "keras", "jax")
 
 
 def description() -> dict[str, Any]:
@@ -46,24 +47,30 @@ def best_rate(work: Callable[[], object], amount: float, repeats: int = 20) -> f
     return amount / quickest
 
 
+_CHAINS = """from glassnet.kernels.lanes import lane_count, load, store
+
+def chains(x, out, n, repeats):
+    for _ in range(repeats):
+        for r in range(0, n, lane_count(x)):
+            v = load(x, r)
+            a, b, c, d = v, v + v, v + v + v, v + v + v + v  # no chain may become another's, one step on
+            for _ in range(16):
+                a, b, c, d = a * v + v, b * v + v, c * v + v, d * v + v
+            store(out, r, a + b + c + d)
+    return 0.0
+"""
+
+
 def flops_per_second(dtype: str) -> float:
     """One core's peak: fused multiply-adds in four independent chains, on as many rows as its vectors hold."""
-    import numba
+    from glassnet.kernels import machine
 
-    @numba.njit(fastmath={"contract"}, error_model="numpy")
-    def chains(x, out, repeats):  # type: ignore[no-untyped-def]
-        for _ in range(repeats):
-            for r in range(x.shape[0]):
-                v = x[r]
-                a, b, c, d = v, v + v, v + v + v, v + v + v + v  # no chain may become another's, one step on
-                for _ in range(16):
-                    a, b, c, d = a * v + v, b * v + v, c * v + v, d * v + v
-                out[r] = a + b + c + d
-
+    address = machine.code(_CHAINS, {"chains": f"float64({dtype}*, {dtype}*, int64, int64)"})["chains"]
+    pointer, whole = ctypes.c_void_p, ctypes.c_int64
+    chains = ctypes.CFUNCTYPE(ctypes.c_double, pointer, pointer, whole, whole)(address)
     x = np.full(1024, 0.5, dtype)
     out = np.empty_like(x)
-    chains(x, out, 1)
-    return best_rate(lambda: chains(x, out, 500), 500 * len(x) * 4 * 16 * 2)
+    return best_rate(lambda: chains(x.ctypes.data, out.ctypes.data, len(x), 500), 500 * len(x) * 4 * 16 * 2)
 
 
 # An exp is a polynomial of degree 11 or 6, four more operations to bring the number near 0 and one to scale the result.
