@@ -146,6 +146,9 @@ def loss_row(name: str) -> LossRow:
     >>> str(loss_row("huber(2)").derivative)
     'max(min(o - y, 2), -2)'
     """
+    plain = LOSSES.get(name)
+    if plain is not None and plain.parameter is None:
+        return plain
     shape = re.fullmatch(r"\s*(\w+)\s*(?:\(\s*([^()]*?)\s*\))?\s*", name)
     row = LOSSES.get(shape[1]) if shape else None
     if shape is None or row is None:

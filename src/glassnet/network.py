@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from numbers import Real
 from typing import Any
@@ -93,7 +94,7 @@ class Network:
         """Outputs."""
         return self.sizes[-1]
 
-    @property
+    @cached_property
     def n_parameters(self) -> int:
         """Weights and biases together."""
         return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.sizes))
