@@ -524,7 +524,7 @@ def changed(number: int, *path: Any, value: Any) -> Any:
         changed(3, "columns", 0, "levels", value=["b", "a"]),
         changed(3, "columns", 0, "levels", value=["a", "a"]),
         changed(3, "columns", 0, "levels", value="ab"),
-        changed(0, "target", "kind", value="classes"),
+        changed(1, "target", "classes", value=["a"]),
         changed(0, "target", "kind", value="number"),
         changed(0, "target", "kind", value="more"),
         changed(0, "target", "classes", value=["M", "M"]),
