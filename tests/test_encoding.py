@@ -265,11 +265,11 @@ def test_new_rows_with_what_training_had_not() -> None:
     new = as_table({"age": [None, 5.0], "ok": [None, True], "color": ["c", None]}, kinds=encoding.kinds)
     assert encoding.encode(new)[0].tolist() == [0.0, 0.5, 0.0, 0.0]
     assert encoding.encode(new)[1, 2:].tolist() == [0.0, 0.0]
-    gap = "which had none in training: taken as 0 in every feature"
+    gap = "which no feature marks: taken as 0 in every feature"
     color = f"1 unknown cell in column 'color' ('c'): 0 in every feature; 1 missing cell in column 'color', {gap}"
     assert encoding.remarks(new) == (
-        "1 missing cell in column 'age', which had none in training: taken as 2",
-        "1 missing cell in column 'ok', which had none in training: taken as 0.5, the share of true",
+        "1 missing cell in column 'age', which no feature marks: taken as 2",
+        "1 missing cell in column 'ok', which no feature marks: taken as 0.5, the share of true",
         color,
     )
 

@@ -380,9 +380,9 @@ AnyColumn = NumberColumn | BooleanColumn | CategoryColumn
 
 
 def _unforeseen(column: Column, source: str, taken_as: str) -> str:
-    """A sentence about missing cells of a column that had none in training."""
+    """A sentence about missing cells of a column that has no feature for them, having had none in training."""
     n = int(column.missing.sum())
-    lead = f"{_counted(n, 'missing')} in column {shown(source)}, which had none in training"
+    lead = f"{_counted(n, 'missing')} in column {shown(source)}, which no feature marks"
     return f"{lead}: taken as {taken_as}" if n else ""
 
 

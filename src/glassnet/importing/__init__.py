@@ -11,7 +11,7 @@ m * z + k behind one, are again dense layers, so they are multiplied into its we
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from glassnet.activations import ACTIVATIONS
 from glassnet.cells import MISSING_WORDS, listed, shown
-from glassnet.columns import AnyColumn, CategoryColumn, NumberColumn
+from glassnet.columns import AnyColumn, NumberColumn
 from glassnet.encoding import Encoding, Target
 from glassnet.errors import UsageError
 from glassnet.losses import LINKS, loss_row
@@ -105,6 +105,9 @@ class Chain:
     def scale(self, where: str, multiplier: ArrayLike, constant: ArrayLike) -> None:
         """Take in a -> multiplier * a + constant, both (n,)."""
         m, k = self.numbers(where, multiplier), self.numbers(where, constant)
+        given = len(self._waiting[1]) if self._waiting else len(self.layers[-1].biases) if self.layers else len(m)
+        if len(m) != given:
+            raise self.refuse(where, f"it takes {len(m)} inputs, and the layer before it gives {given}")
         if self._waiting:
             before, m_before, k_before = self._waiting
             self._waiting = f"{before} and {where}", m * m_before, m * k_before + k
@@ -205,11 +208,13 @@ def model_of(
     classes: Sequence[Any] | None,
     loss: str | None,
     scaling: tuple[float, float] = (0.0, 1.0),
+    texts: Iterable[str] = (),
     source: str,
 ) -> Model:
     """The model of a chain behind these columns; `classes` None are "0", "1", ...; `source` says where it is from.
 
-    `scaling` is a number's center and scale: it is center + scale * output.
+    `scaling` is a number's center and scale: it is center + scale * output. `texts` are cells that have a meaning, so
+    that none of them is taken for a missing one, as NA is.
 
     >>> chain = Chain("Dense layers")
     >>> chain.dense("model[0]", [[3.0]], [1.0])
@@ -240,11 +245,10 @@ def model_of(
         raise UsageError(
             f"The target is a column apart from the features; {shown(target)} is one of them. Name another as target."
         )
-    levels = {level for column in columns if isinstance(column, CategoryColumn) for level in column.levels}
     provenance = {
         "imported_from": source,
         "notices": chain.notices,
-        "missing_words": [word for word in MISSING_WORDS if word not in levels | set(what.classes)],
+        "missing_words": [word for word in MISSING_WORDS if word not in {*texts, *what.classes}],
         "versions": {
             "glassnet": version("glassnet"),
             "numpy": np.__version__,
@@ -292,7 +296,7 @@ def labels_of(classes: Sequence[Any]) -> tuple[str, ...]:
     >>> labels_of([0.0, 1.0]), labels_of([False, True])
     (('0', '1'), ('false', 'true'))
     """
-    labels = tuple(as_table({"classes": np.asarray(classes)}, missing=("",)).labels("classes"))
+    labels = tuple(as_table({"classes": np.asarray(list(classes))}, missing=("",)).labels("classes"))
     if len(set(labels)) < len(labels):
         raise UsageError(f"every class needs a name of its own; got {listed(labels)}.")
     return labels

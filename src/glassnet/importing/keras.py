@@ -21,6 +21,7 @@ _KINDS = (
 )
 _ACTIVATIONS = ("relu", "elu", "selu", "gelu", "silu", "softplus", "softsign", "tanh", "sigmoid")
 _AT_THE_END = ("softmax", "log_softmax", "exponential")
+_ON_FLAT_ROWS = ("Dense", "BatchNormalization", "Activation", "ReLU", "LeakyReLU", "ELU", "Softmax")
 # What does nothing but in training.
 _IDLE = ("Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization")
 
@@ -48,8 +49,9 @@ def from_keras(
     """
     keras = _keras(model)
     chain, seen = Chain(_KINDS), set[int]()
-    shape = _input_shape(chain, keras, model)
-    for where, layer in _layers(chain, keras, model, "model"):
+    layers = list(_layers(chain, keras, model, "model"))
+    shape = _input_shape(chain, model)
+    for where, layer in layers:
         if id(layer) in seen:
             raise chain.refuse(where, "it is used twice, and a network's layers have weights of their own")
         seen.add(id(layer))
@@ -75,7 +77,7 @@ def _keras(model: Any) -> Any:
     return keras
 
 
-def _input_shape(chain: Chain, keras: Any, model: Any) -> tuple[int, ...]:
+def _input_shape(chain: Chain, model: Any) -> tuple[int, ...]:
     """The shape of one row."""
     if not model.built:
         raise UsageError(
@@ -108,10 +110,12 @@ def _layers(chain: Chain, keras: Any, model: Any, place: str) -> Iterator[tuple[
 
 def _require_chain(chain: Chain, model: Any, place: str) -> None:
     """Refuse a functional model in which a layer takes other than the output of the layer before, once and alone."""
-    before = ""
+    before, names = "", {layer.name for layer in model.layers}
     for index, layer in enumerate(model.get_config()["layers"]):
         where = f"{place}.layers[{index}], {layer['class_name']} {layer['name']!r}"
         calls = layer["inbound_nodes"]
+        if layer["name"] not in names:
+            raise chain.refuse(where, "it is an operation on what a layer gives, and no layer")
         if len(calls) > 1:
             raise chain.refuse(
                 where, f"it is used {len(calls)} times, and a network's layers have weights of their own"
@@ -121,8 +125,9 @@ def _require_chain(chain: Chain, model: Any, place: str) -> None:
         sources = list(_sources(calls))
         if calls and sources != [before]:
             raise chain.refuse(where, f"it takes {' and '.join(sources)}, where a chain has {before} alone")
-        if calls and calls[0]["kwargs"]:
-            raise chain.refuse(where, f"it is called with {', '.join(calls[0]['kwargs'])}")
+        said = {name: value for name, value in calls[0]["kwargs"].items() if value} if calls else {}
+        if said:
+            raise chain.refuse(where, f"it is called with {', '.join(said)}")
         before = layer["name"]
     if len(model.outputs) != 1:
         raise chain.refuse(place, f"it has {len(model.outputs)} outputs that are layers of their own")
@@ -163,9 +168,13 @@ def _take_in(chain: Chain, keras: Any, layer: Any, where: str, shape: tuple[int,
         factor, offset = np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64)
         if not (np.isfinite(factor).all() and np.isfinite(offset).all() and factor.all()):
             raise chain.refuse(where, f"it scales by {layer.scale} and adds {layer.offset}")
-        scale = np.where(1 / np.rint(1 / factor) == factor, np.rint(1 / factor), 1 / factor)  # of 1/255, 255 exactly
-        chain.normalise(where, _flat(-offset * scale, shape), _flat(scale, shape))
+        with np.errstate(divide="ignore"):
+            whole = np.rint(1 / factor)
+            scale = np.where(1 / whole == factor, whole, 1 / factor)  # of 1/255, 255 exactly
+        chain.normalise(where, _flat(0 - offset * scale, shape), _flat(scale, shape))
         return shape
+    if kind not in [getattr(kinds, name) for name in _ON_FLAT_ROWS]:
+        raise chain.refuse(where, "a layer of this kind is no part of a dense network, or not of glassnet's")
     if len(shape) != 1:
         raise chain.refuse(where, f"a row is of shape {shape} there, where a Flatten before it is needed")
     if kind is kinds.Dense:
@@ -193,17 +202,16 @@ def _take_in(chain: Chain, keras: Any, layer: Any, where: str, shape: tuple[int,
         if layer.alpha != 1:
             raise chain.refuse(where, f"its alpha is {layer.alpha}, and glassnet's elu has 1")
         chain.activation(where, "elu")
-    elif kind is kinds.Softmax:
+    else:
         if layer.axis not in (-1, 1):
             raise chain.refuse(where, f"its axis is {layer.axis}, not the last")
         chain.activation(where, "softmax")
-    else:
-        raise chain.refuse(where, "a layer of this kind is no part of a dense network, or not of glassnet's")
     return shape
 
 
 def _numbers(keras: Any, chain: Chain, where: str, values: Any) -> Floats:
-    return chain.numbers(where, np.asarray(keras.ops.convert_to_numpy(values)))
+    tensor = getattr(values, "value", values)  # of a Keras variable; what is scaled by a constant has a tensor already
+    return chain.numbers(where, np.asarray(keras.ops.convert_to_numpy(tensor)))
 
 
 def _flat(values: Floats, shape: tuple[int, ...]) -> Floats:

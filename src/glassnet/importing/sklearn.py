@@ -24,12 +24,14 @@ from glassnet.model import Model
 
 _KINDS = (
     "MLPClassifier and MLPRegressor, alone, in a Pipeline or a TransformedTargetRegressor; StandardScaler, "
-    "MinMaxScaler, MaxAbsScaler, RobustScaler, SimpleImputer, OneHotEncoder, OrdinalEncoder, ColumnTransformer"
+    "MinMaxScaler, MaxAbsScaler, RobustScaler, SimpleImputer, OneHotEncoder, OrdinalEncoder, gn.Encoder, "
+    "ColumnTransformer"
 )
 _OURS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "softmax": "softmax"}
 _OURS["exp"] = "exponential"
 
-_Test = tuple[str, str]  # of a cell: ("is", text), ("missing", "") or ("other", "")
+# Of a cell: ("is", text), ("missing", "") or ("other", ""); of a record of gn.Encoder's, ("feature", its number).
+_Test = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,13 @@ _Feature = _Cell | _Tests
 
 @dataclass
 class _Inputs:
-    """What is known of the table's columns: their names, and of texts the levels and the kind of the cells."""
+    """What is known of the table's columns: their names, of texts the levels and the kind of the cells, records."""
 
     chain: Chain
     names: list[str]
     levels: dict[int, tuple[list[str], Kind]] = field(default_factory=dict)
+    ours: dict[int, AnyColumn] = field(default_factory=dict)  # as a gn.Encoder has them
+    texts: set[str] = field(default_factory=set)  # every category that an encoder knows, rare ones too
 
 
 def from_sklearn(estimator: Any, *, features: Sequence[str] | None = None, target: str = "y") -> Model:
@@ -72,14 +76,15 @@ def from_sklearn(estimator: Any, *, features: Sequence[str] | None = None, targe
 
     `estimator`: `MLPClassifier` or `MLPRegressor`, with one output or one per class, alone, in a `Pipeline` or in a
     `TransformedTargetRegressor`, behind `StandardScaler`, `MinMaxScaler`, `MaxAbsScaler`, `RobustScaler`,
-    `SimpleImputer`, `OneHotEncoder`, `OrdinalEncoder` or a `ColumnTransformer` of these. `features` names the inputs;
-    where left out they are the estimator's `feature_names_in_`, else x1, x2, .... `target` names what is predicted.
+    `SimpleImputer`, `OneHotEncoder`, `OrdinalEncoder`, `gn.Encoder`, or a `ColumnTransformer` of these. `features`
+    names the inputs; where left out they are the estimator's `feature_names_in_`, else x1, x2, .... `target` names what
+    is predicted.
 
-    Both compute p = link(b_L + f(... f(b_1 + x W_1) ...) W_L) from the same numbers; the sums are rounded in another
-    order, so probabilities differ by some 1e-16 per unit of a layer. `model.provenance["notices"]` says what of the
-    pipeline is in the first layer's weights. The loss is log-loss's, mean_squared_error or poisson; the first two of
-    scikit-learn's regression losses are half of ours. Where scikit-learn refuses a cell at prediction, a missing one or
-    a text that it has not seen, the model takes its column's center, or 0 in every feature, and says so.
+    Both compute from the same numbers, but add them up in another order: logits differ by a few roundings of 64 bits.
+    `model.provenance["notices"]` says where features that are not a column's own, as ordinal codes, went into the first
+    layer's weights. The loss is binary_cross_entropy, cross_entropy, poisson or mean_squared_error, which is twice
+    scikit-learn's squared_error. Where scikit-learn refuses a cell at prediction, a missing one or a text that it has
+    not seen, the model takes its column's center, or 0 in every feature, and `model.encoder.remarks` says so.
 
     Raises `UsageError` where something cannot be imported: it names the step and says why.
 
@@ -120,6 +125,7 @@ def from_sklearn(estimator: Any, *, features: Sequence[str] | None = None, targe
     several = final.n_outputs_ > 1 and final.out_activation_ != "softmax"
     return model_of(
         chain, columns, target=target, classes=None if several else classes, loss=loss, scaling=scaling,
+        texts=inputs.texts - {""},
         source=f"scikit-learn {sklearn.__version__}, {type(estimator).__name__}",
     )  # fmt: skip
 
@@ -182,6 +188,8 @@ def _transformed(inputs: _Inputs, features: list[_Feature], step: Any, place: st
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
 
+    from glassnet.estimators import Encoder
+
     if step is None or step == "passthrough":
         return features
     where, kind = f"{place}, {type(step).__name__}", type(step)
@@ -207,6 +215,8 @@ def _transformed(inputs: _Inputs, features: list[_Feature], step: Any, place: st
         return _imputed(inputs, features, step, where)
     if kind is OneHotEncoder:
         return _one_hot(inputs, features, step, where)
+    if kind is Encoder:
+        return _encoded(inputs, features, step, where)
     if kind is OrdinalEncoder:
         return _ordinal(inputs, features, step, where)
     centers, scales = _center_and_scale(inputs.chain, step, where)
@@ -301,6 +311,29 @@ def _imputed(inputs: _Inputs, features: list[_Feature], imputer: Any, where: str
     return made
 
 
+def _encoded(inputs: _Inputs, features: list[_Feature], encoder: Any, where: str) -> list[_Feature]:
+    """What our own `gn.Encoder` makes of columns: its records are the model's."""
+    names = list(getattr(encoder, "feature_names_in_", [f"x{j}" for j in range(encoder.n_features_in_)]))
+    made: list[_Feature] = []
+    for record in encoder.encoding_.columns:
+        feature = features[names.index(record.source)]
+        if (
+            not isinstance(feature, _Cell)
+            or not feature.raw
+            or feature.fill is not None
+            or feature.column in inputs.ours
+        ):
+            raise inputs.chain.refuse(where, f"{shown(record.source)} is scaled, filled or encoded already")
+        inputs.ours[feature.column] = replace(record, source=inputs.names[feature.column])
+        for k in range(_width(record)):
+            made.append(_Tests(feature.column, 0.0, {("feature", str(k)): 1.0}))
+    return made
+
+
+def _width(record: AnyColumn) -> int:
+    return sum(isinstance(step.target, str) for step in record.steps())
+
+
 # --- categories ---------------------------------------------------------------------------------------------------
 
 
@@ -311,6 +344,7 @@ def _one_hot(inputs: _Inputs, features: list[_Feature], encoder: Any, where: str
     made: list[_Feature] = []
     for feature, categories, infrequent, drop in zip(features, encoder.categories_, rare, dropped, strict=True):
         every, together = categories.tolist(), [] if infrequent is None else infrequent.tolist()
+        inputs.texts.update(map(_text, every))
         together_texts = {_text(category) for category in together}
         groups = [[category] for category in every if _text(category) not in together_texts]
         kept = [category for [category] in groups]
@@ -336,6 +370,7 @@ def _ordinal(inputs: _Inputs, features: list[_Feature], encoder: Any, where: str
     made: list[_Feature] = []
     for feature, categories, infrequent in zip(features, encoder.categories_, rare, strict=True):
         every = categories.tolist()
+        inputs.texts.update(map(_text, every))
         cell = _category(inputs, feature, every, where)
         together = {_text(category) for category in ([] if infrequent is None else infrequent.tolist())}
         kept = [category for category in every if _text(category) not in together and not _is_missing(category)]
@@ -429,12 +464,17 @@ def _take_in(
         column = _column(inputs, j, cells, tests)
         columns.append(column)
         keys: list[_Test]
-        if isinstance(column, NumberColumn):
-            numbers[j] = column
-            keys = [("number", "")]
+        if j in inputs.ours:
+            keys = [("feature", str(k)) for k in range(_width(column))]
         else:
-            keys = [("is", level) for level in column.levels] + ([("other", "")] if column.other else [])
-        for key in [*keys, *([("missing", "")] if column.missing else [])]:
+            if isinstance(column, CategoryColumn):
+                keys = [("is", level) for level in column.levels] + ([("other", "")] if column.other else [])
+            else:
+                assert isinstance(column, NumberColumn)
+                numbers[j] = column
+                keys = [("number", "")]
+            keys += [("missing", "")] if column.missing else []
+        for key in keys:
             rows[j, key] = len(rows)
     A, c = np.zeros((len(rows), len(features))), np.zeros(len(features))
     for at, feature in enumerate(features):
@@ -458,12 +498,14 @@ def _take_in(
     return columns
 
 
-def _column(inputs: _Inputs, j: int, cells: list[_Cell], tests: set[_Test]) -> NumberColumn | CategoryColumn:
+def _column(inputs: _Inputs, j: int, cells: list[_Cell], tests: set[_Test]) -> AnyColumn:
     name, missing = inputs.names[j], ("missing", "") in tests
-    if cells and j in inputs.levels:
+    if bool(cells) + (j in inputs.levels) + (j in inputs.ours) > 1:
         raise UsageError(
             f"A column is one thing, a number or a category; {shown(name)} is used as both. Leave one of them out."
         )
+    if j in inputs.ours:
+        return inputs.ours[j]
     if j in inputs.levels:
         levels, kind = inputs.levels[j]
         return CategoryColumn(name, tuple(levels), ("other", "") in tests, missing, kind)

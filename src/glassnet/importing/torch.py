@@ -92,7 +92,7 @@ def _modules(chain: Chain, torch: Any, model: Any, place: str) -> Iterator[tuple
             yield from _modules(chain, torch, module, f"{place}[{index}]{named}")
     elif place == "model":
         raise chain.refuse(
-            where, "a module of one's own may compute anything in forward. Put its layers into a torch.nn.Sequential"
+            where, "only a Sequential says in what order its layers follow. Put the layers into a torch.nn.Sequential"
         )
     else:
         yield where, model
@@ -105,7 +105,7 @@ def _take_in(chain: Chain, torch: Any, module: Any, where: str) -> None:
     for setting, allowed in _SETTINGS.get(name, {}).items():
         value = getattr(module, setting)
         if value not in allowed:
-            raise chain.refuse(where, f"its {setting} is {value}; what can be imported has {allowed[0]}")
+            raise chain.refuse(where, f"its {setting} is {value!r}; what can be imported has {allowed[0]!r}")
     if name in _IDLE or name == "Flatten":
         return
     if name in _ACTIVATIONS:
