@@ -477,7 +477,7 @@ def keras_layer(keras: Any, draw: np.random.Generator, d: int) -> list[Any]:
     return found
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**20),
     d=st.integers(1, 4),

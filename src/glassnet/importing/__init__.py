@@ -1,7 +1,7 @@
 """Models that other libraries trained, made ours: a peer's chain of layers becomes a `Model` with the same predictions.
 
 `importing.sklearn`, `importing.keras` and `importing.torch` read what the peer has into a `Chain`, and refuse what is
-not a dense network of our activations; this file makes the `Model` of it. No peer is imported unless it is there
+not a dense network of our activations; this file makes the `Model` of it. No peer is imported that is not there
 already, and nothing of a peer is kept: what comes out is arrays, names and equations.
 
 A scaling between two layers has no equation of its own here. (a - center) / scale in front of a dense layer, and

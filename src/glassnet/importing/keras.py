@@ -43,7 +43,8 @@ def from_keras(
 
     `Normalization` and `Rescaling` in front become the columns' encoding. Any other scaling, and `BatchNormalization`
     as it is at prediction, is multiplied into the dense layer beside it, which `model.provenance["notices"]` says.
-    Keras computes in float32, glassnet in float64 from the same numbers: what differs is Keras's rounding.
+    Keras computes in float32, glassnet in float64 from the same numbers: what differs is Keras's rounding. The how-to
+    page has an example.
 
     Raises `UsageError` where something cannot be imported: it names the layer and says why.
     """

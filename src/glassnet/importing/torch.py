@@ -53,7 +53,8 @@ def from_torch(
 
     `BatchNorm1d` as it is after eval() is multiplied into the dense layer beside it; `model.provenance["notices"]` says
     so. torch computes in the type of its weights, glassnet in float64 from the same numbers: with float32 what
-    differs is torch's rounding. (torch's Softplus is z itself above z = 20, which is 2e-9 less than ours.)
+    differs is torch's rounding. (torch's Softplus is z itself above z = 20, which is 2e-9 less than ours.) The how-to
+    page has an example.
 
     Raises `UsageError` where something cannot be imported: it names the layer and says why.
     """
