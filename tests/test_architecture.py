@@ -51,6 +51,7 @@ ROOMS = (
     "export",
     "drawing",
     "estimators",
+    "importing",
     "evaluation",
     "report",
     "peers",

@@ -265,11 +265,11 @@ def test_new_rows_with_what_training_had_not() -> None:
     new = as_table({"age": [None, 5.0], "ok": [None, True], "color": ["c", None]}, kinds=encoding.kinds)
     assert encoding.encode(new)[0].tolist() == [0.0, 0.5, 0.0, 0.0]
     assert encoding.encode(new)[1, 2:].tolist() == [0.0, 0.0]
-    gap = "which had none in training: taken as 0 in every feature"
+    gap = "which no feature marks: taken as 0 in every feature"
     color = f"1 unknown cell in column 'color' ('c'): 0 in every feature; 1 missing cell in column 'color', {gap}"
     assert encoding.remarks(new) == (
-        "1 missing cell in column 'age', which had none in training: taken as 2",
-        "1 missing cell in column 'ok', which had none in training: taken as 0.5, the share of true",
+        "1 missing cell in column 'age', which no feature marks: taken as 2",
+        "1 missing cell in column 'ok', which no feature marks: taken as 0.5, the share of true",
         color,
     )
 
@@ -524,7 +524,7 @@ def changed(number: int, *path: Any, value: Any) -> Any:
         changed(3, "columns", 0, "levels", value=["b", "a"]),
         changed(3, "columns", 0, "levels", value=["a", "a"]),
         changed(3, "columns", 0, "levels", value="ab"),
-        changed(0, "target", "kind", value="classes"),
+        changed(1, "target", "classes", value=["a"]),
         changed(0, "target", "kind", value="number"),
         changed(0, "target", "kind", value="more"),
         changed(0, "target", "classes", value=["M", "M"]),

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from glassnet.derivations.worked import derive, explain
     from glassnet.errors import GlassnetError
     from glassnet.estimators import Encoder
+    from glassnet.importing.keras import from_keras
+    from glassnet.importing.sklearn import from_sklearn
+    from glassnet.importing.torch import from_torch
     from glassnet.initializers import INITIALIZERS
     from glassnet.kernels.source import kernel_source
     from glassnet.losses import LOSSES
@@ -54,6 +57,9 @@ _HOME = {
     "derivations.worked": ("derive", "explain"),
     "errors": ("GlassnetError",),
     "estimators": ("Encoder",),
+    "importing.keras": ("from_keras",),
+    "importing.sklearn": ("from_sklearn",),
+    "importing.torch": ("from_torch",),
     "initializers": ("INITIALIZERS",),
     "kernels.source": ("kernel_source",),
     "losses": ("LOSSES",),

@@ -107,6 +107,16 @@ class Step:
         return np.asarray(computed(*operands), dtype=np.float64)
 
 
+def scaling_formula(center: float, scale: float) -> str:
+    """The formula (raw - center) / scale, without the parts that leave every bit as it is.
+
+    >>> scaling_formula(1.5, 2.0), scaling_formula(0.0, 255.0), scaling_formula(0.0, 1.0)
+    ('(raw - center) / scale', 'raw / scale', 'raw')
+    """
+    shifted = "raw" if center == 0 else "raw - center"
+    return shifted if scale == 1 else f"({shifted}) / scale" if center else f"{shifted} / scale"
+
+
 def missing_symbol(source: str) -> Symbol:
     """1 where the column's cell is missing, else 0: printed [source missing]."""
     return Symbol("missing", None, ("row",), of=source)
@@ -176,7 +186,7 @@ class NumberColumn:
         else:
             named = {"raw": value, "center": self.center, "scale": self.scale}
             scaled = Symbol("scaled", None, ("row",), of=self.source)
-            yield Step(scaled if self.clip else self.source, "(raw - center) / scale", named, note)
+            yield Step(scaled if self.clip else self.source, scaling_formula(self.center, self.scale), named, note)
             if self.clip:
                 yield Step(self.source, "u / sqrt(1 + (u / 3)**2)", {"u": scaled})
         if self.missing:
@@ -370,9 +380,9 @@ AnyColumn = NumberColumn | BooleanColumn | CategoryColumn
 
 
 def _unforeseen(column: Column, source: str, taken_as: str) -> str:
-    """A sentence about missing cells of a column that had none in training."""
+    """A sentence about missing cells of a column that has no feature for them, having had none in training."""
     n = int(column.missing.sum())
-    lead = f"{_counted(n, 'missing')} in column {shown(source)}, which had none in training"
+    lead = f"{_counted(n, 'missing')} in column {shown(source)}, which no feature marks"
     return f"{lead}: taken as {taken_as}" if n else ""
 
 

@@ -27,6 +27,7 @@ from glassnet.columns import (
     decided,
     fit_column,
     recipe_of,
+    scaling_formula,
     without_use,
 )
 from glassnet.equations import Equation, Equations, Symbol, raw_symbol
@@ -159,7 +160,7 @@ class Encoding:
         if self.target is not None and self.target.kind == "number":
             y, (source, center, scale) = Symbol("y", None, ("row",)), self.target.scaling
             named = {"raw": raw_symbol(source), "center": center, "scale": scale}
-            every.append(Step(y, "(raw - center) / scale", named).equation(y))
+            every.append(Step(y, scaling_formula(center, scale), named).equation(y))
         return Equations(tuple(every))
 
     def values(self, table: Table) -> dict[Symbol, Floats]:
@@ -293,7 +294,7 @@ class Encoding:
         target = None if record["target"] is None else _from_plain(Target, record["target"])
         if target is not None:
             n_classes = len(set(target.classes))
-            counts = {"binary": n_classes == 2, "classes": n_classes > 2, "number": n_classes == 0}
+            counts = {"binary": n_classes == 2, "classes": n_classes >= 2, "number": n_classes == 0}
             if not counts.get(target.kind, False) or n_classes != len(target.classes):
                 raise DataError(f"an encoder's target of kind {shown(target.kind)} cannot have these classes.")
         sources = [column.source for column in columns] + ([target.source] if target else [])

@@ -501,7 +501,8 @@ def decoding(network: Network, target: str, center: float = 0.0, scale: float = 
         body = Map(substitute(parse("select(p > 0.5, 1, 0)"), {"p": symbol(p)}))
     else:
         named = {"center": const(center), "scale": const(scale), "p": symbol(p)}
-        body = Map(substitute(parse("center + scale * p"), named))
+        # What is predicted in its own unit already is p itself.
+        body = Map(substitute(parse("p" if (center, scale) == (0, 1) else "center + scale * p"), named))
     return Equations((Equation(raw, body, "decode", (("k", network.n_outputs),)),))
 
 

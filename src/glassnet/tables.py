@@ -429,6 +429,8 @@ def column_of_arrow(name: str, values: Any, rules: CellRules = PLAIN, kind: Kind
             f"column {shown(name)} must hold numbers, texts, booleans or dates; its type is {kind_of_type}. "
             "Leave it out."
         )
+    if kind == "number" and column.kind == "boolean":
+        return Column("number", column.values)
     if kind is not None and kind != column.kind and column.fault is None:
         texts = [text or None for text in column.texts()]
         return column_of_texts(pyarrow.array(texts, pyarrow.string()), rules, kind)
