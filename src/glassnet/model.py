@@ -142,7 +142,9 @@ class Model:
         try:
             roles = {role: name for name, role in kept["columns"].items() if role in ("weights", "group", "split")}
             how, optimizer = dict(kept["split"]), optimizer_of(kept["optimizer"])
-            settings = {name: kept[name] for name in ("epochs", "batch_size", "random_state", "initializer", "l1", "l2")}
+            settings = {
+                name: kept[name] for name in ("epochs", "batch_size", "random_state", "initializer", "l1", "l2")
+            }
             start, engine, trained_on = kept["kept_start"], kept["engine"], kept["data_sha256"]
         except (KeyError, TypeError, AttributeError) as problem:
             raise UsageError(

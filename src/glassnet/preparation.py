@@ -28,7 +28,8 @@ class Prepared:
 
     X, y and row_weights (None where every row counts the same) are of `train_rows`, X_test, y_test and test_weights of
     `test_rows`. `roles` says what each column is: target, feature, weights, group, split, ignored or left out, and
-    `left_out` why. `split` says how the rows were split: `test_size`, `stratify`, `random_state`. `notices` are sentences on what was decided, `warnings` on what may be wrong with the data.
+    `left_out` why. `split` says how rows were chosen: `test_size`, `stratify`, `random_state`. `notices` are sentences
+    on what was decided, `warnings` on what may be wrong with the data.
     """
 
     table: Table
