@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import itertools
 import json
 import math
 import os
@@ -454,8 +455,7 @@ def explain(
     elif latex or html:
         click.echo(worked.latex(blank=blank) if latex else worked.html(blank=blank))
     else:
-        for line in worked.written(_width(), blank=blank):
-            print(line)
+        _print_lines(worked.written(_width(), blank=blank))
 
 
 @commands.command()
@@ -494,6 +494,12 @@ def _width() -> int:
     import shutil
 
     return max(40, shutil.get_terminal_size((100, 24)).columns)
+
+
+def _print_lines(lines: Iterator[str]) -> None:
+    """Line after line, some thousands at a time: a large network has a million."""
+    while some := list(itertools.islice(lines, 4096)):
+        click.echo("\n".join(some))
 
 
 def _json(value: Any) -> str:

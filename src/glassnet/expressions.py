@@ -458,15 +458,20 @@ def _signed_terms(operands: Sequence[Expression], written: Callable[[Expression,
 
 
 def significant(value: float, digits: int = 4) -> str:
-    """A number to so many significant digits, more where it would look whole without being so; 17 give every bit.
+    """A number to so many significant digits; 17 give every bit.
+
+    It has more where it would look whole without being so, and all before the point up to a thousand million.
 
     >>> significant(0.00012345), significant(1538.06), significant(2.5e-9), significant(-0.1, 17)
     ('0.0001234', '1538', '2.5e-09', '-0.10000000000000001')
-    >>> significant(0.999998), significant(1.0)
-    ('0.999998', '1')
+    >>> significant(0.999998), significant(1.0), significant(18704.6)
+    ('0.999998', '1', '18705')
     """
+    size = abs(value)
+    if 10.0**digits <= size < 1e9 and digits < 9:
+        return f"{value:.0f}"
     text = f"{value + 0.0:.{digits}g}"  # + 0.0 takes the sign off a zero
-    if digits < 17 and text.lstrip("-").isdigit() and abs(value) < 10.0 ** (digits - 1) and float(text) != value:
+    if digits < 17 and size < 10.0 ** (digits - 1) and "." not in text and "e" not in text and float(text) != value:
         return significant(value, digits + 1)
     return text
 

@@ -1,7 +1,8 @@
 """Every number of one row, equation by equation: what a worked calculation prints.
 
-The numbers come from a `Trace`; what a trace does not hold, the sums that arrive at a unit, a batch's gradient, an
-optimiser's state after an update, is computed here by the very expressions that are printed.
+Forward the numbers are a `Trace`'s. Backward and in an update they are computed here, by the very expressions that are
+printed and in their order, so that whoever recomputes a line comes to the printed bits: a trace's backward sums are in
+NumPy's order.
 """
 
 from __future__ import annotations
@@ -78,8 +79,12 @@ class Numbers:
             self.put(key, value)
 
     def put(self, key: Symbol, numbers: FloatArray | float) -> None:
-        """The numbers of a symbol, over its indices in their order."""
-        self._arrays[replace(key, axes=())] = np.asarray(numbers, np.float64)
+        """The numbers of a symbol, over its indices in their order; an index that is bound, to 1, is the only one."""
+        array = np.asarray(numbers, np.float64)
+        for place, axis in enumerate(axis for axis in key.axes if axis != "row"):
+            if isinstance(axis, int):
+                array = np.expand_dims(array, place)
+        self._arrays[replace(key, axes=())] = array
 
     def put_by_parameter(self, parameters: Parameters, kind: str = "") -> None:
         """A number for every parameter: `kind` of w and b by layer; the parameters themselves where there is none."""
@@ -100,7 +105,7 @@ class Numbers:
         return replace(key, axes=()) in self.computed
 
     def put_trace(self, trace: reference.Trace) -> None:
-        """What a trace of one row holds."""
+        """What a trace of one row holds, forward."""
         network = trace.network
 
         def put_output(kind: str, numbers: FloatArray) -> None:
@@ -117,10 +122,6 @@ class Numbers:
                 if trace.masks is not None and trace.unmasked is not None:
                     self.put(Symbol("mask", layer), trace.masks[layer - 1][0])
                     self.put(Symbol("h", layer), trace.unmasked[layer - 1][0])
-            if trace.deltas is not None:
-                self.put(Symbol("delta", layer), trace.deltas[layer - 1][0])
-        if trace.weight_gradients is not None:
-            self.put_by_parameter(Parameters(network, trace.gradient), "dloss")
         if trace.y is not None and trace.row_losses is not None:
             put_output("y", trace.y[0])
             self.put(Symbol("loss"), float(trace.row_losses[0]))
@@ -134,7 +135,7 @@ def calculate(every: Iterable[Equation], numbers: Numbers, quotients: Parameters
         target = equation.target
         operands = {key: numbers[key] for key in _operands(equation)}
         computed = frozenset(key for key in operands if numbers.is_computed(key))
-        if equation.stage == "update" or target not in numbers:
+        if equation.stage in ("backward", "update") or target not in numbers:
             numbers.put(target, _values(equation, operands))
         numbers.computed.add(replace(target, axes=()))
         beside = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from itertools import islice
 
-from glassnet.derivations.lines import Line, Style
+from glassnet.derivations.worked_lines import Line, Style
 from glassnet.equations import latex_escaped
 from glassnet.expressions import significant
 
@@ -105,6 +105,9 @@ def _written(sheet: Sheet, line: Line, width: int) -> Iterator[str]:
 
 def _wrapped(part: str, width: int, lead: str) -> Iterator[str]:
     """`textwrap.wrap`, where sums of thousands of terms take a moment only."""
+    if len(lead) + len(part) <= width:
+        yield lead + part
+        return
     hanging = " " * (len(lead) + 2)
     if len(part) < 1000:
         yield from textwrap.wrap(part, width, initial_indent=lead, subsequent_indent=hanging)
@@ -123,13 +126,15 @@ def _wrapped(part: str, width: int, lead: str) -> Iterator[str]:
 # --- LaTeX --------------------------------------------------------------------------------------------------------
 
 _PREAMBLE = r"""\documentclass[a4paper]{article}
-\usepackage[T1]{fontenc}
 \usepackage{amsmath}
 \usepackage[margin=20mm]{geometry}
 \newcommand{\blank}{\underline{\hspace{3em}}}
 \setlength{\parindent}{0pt}
 \setlength{\parskip}{4pt plus 1pt}
 \raggedright
+\everymath{\displaystyle}
+\binoppenalty=0
+\relpenalty=0
 \begin{document}"""
 
 
@@ -146,19 +151,29 @@ def latex(sheet: Sheet) -> Iterator[str]:
             beside = sheet.beside(line)
             note = rf" \quad \textit{{\small {_plain(beside)}}}" if beside else ""
             parts = "$ $= ".join(sheet.parts(line))  # a place where the line may break
-            yield rf"\hangindent=2em ${line.symbol} {arrow} {parts}${note}" + "\n"
+            yield rf"\hangindent=2em ${_printable(f'{line.symbol} {arrow} {parts}')}${note}" + "\n"
     if sheet.blank:
         yield rf"\newpage\section*{{{_plain(sheet.title)}: results}}"
         for stage, lines in replace(sheet, blank=False).stages():
             yield rf"\subsection*{{{stage}}}"
             for line in lines:
-                yield rf"${line.symbol} = {sheet.number(line.value)}$" + "\n"
+                yield rf"${_printable(line.symbol)} = {sheet.number(line.value)}$" + "\n"
     yield rf"\medskip {_plain(sheet.answer)}"
     yield r"\end{document}"
 
 
 def _plain(words: str) -> str:
-    return latex_escaped(words)
+    return _printable(latex_escaped(words))
+
+
+_LATIN = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ"
+
+
+def _printable(latex: str) -> str:
+    """Letters that pdflatex's fonts have not, by their number."""
+    if latex.isascii():
+        return latex
+    return "".join(c if c.isascii() or (c in _LATIN) else rf"\texttt{{U+{ord(c):04X}}}" for c in latex)
 
 
 # --- HTML ---------------------------------------------------------------------------------------------------------

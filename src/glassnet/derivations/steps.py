@@ -112,7 +112,7 @@ def row_in_step(run: Run, number: int | None, step: int | tuple[int, int], what:
         if number is None:
             raise UsageError(
                 f"A row that was held back for testing was in no batch, and {what} is one; name the batch too, "
-                f"({epoch}, 1) say, to see it with the parameters of then."
+                f"({epoch}, 1) or {epoch}:1 say, to see it with the parameters of then."
             )
         batch = run.batch_of(epoch, number)
     at = run.replay(epoch, 1 if batch is None else int(batch))

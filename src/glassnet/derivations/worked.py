@@ -20,8 +20,8 @@ from glassnet.derivations.calculation import (
     difference_quotients,
     named,
 )
-from glassnet.derivations.lines import LATEX, TEXT, Line, Style, lines
 from glassnet.derivations.steps import RowInStep, row_in_step
+from glassnet.derivations.worked_lines import LATEX, TEXT, Line, Style, lines
 from glassnet.equations import Equation, Equations, Map, Symbol, equations, raw_symbol
 from glassnet.errors import UsageError
 from glassnet.expressions import Expression, significant, symbol
@@ -311,9 +311,7 @@ def _trace(
     X = x[np.newaxis, :].astype(np.float64)
     parameters = Parameters(network, parameters.vector.astype(np.float64))
     of_row = None if masks is None else [mask[np.newaxis, :].astype(np.float64) for mask in masks]
-    if y is None:
-        return reference.forward(network, parameters, X, masks=of_row)
-    return reference.backward(network, parameters, X, y[np.newaxis, :], masks=of_row)
+    return reference.forward(network, parameters, X, None if y is None else y[np.newaxis, :], masks=of_row)
 
 
 def _of_one_row(every: Iterable[Equation], y: FloatArray | None) -> list[Equation]:

@@ -118,6 +118,8 @@ class _Slot:
         if blank:
             return [style.blank] * values.size
         opening, closing, when_positive, number = self.opening, self.closing, self.when_positive, style.number
+        if self.key.kind == "raw":
+            digits = max(digits, 12)  # a cell stands as the user has it
         return [
             opening + number(significant(abs(v), digits)) + closing
             if v and v == v and (v > 0) is when_positive
