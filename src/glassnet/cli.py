@@ -430,9 +430,9 @@ def explain(
     \b
     glassnet explain tumor.safetensors tumors.csv --row 17
     glassnet explain tumor.safetensors tumors.csv --row 17 --digits 17
-    glassnet explain tumor.safetensors tumors.csv --row 17 --step 3
+    glassnet explain tumor.safetensors tumors.csv --row 0 --step 3:2
     glassnet explain tumor.safetensors tumors.csv --row 17 --only w1_2_1
-    glassnet explain tumor.safetensors tumors.csv --row 17 --blank --html > worksheet.html
+    glassnet explain tumor.safetensors tumors.csv --blank --html > worksheet.html
 
     Forward from the columns' own values to the answer; where the table has the target, also the loss and every
     gradient, each beside its difference quotient. Rows are counted from 0, as pandas shows them.
