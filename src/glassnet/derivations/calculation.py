@@ -136,7 +136,7 @@ def calculate(every: Iterable[Equation], numbers: Numbers, quotients: Parameters
         operands = {key: numbers[key] for key in _operands(equation)}
         computed = frozenset(key for key in operands if numbers.is_computed(key))
         if equation.stage in ("backward", "update") or target not in numbers:
-            numbers.put(target, _values(equation, operands))
+            numbers.put(target, result(equation, operands))
         numbers.computed.add(replace(target, axes=()))
         beside = None
         if quotients is not None and target.kind == "dloss" and target.of in ("w", "b"):
@@ -154,7 +154,7 @@ def _operands(equation: Equation) -> list[Symbol]:
             return [key for key in symbols(expression) if isinstance(key, Symbol)]
 
 
-def _values(equation: Equation, operands: Mapping[Symbol, FloatArray]) -> FloatArray:
+def result(equation: Equation, operands: Mapping[Symbol, FloatArray]) -> FloatArray:
     """The right side over the target's open indices; sums in the order of their index, the bias first."""
     axes, sizes = open_axes(equation.target), dict(equation.ranges)
     # The optimisers' own arithmetic is NumPy's, powers included.

@@ -15,7 +15,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.derivations.calculation import Worked, aligned, open_axes
+from glassnet.derivations.calculation import Worked, aligned, open_axes, result
 from glassnet.equations import Contract, Equation, Map, Reduce, Symbol
 from glassnet.expressions import (
     Expression,
@@ -77,16 +77,30 @@ LATEX = Style(
 def lines(worked: Worked, style: Style = TEXT, digits: int = 4, blank: bool = False) -> Iterator[Line]:
     """The lines of one equation, one for every value of the target's indices.
 
-    Where `blank`, numbers that are results of lines before are left out of the right side.
+    A line whose rounded numbers would lead elsewhere, where they cancel say, has as many digits more as it needs. Where
+    `blank`, numbers that are results of lines before are left out of the right side.
 
     >>> from glassnet.derivations.calculation import Numbers, calculate
     >>> from glassnet.equations import equations
     >>> from glassnet.network import Network
-    >>> given = {Symbol("x"): [2.0], Symbol("w", 1): [[0.5]], Symbol("b", 1): [-1.0]}
+    >>> given = {Symbol("x"): [2.00001], Symbol("w", 1): [[0.5]], Symbol("b", 1): [-1.0]}
     >>> z, *_ = calculate(equations(Network((1, 1))).stage("forward"), Numbers(given))
     >>> print(next(lines(z)).numbers)
-    -1 + 0.5 * 2
+    -1 + 0.5 * 2.00001
     """
+    needed = _digits_needed(worked, digits)
+    axes, shape = open_axes(worked.equation.target), worked.values.shape
+    for n, line in enumerate(_written(worked, style, digits, blank)):
+        place = n if not worked.at else int(np.ravel_multi_index([worked.at[axis] - 1 for axis in axes], shape))
+        if needed is None or needed[place] == digits:
+            yield line
+        else:
+            index = np.unravel_index(place, shape)
+            at = {axis: int(i) + 1 for axis, i in zip(axes, index, strict=True)}
+            yield from _written(replace(worked, at=at), style, int(needed[place]), blank)
+
+
+def _written(worked: Worked, style: Style, digits: int, blank: bool) -> Iterator[Line]:
     match worked.equation.body:
         case Contract():
             yield from _contracted(worked, style, digits, blank)
@@ -96,6 +110,52 @@ def lines(worked: Worked, style: Style = TEXT, digits: int = 4, blank: bool = Fa
             yield _summed(worked, style, digits, blank)
         case Map(expression):
             yield from _mapped(worked, expression, style, digits, blank)
+
+
+def _digits_needed(worked: Worked, digits: int) -> NDArray[np.intp] | None:
+    """So many digits that every line's numbers, as they are printed, lead to half of the result's digits or more.
+
+    None where `digits` are enough throughout, as they are for products.
+    """
+    equation, body = worked.equation, worked.equation.body
+    if digits >= 17 or (isinstance(body, Map) and _is_product(body.expression)):
+        return None
+    if isinstance(body, Reduce) and body.operation in ("max", "argmax"):
+        return None
+    needed = np.full(worked.values.size, digits)
+    for more in [*range(digits, 17, 2), 17]:
+        unclear = needed == more
+        if not unclear.any():
+            break
+        shown = {
+            key: _as_shown(array, more if key.kind != "raw" else max(more, 12))
+            for key, array in worked.operands.items()
+        }
+        rounded = body if isinstance(body, Contract) else replace(body, expression=_rounded(body.expression, more))
+        with np.errstate(all="ignore"):
+            off = np.abs(result(replace(equation, body=rounded), shown) - worked.values).ravel()
+            unclear &= off > 10.0 ** (-digits / 2) * np.abs(worked.values).ravel()
+        needed[unclear] = min(more + 2, 17)
+    return None if (needed == digits).all() else needed
+
+
+def _is_product(expression: Expression) -> bool:
+    if expression.op == "mul":
+        return all(_is_product(operand) for operand in expression.args)
+    return expression.op in ("symbol", "const")
+
+
+def _as_shown(array: FloatArray, digits: int) -> FloatArray:
+    return np.array([float(significant(value, digits)) for value in array.ravel().tolist()]).reshape(array.shape)
+
+
+def _rounded(expression: Expression, digits: int) -> Expression:
+    """The expression with its constants as they are shown."""
+    if expression.op == "const" and isinstance(expression.args[0], float):
+        return const(float(significant(expression.args[0], digits)))
+    if expression.op in ("const", "symbol"):
+        return expression
+    return Expression(expression.op, tuple(_rounded(operand, digits) for operand in expression.args))
 
 
 # --- marks --------------------------------------------------------------------------------------------------------
