@@ -134,6 +134,15 @@ def test_what_is_no_step() -> None:
         gn.explain(run, 23)
 
 
+def test_the_step_at_which_a_training_diverged() -> None:
+    run = gn.train(NETWORK, X * 1e150, Y, optimizer=gn.SGD(1e200), epochs=5)
+    t = int(run.stop_reason.removeprefix("diverged at step "))
+    worked = gn.explain(run, 0, step=(t, 1))
+    assert not np.isfinite([line.value for line in worked.lines]).all()
+    assert worked.latex()
+    assert "inf" in worked.text() or "nan" in worked.text()
+
+
 def test_a_run_in_32_bits_says_that_it_is_worked_out_in_64() -> None:
     run = gn.train(NETWORK, X.astype(np.float32), Y, epochs=3, batch_size=5)
     worked = gn.explain(run, 3, step=2)

@@ -360,8 +360,8 @@ def test_lines_are_what_the_expression_prints(row: Any, style: Any, dropout: boo
             if style is TEXT:
                 assert (line.formula, line.numbers) in direct
             else:  # a number to a power stands in brackets always, there where it needs them
-                found = [tuple(re.sub(r"\\left|\\right|[()\\, ]", "", side) for side in pair) for pair in direct]
-                assert tuple(re.sub(r"\\left|\\right|[()\\, ]", "", s) for s in (line.formula, line.numbers)) in found
+                found = [tuple(re.sub(r"\\left|\\right|[(){}\\, ]", "", side) for side in pair) for pair in direct]
+                assert tuple(re.sub(r"\\left|\\right|[(){}\\, ]", "", s) for s in (line.formula, line.numbers)) in found
 
 
 @pytest.mark.parametrize("width", [40, 60, 100])

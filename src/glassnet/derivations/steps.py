@@ -125,7 +125,8 @@ def row_in_step(run: Run, number: int | None, step: int | tuple[int, int], what:
     loss, gradient = _sums(run, at, is_other, share)
     n_others = int(is_other.sum())
     remarks = [
-        f"others[...]: the same of the other {counted(n_others, 'row')} of the batch together, each by its share"
+        f"others[...] is the sum over the other {counted(n_others, 'row')} of the batch of what this row adds: "
+        "share * dloss/d..., share * loss, u."
         if n_others
         else "The batch is this row alone: others[...] are 0."
     ]

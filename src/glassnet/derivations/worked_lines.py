@@ -68,6 +68,11 @@ class Style:
         return {"times": self.times[1]} if self.expression is to_latex else {}
 
 
+def _unbroken(text: str) -> str:
+    """A number that a line of LaTeX does not break within."""
+    return f"{{{latex_number(text)}}}" if "e" in text else text
+
+
 TEXT = Style(to_text, str, str, (" * ", " * "), "{}({})".format, "______")
 LATEX = Style(
     to_latex, Symbol.latex, latex_number, (r" \, ", r" \cdot "), r"\operatorname{{{}}}\left({}\right)".format, r"\blank"
@@ -241,6 +246,8 @@ def _with_slots(expression: Expression, style: Style, digits: int) -> tuple[str,
             close = ")" if opening.startswith("(") else ""
             when_positive = len(plus) > len(minus)
             closing = (close, "") if when_positive else ("", close)
+            if close and text.endswith(r"\left("):
+                opening, close = "-", ""  # brackets enough
             text += f"{{{len(slots)}}}"
             slots.append(_Slot(keys[int(positive[n + 1])], opening, close, when_positive))
     return text, slots
