@@ -265,7 +265,7 @@ def _of_run(
     work, more = _worked(run.network, parameters, x, y, [], [], {}, in_step, only)
     whole = Parameters(run.network, parameters.vector.astype(np.float64))
     p = reference.forward(run.network, whole, x[np.newaxis]).probabilities[0]
-    names = ["p"] if len(p) == 1 else [f"p_{k}" for k in range(1, len(p) + 1)]
+    names = ["p"] if len(p) == 1 else [f"p{k}" for k in range(1, len(p) + 1)]
     parts = [f"{name} {significant(float(v), digits)}" for name, v in zip(names, p, strict=True)]
     answer = f"{when}prediction: {', '.join(parts[:10])}{', ...' if len(parts) > 10 else ''}"
     return WorkedCalculation(title, answer, work, digits, (*remarks, *more))
