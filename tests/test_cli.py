@@ -270,6 +270,43 @@ def test_explain(run: Any, model: Path) -> None:
     assert "P(M) " in told["answer"]
 
 
+def test_explain_a_step_of_the_training(run: Any, model: Path) -> None:
+    text = run("explain", model, TUMORS, "--row", "0", "--step", "3:2").out
+    assert text.startswith("Row 0, diagnosis M, in epoch 3, batch 2 of 15, update 32\n")
+    assert "  m[w1_2_1] <- 0.9 * m[w1_2_1] + (1 - 0.9) * dL/dw1_2_1" in text
+    assert "  w1_2_1 <- w1_2_1 - learning_rate * m_hat[w1_2_1]" in text
+    one = run("explain", model, TUMORS, "--row", "0", "--step", "20", "--only", "b2_1", "--json")
+    told = json.loads(one.out)["lines"]
+    assert [line["symbol"] for line in told] == [
+        "dloss/db2_1", "dL/db2_1", "m[b2_1]", "v[b2_1]", "m_hat[b2_1]", "v_hat[b2_1]", "b2_1",
+    ]  # fmt: skip
+    assert told[0]["difference_quotient"] == pytest.approx(told[0]["value"], rel=1e-6, abs=1e-9)
+
+
+def test_explain_in_other_forms(run: Any, model: Path) -> None:
+    sheet = run("explain", model, TUMORS, "--blank").out
+    assert "z1_1 = b1_1 + w1_1_1 * x1 + w1_2_1 * x2 = " in sheet
+    assert sheet.index("______") < sheet.index("\f") < sheet.index("P(M) ")
+    assert run("explain", model, TUMORS, "--latex").out.startswith("\\documentclass")
+    assert run("explain", model, TUMORS, "--html", "--blank").out.startswith("<!doctype html>")
+
+
+def test_explain_what_cannot_be(run: Any, model: Path, tmp_path: Path) -> None:
+    def refused(*options: str, data: object = TUMORS) -> Said:
+        return run("explain", model, data, *options)
+
+    assert_one_message(refused("--step", "0:1"), 2, "1 to 20", "1 to 15", "never trained")
+    assert_one_message(refused("--step", "21"), 2, "1 to 20", "never trained")
+    assert_one_message(refused("--step", "3:16"), 2, "never trained")
+    for text in ("3:", ":3", "x", "-1", "1:2:3", "", "١"):
+        assert_one_message(refused("--step", text), 2, "EPOCH:BATCH", repr(text))
+    assert_one_message(refused("--only", "delta1_5"), 2, "'delta1_j'", "'delta1_5'")
+    assert_one_message(refused("--latex", "--html"), 2, "one form", "--latex and --html")
+    assert_one_message(refused("--blank", "--json"), 2, "--blank")
+    part = write(tmp_path / "part.csv", "\n".join(TUMORS.read_text().splitlines()[:100]) + "\n")
+    assert_one_message(refused("--step", "3", data=part), 65, "455", "Give the table")
+
+
 def test_explain_fits_a_narrow_terminal(run: Any, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     assert max(map(len, run("explain", model, TUMORS).out.splitlines())) <= 60

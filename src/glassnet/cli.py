@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import itertools
 import json
 import math
 import os
@@ -403,25 +404,58 @@ def predict(model: str, data: str, reading: dict[str, Any], as_json: bool) -> No
 @click.argument("model")
 @click.argument("data")
 @_number("--row", 0, "Which row, counted from 0.")
+@click.option("--step", metavar="EPOCH[:BATCH]", help="A step of the training, counted from 1, and its update.")
+@click.option("--only", metavar="NAME", help="One quantity, delta1_5, or all that is by one parameter, w1_2_1.")
 @_number("--digits", 4, "Significant digits shown; --json has all.", least=1, most=17)
+@click.option("--latex", is_flag=True, help="As a LaTeX document.")
+@click.option("--html", is_flag=True, help="As a page in one file.")
+@click.option("--blank", is_flag=True, help="As a worksheet: results left out, and on a page of their own behind.")
 @_reads_a_table
 @_JSON
-def explain(model: str, data: str, row: int, digits: int, reading: dict[str, Any], as_json: bool) -> None:
+def explain(
+    model: str,
+    data: str,
+    row: int,
+    step: str | None,
+    only: str | None,
+    digits: int,
+    latex: bool,
+    html: bool,
+    blank: bool,
+    reading: dict[str, Any],
+    as_json: bool,
+) -> None:
     """The worked calculation of one row: every number, with its equation.
 
     \b
     glassnet explain tumor.safetensors tumors.csv --row 17
     glassnet explain tumor.safetensors tumors.csv --row 17 --digits 17
+    glassnet explain tumor.safetensors tumors.csv --row 0 --step 3:2
+    glassnet explain tumor.safetensors tumors.csv --row 17 --only w1_2_1
+    glassnet explain tumor.safetensors tumors.csv --blank --html > worksheet.html
 
     Forward from the columns' own values to the answer; where the table has the target, also the loss and every
     gradient, each beside its difference quotient. Rows are counted from 0, as pandas shows them.
+    --step 3:2 is epoch 3, batch 2: the training is replayed up to there, with the table that the model was trained
+    on, and the batch's gradient and the update of every parameter follow. --step 3 is the batch that had the row.
     """
     from glassnet.derivations.worked import explain as work
 
+    forms = [name for name, asked in (("--json", as_json), ("--latex", latex), ("--html", html)) if asked]
+    if len(forms) > 1:
+        raise UsageError(f"A calculation is printed in one form; got {' and '.join(forms)}. Leave one of them out.")
+    if blank and as_json:
+        raise UsageError("--json holds every number, and --blank leaves them out; leave one of the two out.")
+    at = _step(step)
     loaded = _load(model)
     table = _read(data, reading, loaded, remarks=False)
-    worked = work(loaded, table, row, digits=17 if as_json else digits)
-    click.echo(_json(worked.to_json()) if as_json else worked.text(_width()))
+    worked = work(loaded, table, row, step=at, only=only, digits=17 if as_json else digits)
+    if as_json:
+        click.echo(_json(worked.to_json()))
+    elif latex or html:
+        click.echo(worked.latex(blank=blank) if latex else worked.html(blank=blank))
+    else:
+        _print_lines(worked.written(_width(), blank=blank))
 
 
 @commands.command()
@@ -460,6 +494,12 @@ def _width() -> int:
     import shutil
 
     return max(40, shutil.get_terminal_size((100, 24)).columns)
+
+
+def _print_lines(lines: Iterator[str]) -> None:
+    """Line after line, some thousands at a time: a large network has a million."""
+    while some := list(itertools.islice(lines, 4096)):
+        click.echo("\n".join(some))
 
 
 def _json(value: Any) -> str:
@@ -525,6 +565,16 @@ def _layers(text: str) -> tuple[int, ...]:
     if not all(part.isascii() and part.isdigit() for part in parts) or (parts != ["0"] and "0" in parts):
         raise UsageError(f"--hidden is units per hidden layer, 2 or 6x3, or 0 for none; got {text!r}.")
     return () if parts == ["0"] else tuple(map(int, parts))
+
+
+def _step(text: str | None) -> int | tuple[int, int] | None:
+    """`3:2` is epoch 3, batch 2; `3` is an epoch."""
+    if text is None:
+        return None
+    epoch, colon, batch = text.partition(":")
+    if not all(part.isascii() and part.isdigit() for part in ([epoch, batch] if colon else [epoch])):
+        raise UsageError(f"--step is EPOCH or EPOCH:BATCH, whole numbers from 1, 3:2 say; got {text!r}.")
+    return (int(epoch), int(batch)) if colon else int(epoch)
 
 
 def _optimizer(name: str, rate: float | None, batch: str | None) -> tuple[Optimizer | LBFGS, int | None]:

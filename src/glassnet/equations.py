@@ -34,6 +34,7 @@ STAGES = ("encode", "forward", "loss", "backward", "penalty", "update", "decode"
 _GREEK = {
     "delta": r"\delta", "share": "s", "s": "S", "loss": r"\ell", "L": r"\mathcal{L}", "J": "J",
     "penalty": r"\mathcal{P}", "learning_rate": r"\eta", "m_hat": r"\hat{m}", "v_hat": r"\hat{v}",
+    "others": r"\mathrm{others}",
 }  # fmt: skip
 
 _OF_A_COLUMN = {

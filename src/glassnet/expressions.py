@@ -458,12 +458,22 @@ def _signed_terms(operands: Sequence[Expression], written: Callable[[Expression,
 
 
 def significant(value: float, digits: int = 4) -> str:
-    """A number to so many significant digits, never a false zero; 17 digits give every bit.
+    """A number to so many significant digits; 17 give every bit.
+
+    It has more where it would look whole without being so, and all before the point up to a thousand million.
 
     >>> significant(0.00012345), significant(1538.06), significant(2.5e-9), significant(-0.1, 17)
     ('0.0001234', '1538', '2.5e-09', '-0.10000000000000001')
+    >>> significant(0.999998), significant(1.0), significant(18704.6)
+    ('0.999998', '1', '18705')
     """
-    return f"{value + 0.0:.{digits}g}"  # + 0.0 takes the sign off a zero
+    size = abs(value)
+    if 10.0**digits <= size < 1e9 and digits < 9:
+        return f"{value:.0f}"
+    text = f"{value + 0.0:.{digits}g}"  # + 0.0 takes the sign off a zero
+    if digits < 17 and size < 10.0 ** (digits - 1) and "." not in text and "e" not in text and float(text) != value:
+        return significant(value, digits + 1)
+    return text
 
 
 def readable(name: str, most: int = 60) -> str:
@@ -507,8 +517,25 @@ def to_text(expression: Expression, name: Callable[[Any], str] = str, number: Ca
     return written(expression, 0)
 
 
-def to_latex(expression: Expression, name: Callable[[Any], str] = str, times: str = r" \, ") -> str:
+def latex_number(text: str) -> str:
+    r"""A number's text for mathematics mode.
+
+    >>> print(latex_number("2.5e-09"), latex_number("0.5"))
+    2.5 \cdot 10^{-9} 0.5
+    """
+    mantissa, e, exponent = text.partition("e")
+    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if e else mantissa
+
+
+def to_latex(
+    expression: Expression,
+    name: Callable[[Any], str] = str,
+    times: str = r" \, ",
+    number: Callable[[float], str] = _number,
+) -> str:
     r"""LaTeX for mathematics mode; `name` prints a symbol's key, `times` stands between factors.
+
+    `number` prints a constant. A dot of `times` stands between all factors, for numbers that are put in.
 
     >>> print(to_latex(parse("1 / (1 + exp(-z))")))
     \frac{1}{1 + e^{-z}}
@@ -518,16 +545,15 @@ def to_latex(expression: Expression, name: Callable[[Any], str] = str, times: st
         if part.op == "symbol":
             return name(part.args[0])
         if part.op == "const":
-            mantissa, e, exponent = _number(part.args[0]).partition("e")
-            text = rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if e else mantissa
+            text = latex_number(number(part.args[0]))
             return f"({text})" if text.startswith("-") and outer > 2 else text
         level = _PRECEDENCE.get(part.op)
         if part.op == "add":
             text = _signed_terms(part.args, written)
         elif part.op == "mul":
             factors = [written(operand, 3 + (i > 0)) for i, operand in enumerate(part.args)]
-            number = any(operand.op == "const" for operand in part.args)
-            text = (r" \, " if number else times).join(factors)
+            has_number = any(operand.op == "const" for operand in part.args)
+            text = (r" \, " if has_number and times != r" \cdot " else times).join(factors)
             # Two numbers side by side would read as one.
             if any(left[-1:].isdigit() and right[:1].isdigit() for left, right in pairwise(factors)):
                 text = r" \cdot ".join(factors)

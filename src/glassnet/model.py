@@ -20,12 +20,13 @@ from glassnet.encoding import Encoding, Target
 from glassnet.equations import Equations, decoding
 from glassnet.errors import DataError, UsageError
 from glassnet.network import FloatArray, Network, Parameters
-from glassnet.optimizers import Adam
+from glassnet.optimizers import Adam, optimizer_of
 from glassnet.persistence import read_model_file, write_model_file
 from glassnet.populations import Population, score, spread, train_population
-from glassnet.preparation import Prepared, prepare
-from glassnet.runs import AnyOptimizer
+from glassnet.preparation import Prepared, prepare, row_weights, split_rows
+from glassnet.runs import AnyOptimizer, Data
 from glassnet.tables import Table, as_table
+from glassnet.training import Run, train
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,55 @@ class Model:
         elif target.kind == "classes":
             note = f"1, 2, ... are {listed(target.classes)}"
         return Equations((replace(equation, note=note),))
+
+    def retrained(self, data: Any) -> tuple[Run, NDArray[np.intp]]:
+        """The training that made this model, gone through again on its table; and which rows of it were trained on.
+
+        The model keeps how it was trained, not the rows: they have to be the same again, which their hash tells. Its
+        kept start alone is trained. On the machine that made the model the run ends at the model's own bits.
+
+        Raises `UsageError` where the model does not say how it was trained, `DataError` where the table is another.
+
+        >>> table = {"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}
+        >>> model = fit(table, "ill", hidden=(), epochs=5, starts=3, test_size=None).model
+        >>> run, train_rows = model.retrained(table)
+        >>> bool((run.parameters.vector == model.members[0].vector).all()), train_rows.tolist()
+        (True, [0, 1, 2, 3])
+        """
+        kept, table = self.provenance, self.table(data)
+        try:
+            roles = {role: name for name, role in kept["columns"].items() if role in ("weights", "group", "split")}
+            how, optimizer = dict(kept["split"]), optimizer_of(kept["optimizer"])
+            settings = {
+                name: kept[name] for name in ("epochs", "batch_size", "random_state", "initializer", "l1", "l2")
+            }
+            start, engine, trained_on = kept["kept_start"], kept["engine"], kept["data_sha256"]
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise UsageError(
+                f"A model is trained again from what its file says of the training; this one does not say {problem}. "
+                "Train it again with glassnet train."
+            ) from problem
+        table.require([*(column.source for column in self.encoder.columns), self.target.source, *roles.values()])
+        other = (
+            f"A training is gone through again with the rows that it had, {kept.get('rows', {}).get('train')} of them; "
+            "this table holds others: {0}. Give the table that the model was trained on."
+        )
+        try:
+            rows, _ = split_rows(
+                table, self.target.source, self.task, group=roles.get("group"), split_column=roles.get("split"), **how
+            )
+            training = table.select(rows)
+            X, y = self.encoder.encode(training), self.encoder.encode_target(training)
+            weights = row_weights(table, roles["weights"])[rows] if "weights" in roles else None
+            found = Data.checked(self.network, X, y, weights)
+        except DataError as problem:
+            raise DataError(other.format(f"({problem})")) from problem
+        if found.hash != trained_on:
+            raise DataError(other.format(f"their hash is {found.hash[:12]}..., not {str(trained_on)[:12]}..."))
+        run = train(
+            self.network, X, y, row_weights=weights, optimizer=optimizer, start=start, engine=engine, **settings
+        )
+        return run, rows
 
 
 @dataclass(frozen=True)
@@ -255,6 +305,7 @@ def fit_prepared(
         "rows": {"train": len(prepared.train_rows), "test": len(prepared.test_rows)},
         "columns": prepared.roles,
         "missing_words": list(prepared.table.missing_words),
+        "split": prepared.split,
         "random_state": random_state,
         "kept_start": population.kept,
         "starts": starts,

@@ -28,7 +28,8 @@ class Prepared:
 
     X, y and row_weights (None where every row counts the same) are of `train_rows`, X_test, y_test and test_weights of
     `test_rows`. `roles` says what each column is: target, feature, weights, group, split, ignored or left out, and
-    `left_out` why. `notices` are sentences on what was decided, `warnings` on what may be wrong with the data.
+    `left_out` why. `split` says how rows were chosen: `test_size`, `stratify`, `random_state`. `notices` are sentences
+    on what was decided, `warnings` on what may be wrong with the data.
     """
 
     table: Table
@@ -44,6 +45,7 @@ class Prepared:
     test_weights: Floats | None
     roles: dict[str, str]
     left_out: dict[str, str]
+    split: dict[str, Any]
     notices: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -93,7 +95,10 @@ def prepare(
             if _is_identifier(table, name)
         }
         features = [name for name in candidates if name not in left_out]
-    train_rows, test_rows = _split_rows(table, target, told, group, split_column, test_size, stratify, random_state)
+    train_rows, test_rows = split_rows(
+        table, target, told, group=group, split_column=split_column, test_size=test_size, stratify=stratify,
+        random_state=random_state,
+    )  # fmt: skip
     training, testing = table.select(train_rows), table.select(test_rows)
     encoding, useless, notices = Encoding.fit(
         training, features, target, task=told, positive=positive, recipe=recipe, strict=strict
@@ -117,6 +122,7 @@ def prepare(
         test_weights=None if every_weight is None else every_weight[test_rows],
         roles={name: roles.get(name, "ignored") for name in table.names},
         left_out=left_out,
+        split={"test_size": test_size, "stratify": stratify, "random_state": random_state},
         notices=(*(f"column {shown(n)} left out: {reason}" for n, reason in left_out.items()), *notices),
         warnings=(*encoding.remarks(testing), *_warnings(table, used, target, told, train_rows, test_rows)),
     )
@@ -157,16 +163,22 @@ def _is_identifier(table: Table, name: str) -> bool:
     return table.n_rows > 1 and len(np.unique(column.values)) == table.n_rows
 
 
-def _split_rows(
+def split_rows(
     table: Table,
     target: str,
-    task: Task,
-    group: str | None,
-    split_column: str | None,
-    test_size: float | None,
-    stratify: bool,
-    seed: int,
+    task: str,
+    *,
+    group: str | None = None,
+    split_column: str | None = None,
+    test_size: float | None = 0.2,
+    stratify: bool = True,
+    random_state: int = 0,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The numbers of the rows for training and of those for testing; arguments as `prepare`.
+
+    >>> [rows.tolist() for rows in split_rows(as_table({"kind": ["B", "M"] * 3}), "kind", "classification")]
+    [[0, 2, 3, 5], [1, 4]]
+    """
     if split_column is not None:
         train_rows, test_rows = marked(table, split_column)
         if group is not None:
@@ -182,7 +194,7 @@ def _split_rows(
         return np.arange(table.n_rows), np.arange(0)
     labels = table.labels(target) if stratify and task == "classification" else None
     groups = None if group is None else table.labels(group)
-    return split(table.n_rows, test_size=test_size, seed=seed, stratify=labels, groups=groups)
+    return split(table.n_rows, test_size=test_size, seed=random_state, stratify=labels, groups=groups)
 
 
 def row_weights(table: Table, name: str) -> Floats:

@@ -101,37 +101,69 @@ class Run:
         >>> bool(run.trace(epoch=1).loss == run.history.loss[0])
         True
         """
+        at, spec = self.replay(epoch, batch), self.spec
+        part = self.data.at(at.rows).as_floats()
+        return reference.backward(
+            self.network, at.parameters, part.X, part.y, part.row_weights, spec.l1, spec.l2, at.masks
+        )
+
+    @property
+    def n_batches(self) -> int:
+        """The updates of an epoch."""
+        return stacked_training.n_batches(len(self.data.X), self.spec)
+
+    def batch_of(self, epoch: int, row: int) -> int:
+        """The batch (from 1) that holds training row `row` (from 0) in an epoch.
+
+        >>> net = Network((1, 1))
+        >>> run = train(net, [[0.0], [1.0], [2.0]], [0, 1, 1], epochs=2, batch_size=1)
+        >>> sorted(run.batch_of(2, row) for row in range(3))
+        [1, 2, 3]
+        """
+        every = stacked_training.batches(len(self.data.X), self.spec, np.array([self.spec.start]), epoch)
+        return next(batch for batch, rows in enumerate(every, start=1) if rows is None or row in rows[0])
+
+    def replay(self, epoch: int, batch: int = 1) -> Replayed:
+        """Where the training stood before one update (epoch and batch count from 1), by the engine that ran it.
+
+        Raises `UsageError` for a step that was never trained, and for L-BFGS, whose steps are line searches.
+
+        >>> net = Network((1, 1), loss="mean_squared_error")
+        >>> at = train(net, [[1.0], [2.0]], [1.0, 2.0], epochs=3, batch_size=1).replay(epoch=2, batch=1)
+        >>> at.t, len(at.rows), sorted(at.state)
+        (3, 1, ['m', 'v'])
+        """
         network, spec, data = self.network, self.spec, self.data
         if isinstance(spec.optimizer, LBFGS):
             raise UsageError("A step of L-BFGS is a line search of several passes; trace a run of another optimiser.")
-        n = len(data.X)
-        per_epoch = stacked_training.n_batches(n, spec)
+        n, per_epoch = len(data.X), self.n_batches
         before = (epoch - 1) * per_epoch + batch - 1
         known = self.counters["steps"]
         if self.stop_reason.startswith("diverged"):
             known = int(self.stop_reason.split()[-1])  # the update that was not finite has a trace as well
-        if not (1 <= batch <= per_epoch and 0 <= before < max(known, self.counters["epochs"] * per_epoch)):
+        known = max(known, self.counters["epochs"] * per_epoch)
+        if not (1 <= batch <= per_epoch and 0 <= before < known):
             raise UsageError(
-                f"The run has {self.counters['epochs']} epochs; epoch {epoch}, batch {batch} was never trained."
+                f"A step is an epoch from 1 to {-(-known // per_epoch)} and a batch from 1 to {per_epoch}, {known} "
+                f"updates in all; epoch {epoch}, batch {batch} was never trained."
             )
         replayed = replace(spec, patience=None)
+        numbers = np.array([spec.start])
         vectors = self.initial.vector[np.newaxis]
+        state = spec.optimizer.init(vectors)
         if before and self.engine_used == "compiled":
             from glassnet.kernels import compiled
 
-            members = Members.of(replayed, np.array([spec.start]))
+            members = Members.of(replayed, numbers)
             outcome, _ = compiled.train(network, replayed, data, vectors, members, last_step=before)
             if not outcome.n_finished:
                 raise KeyboardInterrupt  # half a replay is no answer
-            vectors = outcome.vectors
+            vectors, state = outcome.vectors, outcome.optimizer_state
         elif before:
-            for update in stacked_training.updates(
-                network, replayed, data.as_floats(), vectors, np.array([spec.start])
-            ):
+            for update in stacked_training.updates(network, replayed, data.as_floats(), vectors, numbers):
                 if update.t == before:
-                    vectors = update.after
+                    vectors, state = update.after, update.state
                     break
-        numbers = np.array([spec.start])
         rows = stacked_training.batches(n, spec, numbers, epoch)[batch - 1]
         chosen = np.arange(n) if rows is None else rows[0]
         masks = None
@@ -139,10 +171,35 @@ class Run:
             every = dropout_masks(
                 network, spec.rates(network), n, random_state=spec.random_state, start=spec.start, epoch=epoch
             )
-            masks = [mask[chosen] for mask in every]
-        part = data.at(chosen).as_floats()
-        parameters = Parameters(network, vectors[0])
-        return reference.backward(network, parameters, part.X, part.y, part.row_weights, spec.l1, spec.l2, masks)
+            masks = tuple(mask[chosen] for mask in every)
+        return Replayed(
+            epoch=epoch,
+            batch=batch,
+            t=before + 1,
+            rows=chosen,
+            parameters=Parameters(network, vectors[0].copy()),
+            state={name: value[0].copy() for name, value in state.items()},
+            learning_rate=spec.optimizer.rate(before + 1, per_epoch * spec.epochs),
+            masks=masks,
+        )
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """Where a training stood before update `t`: batch `batch` of epoch `epoch`, all counted from 1.
+
+    `rows` (n_batch,): the numbers of the batch's rows in the training table; `masks` (n_batch, units) of the hidden
+    layers where there is dropout. `parameters` and the optimiser's `state`, each (n_parameters,), are those before.
+    """
+
+    epoch: int
+    batch: int
+    t: int
+    rows: NDArray[np.intp]
+    parameters: Parameters
+    state: State
+    learning_rate: float
+    masks: tuple[FloatArray, ...] | None = None
 
 
 def train(
