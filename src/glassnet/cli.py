@@ -447,7 +447,7 @@ def derive(model: str, matrix: bool, latex: bool, kernel: bool) -> None:
 
         click.echo(kernel_source(loaded.network), nl=False)
         return
-    from glassnet.derivations.worked import derive as derived
+    from glassnet.derivations.derived import derive as derived
 
     every, form = derived(loaded), "matrix" if matrix else "scalar"
     click.echo(every.latex(form) if latex else every.text(form))

@@ -15,7 +15,8 @@ from glassnet import by_hand, drawing, report
 from glassnet.checks import GradientCheck, check_gradients
 from glassnet.columns import NumberColumn
 from glassnet.datasets import TUMORS_CITATION, Dataset, tumors
-from glassnet.derivations.worked import Line, WorkedCalculation, derive, explain
+from glassnet.derivations.derived import derive
+from glassnet.derivations.worked import Line, WorkedCalculation, explain
 from glassnet.errors import CannotWriteError, MissingExtraError
 from glassnet.expressions import significant
 from glassnet.model import Fitted, fit, plain, save
