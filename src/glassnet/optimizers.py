@@ -7,6 +7,7 @@ state and settings. `update` evaluates these very lines, and the derivation prin
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -363,6 +364,37 @@ class RMSprop(Optimizer):
     def equations(self) -> tuple[tuple[str, str], ...]:
         """The running mean square, then the step."""
         return (("v", "rho * v + (1 - rho) * g**2"), ("w", "w - learning_rate * g / (sqrt(v) + epsilon)"))
+
+
+def optimizer_of(text: str) -> Optimizer | LBFGS:
+    """The optimiser that `repr` printed, as a model's provenance has it; the text is read, never run.
+
+    Raises `UsageError` for any other text.
+
+    >>> optimizer_of("SGD(learning_rate=Cosine(initial=0.1, final=0.0), momentum=0.9, nesterov=False)").rate(51, 100)
+    0.05
+    """
+    known: tuple[type, ...] = (
+        SGD, Adam, AdamW, RMSprop, LBFGS, Constant, Exponential, InverseScaling, Cosine, WarmUp, OneCycle
+    )  # fmt: skip
+    kinds = {kind.__name__: kind for kind in known}
+
+    def made(node: ast.expr) -> Any:
+        match node:
+            case ast.Constant(value=bool() | int() | float() as value):
+                return value
+            case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords) if name in kinds:
+                return kinds[name](**{str(keyword.arg): made(keyword.value) for keyword in keywords})
+        raise UsageError(f"{ast.unparse(node)!r} is neither a number nor one of {', '.join(kinds)}")
+
+    try:
+        found = made(ast.parse(text, mode="eval").body)
+        if isinstance(found, Optimizer | LBFGS):
+            return found
+        problem = f"{found!r} is none"
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as refused:
+        problem = str(refused)
+    raise UsageError(f"An optimiser is written like Adam(learning_rate=0.01); got {text[:200]!r}: {problem}.")
 
 
 # --- L-BFGS -------------------------------------------------------------------------------------------------------
