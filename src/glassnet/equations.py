@@ -176,6 +176,7 @@ class Symbol:
 _LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}",
 }  # fmt: skip
 
 
@@ -185,8 +186,9 @@ def latex_escaped(text: str) -> str:
     >>> print(latex_escaped("50%_of $x"))
     50\%\_of \$x
     """
-    # A line break or a control character would end the paragraph, or worse.
-    return "".join(_LATEX_SPECIAL.get(letter, letter if letter.isprintable() else " ") for letter in text)
+    # A line break or a control character would end the paragraph, or worse; two hyphens would become one dash.
+    plain = "".join(_LATEX_SPECIAL.get(letter, letter if letter.isprintable() else " ") for letter in text)
+    return re.sub("-(?=-)", "-{}", plain)
 
 
 @dataclass(frozen=True)

@@ -203,14 +203,14 @@ def forms(chain: Chain, equation: Equation, index: Index | None) -> Iterator[For
 
     At `index`, with its sums written out; or with None as it is, for all indices at once, without the paths.
 
-    >>> chain = Chain(Network((1, 1)))
-    >>> for form in forms(chain, Equation(Symbol("dloss", 1, ("i", "j"), of="w"), Map(_times(chain.a(0, "i"), Symbol(
-    ...     "delta", 1, ("row", "j")))), "backward", (("i", 1), ("j", 1))), {"i": 1, "j": 1}):
-    ...     print(form.equation.right(), "  ", form.note)
-    dz1_1/dw1_1_1 * dloss/dz1_1
-    x1 * delta1_1    cached delta
-    dz1_1/dw1_1_1 * do/dz1_1 * dp/do * dloss/dp    over its one path
-    x1 * (p - y)
+    >>> from glassnet.equations import equations
+    >>> chain, every = Chain(Network((1, 1))), equations(Network((1, 1)))
+    >>> for form in forms(chain, every["dloss/dw1"], {"i": 1, "j": 1}):
+    ...     print(f"{form.what:<8}", form.equation.right())
+    chain    dz1_1/dw1_1_1 * dloss/dz1_1
+    cached   x1 * delta1_1
+    paths    dz1_1/dw1_1_1 * do/dz1_1 * dp/do * dloss/dp
+    product  x1 * (p - y)
     """
     scalar = equation if index is None else shortened(equation, index)
     target, layer = scalar.target, scalar.target.layer or 0

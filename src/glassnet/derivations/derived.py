@@ -237,7 +237,7 @@ class Derivation:
         """What network this is, in a line."""
         sizes, network = "-".join(map(str, self.network.sizes)), self.network
         hidden = f"{', '.join(dict.fromkeys(network.activations[:-1]))}, " if network.n_layers > 1 else ""
-        return f"The equations of a {sizes} network ({hidden}{network.loss})"
+        return f"The equations of the network {sizes} ({hidden}{network.loss})"
 
     def _first_lines(self, notation: str = "text") -> Iterator[Line]:
         return islice(self.lines(notation=notation), _SHOWN)

@@ -130,7 +130,9 @@ def _pieces(part: Expression, name: Callable[[Symbol], str], times: str, outer: 
         case "sub", (left, right):
             return [*_pieces(left, name, times, 2), _operator("−") + written(right, 4 if right.op == "neg" else 3)]
         case "mul", (first, *rest):
-            return [written(first, 3), *(_operator(times) + written(factor, 4) for factor in rest)]
+            # Element by element goes what has elements.
+            sign = _operator("⋅" if times == "⊙" and any(factor.op == "const" for factor in part.args) else times)
+            return [written(first, 3), *(sign + written(factor, 4) for factor in rest)]
         case "neg", (inner,):
             return [_row(_operator("−"), written(inner, 4))]
         case "div", (above, below):
@@ -242,7 +244,8 @@ def _sign(operation: str, over: tuple[str, ...], sizes: dict[str, int]) -> str:
 _STYLE = """
 .glassnet-derivation { font: 1rem/1.5 system-ui, sans-serif; }
 .glassnet-derivation .equation { margin: .9rem 0; }
-.glassnet-derivation .form { padding-block: .2rem; padding-left: 4rem; text-indent: -2rem; overflow-x: auto; overflow-y: hidden; }
+.glassnet-derivation .form { padding: .2rem 0 .2rem 4rem; text-indent: -2rem; overflow-x: auto;
+                              overflow-y: hidden; }
 .glassnet-derivation .first { padding-left: 2rem; }
 .glassnet-derivation math { text-indent: 0; font-size: 1.1rem; }
 .glassnet-derivation .note { color: #5d6670; font-size: .85rem; margin-left: .8rem; display: inline-block;

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator
 
 from glassnet.derivations.lines import Line
 
+# Letters that are written from right to left; a mark behind them keeps signs and numbers that follow where they belong.
+_RIGHT_TO_LEFT = re.compile("([\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff\U0001e800-\U0001efff]+)")
+_MARK = "\u200e"
 _NOTES_AT = 41
 """The column where notes begin, where the line is no longer than that."""
 # A sum is broken before its signs, a product only where a term alone is too long, a name only where nothing else helps.
@@ -23,7 +26,7 @@ def columns(text: str) -> int:
     if text.isascii():
         return len(text)
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
-    return len(text) + wide - sum(unicodedata.combining(letter) > 0 for letter in text)
+    return len(text) + wide - sum(unicodedata.combining(letter) > 0 or letter == _MARK for letter in text)
 
 
 def text_of(lines: Iterable[Line], width: int) -> Iterator[str]:
@@ -33,7 +36,8 @@ def text_of(lines: Iterable[Line], width: int) -> Iterator[str]:
         if line.stage != stage:
             stage = line.stage
             yield stage
-        yield from _written(line, width)
+        for written in _written(line, width):
+            yield written if written.isascii() else _RIGHT_TO_LEFT.sub(rf"\1{_MARK}", written)
 
 
 def _written(line: Line, width: int) -> Iterator[str]:
