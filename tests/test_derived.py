@@ -161,7 +161,9 @@ def values_of(derivation: Derivation, parameters: Any, x: Any, y: Any, masks: An
     for equation in derivation:
         if equation.stage in ("forward", "loss", "backward") and equation.target.kind not in ("L", "U", "share", "dL"):
             for scalar in equation.scalars():
-                if scalar.target.open_axes:  # softmax's dp_j/do_k, whose indices stay open
+                if scalar.target.kind == "z" and scalar.target.by:
+                    pass  # one line for all units, which `value_of` knows from the sum itself
+                elif scalar.target.open_axes:  # softmax's dp_j/do_k, whose indices stay open
                     n = network.n_outputs
                     for j, k in np.ndindex(n, n):
                         p, q = (values[chain.output("p", index + 1)] for index in (j, k))
@@ -425,9 +427,7 @@ def test_one_quantity_and_all_it_depends_on(model: gn.Model, what: str) -> None:
         "model": derive(model),
     }[what]
     every = {line.target: line for line in derivation.lines()}
-    reads = {name: list(line.reads) for name, line in every.items()}
-    if what == "softmax":
-        reads["dp_j/do_k"] = ["p1", "p2", "p3"]  # whose indices stay open, as its own do
+    reads = {name: [one for read in line.reads for one in meant(read, every)] for name, line in every.items()}
     for name in reads:
         shown = {line.target: line for line in derivation.only(name).lines()}
         needed = reachable(reads, name)
@@ -441,9 +441,16 @@ def test_one_quantity_and_all_it_depends_on(model: gn.Model, what: str) -> None:
         assert list(shown) == [target for target in every if target in shown], "in order of computation"
 
 
+def meant(read: str, every: dict[str, Line]) -> list[str]:
+    """A name; in one line for all units, whose indices are open, all names that it stands for."""
+    if not re.search("_[ijk]", read):
+        return [read]
+    return [name for name in every if re.fullmatch(re.sub("_[ijk]", r"_?\\d+", read), name)]
+
+
 def names(line: Line, factor: str) -> bool:
-    """Whether a factor stands in a line: delta as dloss/dz, softmax's general dp_j/do_k with any numbers."""
-    written = re.escape(re.sub(r"^delta", "dloss/dz", factor)).replace("_j", r"\d+").replace("_k", r"\d+")
+    """Whether a factor stands in a line: delta as dloss/dz, one line for all units, dz1_j/dw1_i_j, with any numbers."""
+    written = re.sub("_[ijk]", r"_?\\d+", re.escape(re.sub("^delta", "dloss/dz", factor)))
     return any(re.search(rf"(?<![\w/]){written}(?!\w)", right) for right in line.rights)
 
 
@@ -455,6 +462,14 @@ def test_a_units_line_needs_no_other_unit() -> None:
     assert "delta1_1" not in shown
     assert "loss" not in shown  # its derivative is, it is not
     assert list(shown)[-1] == "w2_1_1"
+
+
+def test_a_factor_by_its_name() -> None:
+    derivation = derive(Network((2, 2, 3), "tanh", "cross_entropy"))
+    assert list(lines_of(derivation.only("da1_2/dz1_2"))) == ["z1_2", "a1_2", "da1_2/dz1_2"]
+    assert lines_of(derivation.only("dz1_2/dw1_1_2")) == {"dz1_j/dw1_i_j": {"definition": "x_i"}}
+    assert {"p1", "p2", "p3"} <= set(lines_of(derivation.only("dp1/do2")))
+    assert derivation.only("dloss/dz1_2").chosen == derivation.only("delta1_2").chosen
 
 
 def test_a_parameter_without_an_update_is_its_gradient() -> None:
@@ -485,6 +500,9 @@ def test_a_whole_layer_by_its_name() -> None:
         ("x1", "x1 is given, not computed, so it depends on nothing; z1_1 is computed from it"),
         ("", "the name that the equations print"),
         ("z1_1; rm", "Did you mean 'z1_1'"),
+        ("da1_1/dz1_2", "there is no 'da1_1/dz1_2'"),
+        ("w1_" + "9" * 5000 + "_1", "there is no"),
+        ("w1_1_999999999", "j of w1_i_j runs from 1 to 2"),
     ],
 )
 def test_a_name_that_is_none(name: str, said: str) -> None:

@@ -182,6 +182,27 @@ def link_equations(chain: Chain) -> Iterator[Equation]:
     yield Equation(derivative(LOSS, o), Map(chain.upstream("k")), "backward", ranges, note)
 
 
+def sum_equations(chain: Chain, layer: int) -> Iterator[Equation]:
+    """The derivatives of a unit's sum z by what enters it: one line for all units, for they are all alike.
+
+    >>> for equation in sum_equations(Chain(Network((2, 2, 1))), 2):
+    ...     print(equation)
+    dz2_j/da1_i = w2_i_j
+    dz2_j/dw2_i_j = a1_i
+    dz2_j/db2_j = 1
+    """
+    z, a, w, b = (
+        chain.z(layer, "j"),
+        chain.a(layer - 1, "i"),
+        Symbol("w", layer, ("i", "j")),
+        Symbol("b", layer, ("j",)),
+    )
+    if layer > 1:
+        yield Equation(derivative(z, a), Map(symbol(w)), "backward")
+    yield Equation(derivative(z, w), Map(symbol(a)), "backward")
+    yield Equation(derivative(z, b), Map(const(1)), "backward")
+
+
 def unit_equations(chain: Chain, layer: int, delta: Equation) -> Iterator[Equation]:
     """da/dz of a layer, and of its mask with dropout; before its delta."""
     (unit,) = delta.target.open_axes or (1,)

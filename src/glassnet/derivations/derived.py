@@ -19,6 +19,7 @@ from glassnet.derivations.chains import (
     forms,
     link_equations,
     matrix_forms,
+    sum_equations,
     unit_equations,
 )
 from glassnet.derivations.lines import Line, Place
@@ -64,6 +65,7 @@ class Derivation:
       delta1_1 = dloss/dz1_1
                = do/dz1_1 * dloss/do
                = p - y                       derivative of binary_cross_entropy
+      dz1_j/dw1_i_j = x_i
       dloss/dw1_1_1 = dz1_1/dw1_1_1 * dloss/dz1_1
                     = x1 * delta1_1          cached delta
                     = dz1_1/dw1_1_1 * do/dz1_1 * dp/do * dloss/dp  over its one path
@@ -369,6 +371,8 @@ def _with_factors(
             yield from link_equations(chain)
         if target.kind == "delta":
             yield from unit_equations(chain, target.layer or 0, equation)
+        if target.kind == "dloss" and target.of == "w":
+            yield from sum_equations(chain, target.layer or 0)
         if equation.stage == "update" and "update" not in seen and optimizer is not None:
             yield from _counters(optimizer, n_updates)
         seen.add(equation.stage)
@@ -486,11 +490,9 @@ def _name_of_all(equation: Equation) -> str:
 
 
 def _of_single_rows(equation: Equation) -> bool:
-    """Whether a row's own derivative by a parameter, or a table with three indices: neither is a matrix."""
+    """Whether a row's own derivative by a parameter, or one line for all units: neither is a matrix."""
     target = equation.target
-    return (target.kind == "dloss" and target.of in ("w", "b")) or (
-        target.kind == "p" and target.axes != (target.by or target).axes
-    )
+    return (target.kind == "dloss" and target.of in ("w", "b")) or len(_axes(equation)) < len(target.open_axes)
 
 
 def _keys(body: Map | Contract | Reduce) -> list[Symbol]:
@@ -568,6 +570,8 @@ class _Search:
             return []
         if key in self.inputs:
             return [(self.inputs[key], ())]
+        if key.kind == "x" and key.open_axes:
+            return [(place, ()) for target, place in self.inputs.items() if target.kind == "x"]
         by = key.by
         if key.kind == "loss" and by is not None and by.kind in "zahwb":
             # Backpropagation has names of its own for these.
@@ -601,25 +605,20 @@ class _Search:
 
     def _of_name(self, name: str) -> list[_At]:
         """The lines that a name means."""
-        beyond = ""
+        name, beyond = re.sub("^dloss/dz(?=[0-9])", "delta", name), ""
         for place, equation in enumerate(self.items):
-            axes = _axes(equation)
-            written = str(equation.target.bound(dict.fromkeys(axes, 0)))  # no index is 0
-            pattern = re.sub(r"(?<!\d)0(?!\d)", r"(\\d+)", re.escape(written)) if axes else re.escape(written)
-            if shape := re.fullmatch(pattern, name):
-                values = tuple(int(digits) for digits in shape.groups()[: len(axes)])
-                sizes = dict(equation.ranges)
-                outside = [(axis, n) for axis, n in zip(axes, values, strict=True) if not 1 <= n <= sizes[axis]]
-                if not outside:
-                    return [(place, values)]
-                beyond = (
-                    beyond
-                    or f"{outside[0][0]} of {equation.target} runs from 1 to {sizes[outside[0][0]]}; got {name!r}."
-                )
+            index = _indices_in(name, equation.target)
+            if index is None:
+                continue
+            sizes = dict(equation.ranges)
+            outside = [axis for axis in _axes(equation) if not 1 <= index[axis] <= sizes[axis]]
+            if not outside:
+                return [(place, tuple(index[axis] for axis in _axes(equation)))]
+            beyond = f"{outside[0]} of {equation.target} runs from 1 to {sizes[outside[0]]}; got {name!r}."
         if beyond:
             raise UsageError(beyond)
         for place, equation in enumerate(self.items):
-            if name in (_name_of_all(equation), equation.target.matrix()):
+            if name in (_name_of_all(equation), str(equation.target), equation.target.matrix()):
                 return list(self._all_of(place))
         if re.fullmatch(r"[wb]\d+(_\d+)+|[WBwb]\d+", name):
             for gradient in ("dJ", "dL"):
@@ -656,6 +655,22 @@ class _Search:
 def _without_indices(key: Symbol) -> Symbol:
     axes = len([axis for axis in key.axes if axis != "row"])
     return replace(key, axes=("",) * axes, by=key.by and _without_indices(key.by))
+
+
+def _indices_in(name: str, target: Symbol) -> dict[str, int] | None:
+    """The indices with which a target is printed as this name; None where there are none."""
+    letters = [axis for axis in _every_axis(target) if isinstance(axis, str)]
+    pattern = re.escape(str(target.bound(dict.fromkeys(letters, 0))))  # no index is 0
+    if letters:
+        pattern = re.sub("(?<![0-9])0(?![0-9])", "([0-9]{1,9})", pattern)
+    shape = re.fullmatch(pattern, name)
+    if shape is None:
+        return None
+    index: dict[str, int] = {}
+    for letter, digits in zip(letters, shape.groups(), strict=True):
+        if index.setdefault(letter, int(digits)) != int(digits):
+            return None
+    return index
 
 
 def _fitted(target: Symbol, key: Symbol) -> dict[str, int] | None:
