@@ -398,6 +398,12 @@ def test_an_optimiser_is_read_from_what_it_prints(optimizer: Any) -> None:
     assert optimizer_of(repr(optimizer)) == optimizer
 
 
+def test_several_networks_are_averaged(model: gn.Model) -> None:
+    two = gn.Model(model.network, model.members * 2, model.encoder, model.provenance)
+    assert "sigmoid; of each of 2 networks, whose p are averaged" in derive(two).text()
+    assert "averaged" not in derive(model).text()
+
+
 def test_an_unknown_provenance_has_no_update(model: gn.Model) -> None:
     derivation = derive(gn.Model(model.network, model.members, model.encoder))
     assert derivation.optimizer is None
@@ -499,6 +505,7 @@ def test_a_whole_layer_by_its_name() -> None:
         ("dl/dw1_1_1", "Did you mean 'dL/dw1_1_1'"),
         ("x1", "x1 is given, not computed, so it depends on nothing; z1_1 is computed from it"),
         ("", "the name that the equations print"),
+        ("w3_1_1", "there is no 'w3_1_1'"),
         ("z1_1; rm", "Did you mean 'z1_1'"),
         ("da1_1/dz1_2", "there is no 'da1_1/dz1_2'"),
         ("w1_" + "9" * 5000 + "_1", "there is no"),

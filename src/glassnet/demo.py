@@ -435,7 +435,7 @@ def _written(story: _Story, folder: Path) -> dict[str, str]:
     pictures = _pictures(story)
     texts = {"index": ("index.html", _page(story, pictures))}
     texts |= {name: (f"{name}.svg", svg) for name, svg in pictures.items()}
-    texts["equations"] = ("equations.tex", derive(story.fitted.model).latex() + "\n")
+    texts["equations"] = ("equations.tex", "".join(derive(story.fitted.model).latex_document()))
     files = {}
     for kind, (name, text) in texts.items():
         write_atomically(folder / name, text.encode())

@@ -318,6 +318,11 @@ def derive(
     middle = _with_factors(chain, equations(network, first_order, l1=l1, l2=l2, dropout=masked), first_order, n_updates)
     update = _lbfgs_equations(network, optimizer) if isinstance(optimizer, LBFGS) else ()
     items = tuple(chained(encode, middle, update, decode))
+    if isinstance(what, Model) and (n := len(what.members)) > 1:
+        said = f"{{}}; of each of {n} networks, whose p are averaged"
+        items = tuple(
+            replace(e, note=said.format(e.note)) if e.target.kind == "p" and not e.target.by else e for e in items
+        )
     return Derivation(network, items, optimizer, float(l1), float(l2), masked)
 
 
@@ -525,6 +530,7 @@ class _Search:
         self.whose: dict[Symbol, list[int]] = {}
         for place, equation in enumerate(self.items):
             self.whose.setdefault(_without_indices(equation.target), []).append(place)
+        self.read: set[tuple[int, int, Symbol]] = set()
         self.inputs = {
             equation.target: place for place, equation in enumerate(self.items) if equation.stage == "encode"
         }
@@ -549,25 +555,24 @@ class _Search:
         """What one line is computed from, and the factors of the chain rule that lead to it."""
         equation = self.items[place]
         index = dict(zip(_axes(equation), values, strict=True))
-        for body in (
-            equation.body,
-            *(form.equation.body for form in forms(self.chain, equation, None) if form.what == "chain"),
-        ):
+        derived = (form.equation.body for form in forms(self.chain, equation, None) if form.what == "chain")
+        for number, body in enumerate(chained((equation.body,), derived)):
             over: tuple[str, ...] = ()
             if isinstance(body, Contract):
                 over = (body.over,)
             elif isinstance(body, Reduce):
                 over = body.over
+            keys = [key for key in _keys(body) if (place, number, key) not in self.read]
+            # What all units of a layer read alike is followed once, not once for each of them.
+            self.read.update((place, number, key) for key in keys if not set(key.open_axes) & set(index))
+            keys = [key for key in keys if not _is_parameter(key)]
             sizes = {"j": self.network.n_outputs} | dict(equation.ranges)
-            keys = _keys(body)
             for more in product(*(range(1, sizes[axis] + 1) for axis in over if axis != "row")):
                 bound = index | dict(zip(over, more, strict=False))
                 yield from (key.bound(bound) for key in keys)
 
     def _of_symbol(self, key: Symbol) -> list[_At]:
         """The lines that compute a quantity; none for what is given: parameters, columns, targets."""
-        if key.kind in ("w", "b") and key.layer is not None and key.by is None:
-            return []
         if key in self.inputs:
             return [(self.inputs[key], ())]
         if key.kind == "x" and key.open_axes:
@@ -604,8 +609,24 @@ class _Search:
             yield place, values
 
     def _of_name(self, name: str) -> list[_At]:
-        """The lines that a name means."""
-        name, beyond = re.sub("^dloss/dz(?=[0-9])", "delta", name), ""
+        """The lines that a name means: a parameter its update, or its gradient where it has none."""
+        gradients = (f"dJ/d{name}", f"dL/d{name}") if name[:1] in ("w", "b", "W", "B") else ()
+        for one in (name, *gradients):
+            if found := self._one_number(re.sub("^dloss/dz(?=[0-9])", "delta", one)) or self._all_units(one):
+                return found
+        reader = next((line for line in self._names_read() if line[0] == name), None)
+        if reader is not None:
+            raise UsageError(
+                f"{name} is given, not computed, so it depends on nothing; {reader[1]} is computed from it."
+            )
+        near = did_you_mean(name, islice(self._names(), _CANDIDATES))
+        raise UsageError(
+            f"A quantity has the name that the equations print, z1_2 or dL/dw1_1_2 say; there is no {name!r}.{near}"
+        )
+
+    def _one_number(self, name: str) -> list[_At]:
+        """The line with a target of that name; an error where such a line has other indices."""
+        beyond = ""
         for place, equation in enumerate(self.items):
             index = _indices_in(name, equation.target)
             if index is None:
@@ -617,24 +638,14 @@ class _Search:
             beyond = f"{outside[0]} of {equation.target} runs from 1 to {sizes[outside[0]]}; got {name!r}."
         if beyond:
             raise UsageError(beyond)
+        return []
+
+    def _all_units(self, name: str) -> list[_At]:
+        """The lines of the first equation of that name: `z1`, `z1_j` or `Z1`."""
         for place, equation in enumerate(self.items):
             if name in (_name_of_all(equation), str(equation.target), equation.target.matrix()):
                 return list(self._all_of(place))
-        if re.fullmatch(r"[wb]\d+(_\d+)+|[WBwb]\d+", name):
-            for gradient in ("dJ", "dL"):
-                if any(equation.target.kind == gradient for equation in self.items):
-                    with_gradient = f"{gradient}/d{name}"
-                    if gradient == "dL" or name[0] in "wW":
-                        return self._of_name(with_gradient)
-        reader = next((line for line in self._names_read() if line[0] == name), None)
-        if reader is not None:
-            raise UsageError(
-                f"{name} is given, not computed, so it depends on nothing; {reader[1]} is computed from it."
-            )
-        near = did_you_mean(name, islice(self._names(), _CANDIDATES))
-        raise UsageError(
-            f"A quantity has the name that the equations print, z1_2 or dL/dw1_1_2 say; there is no {name!r}.{near}"
-        )
+        return []
 
     def _names(self) -> Iterator[str]:
         """The name of every line's target, a few of each equation first."""
@@ -650,6 +661,10 @@ class _Search:
                 computed = str(equation.target.bound(dict(zip(_axes(equation), at[1], strict=True))))
                 for key in islice(self._read_at(*at), 1000):
                     yield str(key), computed
+
+
+def _is_parameter(key: Symbol) -> bool:
+    return key.kind in ("w", "b") and key.layer is not None and key.by is None
 
 
 def _without_indices(key: Symbol) -> Symbol:
