@@ -620,7 +620,7 @@ def test_a_block_for_a_paper() -> None:
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 MEASURE = """<script>
-const KNOWN = ("mrow mi mn mo mtext mfrac msqrt msub msup msubsup munder munderover mtable mtr mtd bdi").split(" ");
+const KNOWN = "mrow mi mn mo mtext mspace mfrac msqrt msub msup msubsup munder munderover mtable mtr mtd bdi".split(" ");
 addEventListener("load", () => {
   const boxes = [...document.querySelectorAll("math")].map((m) => m.getBoundingClientRect());
   document.title = JSON.stringify({
@@ -662,6 +662,8 @@ def test_chromium_draws_it(hostile: gn.Model, tmp_path: Path, what: str) -> None
     page = "".join(derivation.html("matrix" if what == "matrix" else "scalar"))
     assert "<script" not in page
     assert "http" not in page
+    updates = sum(line.arrow == "<-" for line in derivation.lines("matrix" if what == "matrix" else "scalar"))
+    assert page.count("<mo>←</mo>") == updates > 0
     found = drawn(page, tmp_path, width=400 if what == "softmax" else 800)
     assert found["formulas"] == page.count("<math ")
     assert (found["empty"], found["unknown"], found["page"]) == (0, 0, 0)

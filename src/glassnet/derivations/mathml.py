@@ -223,7 +223,7 @@ def _of_product(product: MatrixProduct) -> str:
         elif how == "diagonal":
             inner = _called("diag", inner)
         parts.append(inner)
-    text = _row(_operator("⁢").join(parts))
+    text = _row('<mspace width="0.2em"></mspace>'.join(parts))
     return _bracketed(text) if product.bracketed else text
 
 
@@ -291,7 +291,7 @@ def fragment(lines: Iterable[Line]) -> Iterator[str]:
 
 
 def _written(line: Line) -> str:
-    arrow = _operator("←" if line.arrow == "&lt;-" else "=")
+    arrow = _operator("←" if line.arrow == "<-" else "=")
     parts = []
     for number, (right, note) in enumerate(zip(line.rights, line.notes, strict=True)):
         pieces = right.split(PIECES)
