@@ -620,7 +620,8 @@ def test_a_block_for_a_paper() -> None:
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 MEASURE = """<script>
-const KNOWN = "mrow mi mn mo mtext mspace mfrac msqrt msub msup msubsup munder munderover mtable mtr mtd bdi".split(" ");
+const KNOWN = ("mrow mi mn mo mtext mspace mfrac msqrt msub msup msubsup munder munderover " +
+  "mtable mtr mtd bdi").split(" ");
 addEventListener("load", () => {
   const boxes = [...document.querySelectorAll("math")].map((m) => m.getBoundingClientRect());
   document.title = JSON.stringify({
