@@ -17,7 +17,7 @@ import glassnet as gn
 from glassnet import arithmetic
 from glassnet.activations import ACTIVATIONS
 from glassnet.derivations.calculation import Numbers, calculate
-from glassnet.derivations.worked import WorkedCalculation, derive, worked_lines
+from glassnet.derivations.worked import WorkedCalculation, worked_lines
 from glassnet.derivations.worked_lines import LATEX, TEXT, Line, lines
 from glassnet.equations import Equations, Map, Symbol, equations
 from glassnet.errors import DataError, UsageError
@@ -389,15 +389,3 @@ def test_an_average_of_networks_is_not_one_calculation(model: gn.Model) -> None:
     two = gn.Model(model.network, model.members * 2, model.encoder)
     with pytest.raises(UsageError, match="one network"):
         gn.explain(two, COLUMNS)
-
-
-def test_every_column_has_its_own_equation_as_a_matrix_too(model: gn.Model) -> None:
-    derived = derive(model)
-    assert [line.strip()[:4] for line in derived.stage("encode").text("matrix").splitlines()[1:]] == ["x1 =", "x2 ="]
-    assert str(derived["x2"].target) == "x2"
-
-
-def test_derive_goes_from_encode_to_decode(model: gn.Model) -> None:
-    stages = list(dict.fromkeys(equation.stage for equation in derive(model, gn.SGD(0.1), l2=0.1)))
-    assert stages == ["encode", "forward", "loss", "backward", "penalty", "update", "decode"]
-    assert r"b \textless{}script\textgreater{} \& \$\_" in derive(model).latex()

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from glassnet.activations import ACTIVATIONS
     from glassnet.checks import check_gradients
     from glassnet.columns import Recipe
-    from glassnet.derivations.worked import derive, explain
+    from glassnet.derivations.derived import derive
+    from glassnet.derivations.worked import explain
     from glassnet.errors import GlassnetError
     from glassnet.estimators import Encoder
     from glassnet.importing.keras import from_keras
@@ -54,7 +55,8 @@ _HOME = {
     "activations": ("ACTIVATIONS",),
     "checks": ("check_gradients",),
     "columns": ("Recipe",),
-    "derivations.worked": ("derive", "explain"),
+    "derivations.derived": ("derive",),
+    "derivations.worked": ("explain",),
     "errors": ("GlassnetError",),
     "estimators": ("Encoder",),
     "importing.keras": ("from_keras",),

@@ -460,31 +460,55 @@ def explain(
 
 @commands.command()
 @click.argument("model")
+@click.option(
+    "--only", metavar="NAME", help="One quantity and all that it depends on: w1_1_2, delta1_2, dL/dw1_1_2, p."
+)
 @click.option("--matrix", is_flag=True, help="Whole layers at once instead of every scalar.")
-@click.option("--latex", is_flag=True, help="As LaTeX.")
+@click.option("--latex", is_flag=True, help="As a LaTeX document, which pdflatex compiles.")
+@click.option("--mathml", is_flag=True, help="As a page with MathML, which a browser shows.")
 @click.option("--kernel", is_flag=True, help="As the code that trains such a network, before it is compiled.")
-def derive(model: str, matrix: bool, latex: bool, kernel: bool) -> None:
-    """Every equation of a model, from the table's columns to its answer.
+@_JSON
+def derive(model: str, only: str | None, matrix: bool, latex: bool, mathml: bool, kernel: bool, as_json: bool) -> None:
+    """Every equation of a model, from the table's columns to its answer, and how each gradient follows.
 
     \b
     glassnet derive tumor.safetensors
-    glassnet derive tumor.safetensors --matrix --latex
+    glassnet derive tumor.safetensors --only w1_1_2
+    glassnet derive tumor.safetensors --only delta1_2 --mathml > delta.html
+    glassnet derive tumor.safetensors --matrix --latex > equations.tex
     glassnet derive tumor.safetensors --kernel
 
-    The kernel's lines are these equations too, for several rows at a time.
+    The chain rule of every weight: each factor by name, the cached delta, and the product over all paths to the loss;
+    over more than 12 paths the recursion from layer to layer in its place. The updates are those of the optimiser that
+    trained the model. The kernel's lines are these equations too, for several rows at a time.
     """
-    if kernel and (matrix or latex):
-        raise UsageError("--kernel is code, which is neither a matrix form nor LaTeX; leave --matrix and --latex out.")
+    written = {"--latex": latex, "--mathml": mathml, "--json": as_json, "--kernel": kernel}
+    if len(given := [option for option, is_given in written.items() if is_given]) > 1:
+        raise UsageError(
+            f"Equations are written in one way at a time; got {' and '.join(given)}. Leave all but one out."
+        )
+    if kernel and (matrix or only is not None):
+        raise UsageError("--kernel is the code of a whole training; leave --matrix and --only out.")
     loaded = _load(model)
     if kernel:
         from glassnet.kernels.source import kernel_source
 
         click.echo(kernel_source(loaded.network), nl=False)
         return
-    from glassnet.derivations.worked import derive as derived
+    from glassnet.derivations.derived import derive as derived
 
     every, form = derived(loaded), "matrix" if matrix else "scalar"
-    click.echo(every.latex(form) if latex else every.text(form))
+    if only is not None:
+        every = every.only(only)
+    if latex:
+        pieces = every.latex_document(form)
+    elif mathml:
+        pieces = every.html(form)
+    elif as_json:
+        pieces = every.json_pieces(form)
+    else:
+        pieces = (f"{line}\n" for line in every.text_lines(form, _width()))
+    sys.stdout.writelines(pieces)  # one after another: a large network's do not fit into memory
 
 
 # --- what the commands share --------------------------------------------------------------------------------------

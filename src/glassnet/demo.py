@@ -15,7 +15,8 @@ from glassnet import by_hand, drawing, report
 from glassnet.checks import GradientCheck, check_gradients
 from glassnet.columns import NumberColumn
 from glassnet.datasets import TUMORS_CITATION, Dataset, tumors
-from glassnet.derivations.worked import WorkedCalculation, derive, explain
+from glassnet.derivations.derived import derive
+from glassnet.derivations.worked import WorkedCalculation, explain
 from glassnet.derivations.worked_lines import Line
 from glassnet.errors import CannotWriteError, MissingExtraError
 from glassnet.expressions import significant
@@ -435,7 +436,7 @@ def _written(story: _Story, folder: Path) -> dict[str, str]:
     pictures = _pictures(story)
     texts = {"index": ("index.html", _page(story, pictures))}
     texts |= {name: (f"{name}.svg", svg) for name, svg in pictures.items()}
-    texts["equations"] = ("equations.tex", derive(story.fitted.model).latex() + "\n")
+    texts["equations"] = ("equations.tex", "".join(derive(story.fitted.model).latex_document()))
     files = {}
     for kind, (name, text) in texts.items():
         write_atomically(folder / name, text.encode())

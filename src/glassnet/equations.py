@@ -32,9 +32,9 @@ from glassnet.optimizers import Optimizer
 STAGES = ("encode", "forward", "loss", "backward", "penalty", "update", "decode")
 
 _GREEK = {
-    "delta": r"\delta", "share": "s", "s": "S", "loss": r"\ell", "L": r"\mathcal{L}", "J": "J",
-    "penalty": r"\mathcal{P}", "learning_rate": r"\eta", "m_hat": r"\hat{m}", "v_hat": r"\hat{v}",
-    "others": r"\mathrm{others}",
+    "delta": r"\delta", "Delta": r"\Delta", "share": "s", "s": "S", "loss": r"\ell", "L": r"\mathcal{L}", "J": "J",
+    "penalty": r"\mathcal{P}", "learning_rate": r"\eta", "m_hat": r"\hat{m}", "v_hat": r"\hat{v}", "alpha": r"\alpha",
+    "rho": r"\rho", "pi": r"\pi", "others": r"\mathrm{others}",
 }  # fmt: skip
 
 _OF_A_COLUMN = {
@@ -57,12 +57,16 @@ class Symbol:
     `kind`: x, w, b, z, a, o (logit), p (probability), y, delta (d loss / d z), m and s (of softmax), loss (of a row),
     h and mask (of dropout, a = mask * h: 0, or 1 / (1 - rate)), u (row weight), share (u over the sum of u), L (batch
     loss), penalty, J (objective), dloss, dL or dJ (a derivative by `of`), a state of the optimiser (of `of`), or a
-    plain setting. Of a table's column `of`: raw (its number as the user has it), is (1 where its text is `level`, else
-    0), missing (1 where the cell is), filled and scaled.
+    plain setting. slope is the derivative of the activation `of` at the quantity `by`; same is 1 where its two indices
+    are equal, else 0; any other kind with a `by` is the derivative of that quantity by it. Of a table's column `of`:
+    raw (its number as the user has it), is (1 where its text is `level`, else 0), missing (1 where the cell is),
+    filled and scaled.
     `axes`: its indices, a letter where open and a number, from 1, where bound; the axis `row` is never printed.
 
     >>> str(Symbol("w", 1, ("i", "j")).bound({"i": 2, "j": 1}))
     'w1_2_1'
+    >>> str(Symbol("z", 2, ("row", "k"), by=Symbol("a", 1, ("row", "j"))))
+    'dz2_k/da1_j'
     """
 
     kind: str
@@ -70,10 +74,22 @@ class Symbol:
     axes: tuple[str | int, ...] = ()
     of: str = ""
     level: str = ""
+    by: Symbol | None = None
 
     def bound(self, index: Mapping[str, int]) -> Symbol:
         """The same symbol with numbers for the axes that `index` names."""
-        return replace(self, axes=tuple(index.get(a, a) if isinstance(a, str) else a for a in self.axes))
+        axes = tuple(index.get(a, a) if isinstance(a, str) else a for a in self.axes)
+        return replace(self, axes=axes, by=self.by and self.by.bound(index))
+
+    @property
+    def open_axes(self) -> tuple[str, ...]:
+        """The letters among the indices, each once; rows are not counted.
+
+        >>> Symbol("z", 2, ("row", "k"), by=Symbol("a", 1, ("row", "j"))).open_axes
+        ('k', 'j')
+        """
+        axes = (*self.axes, *(self.by.open_axes if self.by else ()))
+        return tuple(dict.fromkeys(axis for axis in axes if isinstance(axis, str) and axis != "row"))
 
     @property
     def _printed_axes(self) -> list[str]:
@@ -89,6 +105,12 @@ class Symbol:
     def __str__(self) -> str:
         if self.kind in _OF_A_COLUMN:
             return _OF_A_COLUMN[self.kind].format(_named(self.of), _named(self.level))
+        if self.kind == "slope":
+            return f"{self.of}'({self.by})"
+        if self.kind == "same":
+            return f"[{' = '.join(self._printed_axes)}]"
+        if self.by is not None:
+            return f"d{replace(self, by=None)}/d{self.by}"
         if self.kind in ("dloss", "dL", "dJ"):
             return f"{self.kind}/d{self._indexed(self.of)}"
         if self.of:
@@ -103,6 +125,12 @@ class Symbol:
         """
         if self.kind in _OF_A_COLUMN:
             return r"\text{" + latex_escaped(str(self)) + "}"
+        if self.kind == "slope" and self.by is not None:
+            return rf"\mathrm{{{latex_escaped(self.of)}}}'({self.by.latex()})"
+        if self.kind == "same":
+            return rf"[{' = '.join(self._printed_axes)}]"
+        if self.by is not None:
+            return rf"\frac{{\partial {replace(self, by=None).latex()}}}{{\partial {self.by.latex()}}}"
 
         def indexed(kind: str) -> str:
             letter = _GREEK.get(kind, kind if len(kind) == 1 else r"\mathrm{" + latex_escaped(kind) + "}")
@@ -116,46 +144,39 @@ class Symbol:
             return rf"{_GREEK.get(self.kind, self.kind)}\left[{indexed(self.of)}\right]"
         return indexed(self.kind)
 
-    @property
-    def _capital(self) -> bool:
-        """Whether all its numbers together are a matrix: rows by units, or units by units."""
-        return len(self.axes) == 2 or self.kind in ("x", "o", "p", "y")
+    def whole(self) -> Symbol:
+        """What stands for all its numbers together: a matrix in capitals, a vector small.
 
-    @property
-    def _one_column(self) -> bool:
-        """Whether this is one input, which has its own column and so its own equation."""
-        return self.kind == "x" and isinstance(self.axes[-1], int)
-
-    def matrix(self) -> str:
-        """The name of all its numbers together: a matrix in capitals, a vector small.
-
-        >>> Symbol("delta", 1, ("row", "j")).matrix(), Symbol("b", 1, ("j",)).matrix()
+        >>> str(Symbol("delta", 1, ("row", "j")).whole()), str(Symbol("b", 1, ("j",)).whole())
         ('Delta1', 'b1')
         """
+        if self.by is not None:
+            return replace(replace(self, by=None).whole(), by=self.by.whole())
+        if self.kind == "x" and isinstance(self.axes[-1], int):
+            return self  # one input, which has its own column and so its own equation
         whole = replace(self, axes=())
-        if self._one_column:
-            return str(self)
-        if not self._capital:
-            return str(whole)
-        return str(replace(whole, of=self.of.upper()) if self.of else replace(whole, kind=self.kind.capitalize()))
+        if len(self.axes) != 2 and self.kind not in ("x", "o", "p", "y"):
+            return whole
+        # rows by units, or units by units
+        return replace(whole, of=self.of.upper()) if self.of else replace(whole, kind=self.kind.capitalize())
+
+    def matrix(self) -> str:
+        """The name of `whole`.
+
+        >>> Symbol("delta", 1, ("row", "j")).matrix()
+        'Delta1'
+        """
+        return str(self.whole())
 
     def matrix_latex(self) -> str:
-        """LaTeX of `matrix`."""
-        whole = replace(self, axes=())
-        if self._one_column:
-            return self.latex()
-        if self._capital and self.of:
-            whole = replace(whole, of=self.of.upper())
-        elif self._capital and self.kind == "delta":
-            return rf"\Delta^{{[{self.layer}]}}"
-        elif self._capital:
-            whole = replace(whole, kind=self.kind.capitalize())
-        return whole.latex()
+        """LaTeX of `whole`."""
+        return self.whole().latex()
 
 
 _LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}",
 }  # fmt: skip
 
 
@@ -165,8 +186,9 @@ def latex_escaped(text: str) -> str:
     >>> print(latex_escaped("50%_of $x"))
     50\%\_of \$x
     """
-    # A line break or a control character would end the paragraph, or worse.
-    return "".join(_LATEX_SPECIAL.get(letter, letter if letter.isprintable() else " ") for letter in text)
+    # A line break or a control character would end the paragraph, or worse; two hyphens would become one dash.
+    plain = "".join(_LATEX_SPECIAL.get(letter, letter if letter.isprintable() else " ") for letter in text)
+    return re.sub("-(?=-)", "-{}", plain)
 
 
 @dataclass(frozen=True)
@@ -217,10 +239,15 @@ class Equation:
 
     def scalars(self) -> Iterator[Equation]:
         """The equation once for every value of the target's indices, sums written out."""
-        axes = [axis for axis in self.target.axes if isinstance(axis, str) and axis != "row"]
+        for index in self.indices():
+            yield self.scalar(**index)
+
+    def indices(self) -> Iterator[dict[str, int]]:
+        """Every value of the target's indices, the last running fastest; one without a range stays open."""
         sizes = dict(self.ranges)
+        axes = [axis for axis in self.target.open_axes if axis in sizes]
         for values in product(*(range(1, sizes[axis] + 1) for axis in axes)):
-            yield self.scalar(**dict(zip(axes, values, strict=True)))
+            yield dict(zip(axes, values, strict=True))
 
     def scalar(self, **index: int) -> Equation:
         """The equation for one value of its indices (from 1), sums over units written out; rows stay open."""
@@ -228,9 +255,13 @@ class Equation:
         for axis, value in index.items():
             if not 1 <= value <= sizes.get(axis, 0):
                 raise UsageError(f"{axis} of {self.target} runs from 1 to {sizes.get(axis, 0)}; got {value}.")
-        return replace(self, target=self.target.bound(index), body=self._expanded(index, sizes))
+        return self.bound(index)
 
-    def _expanded(self, index: dict[str, int], sizes: dict[str, int]) -> Map | Reduce:
+    def bound(self, index: Mapping[str, int]) -> Equation:
+        """`scalar` without looking whether the numbers are in range."""
+        return replace(self, target=self.target.bound(index), body=self._expanded(index, dict(self.ranges)))
+
+    def _expanded(self, index: Mapping[str, int], sizes: Mapping[str, int]) -> Map | Reduce:
         match self.body:
             case Map(expression):
                 return Map(_bind(expression, index))
@@ -252,16 +283,22 @@ class Equation:
                 total = call("add", *operands)
                 return Map(call("div", total, const(len(operands))) if operation == "mean" else total)
 
+    @property
+    def _arrow(self) -> str:
+        return "<-" if self.stage == "update" else "="
+
     def __str__(self) -> str:
+        return f"{self.target} {self._arrow} {self.right()}"
+
+    def right(self) -> str:
+        """What stands behind the equals sign, as text."""
         match self.body:
             case Map(expression):
-                right = to_text(expression)
+                return to_text(expression)
             case Contract(terms, over, bias):
-                right = (f"{bias} + " if bias else "") + _over("sum", (over,)) + to_text(_product(terms))
+                return (f"{bias} + " if bias else "") + _over("sum", (over,)) + to_text(_product(terms))
             case Reduce(operation, over, expression):
-                right = _over(operation, over) + to_text(expression)
-        arrow = "<-" if self.stage == "update" else "="
-        return f"{self.target} {arrow} {right}"
+                return _over(operation, over) + to_text(expression)
 
     def latex(self) -> str:
         r"""LaTeX of the indexed (or scalar) form.
@@ -269,6 +306,14 @@ class Equation:
         >>> print(equations(Network((2, 2, 1)))["z1"].latex())
         z^{[1]}_{j} = b^{[1]}_{j} + \sum_{i=1}^{2} w^{[1]}_{i,j} \, x_{i}
         """
+        return f"{self.target.latex()} {self._latex_arrow} {self.right_latex()}"
+
+    @property
+    def _latex_arrow(self) -> str:
+        return r"\leftarrow" if self.stage == "update" else "="
+
+    def right_latex(self, times: str = r" \, ") -> str:
+        """What stands behind the equals sign, as LaTeX; `times` stands between factors."""
         sizes = dict(self.ranges)
 
         def over_latex(operation: str, over: tuple[str, ...]) -> str:
@@ -281,30 +326,31 @@ class Equation:
 
         match self.body:
             case Map(expression):
-                right = to_latex(expression, Symbol.latex)
+                return to_latex(expression, _latex, times)
             case Contract(terms, over, bias):
                 start = f"{bias.latex()} + " if bias else ""
-                right = start + over_latex("sum", (over,)) + to_latex(_product(terms), Symbol.latex)
+                return start + over_latex("sum", (over,)) + to_latex(_product(terms), _latex, times)
             case Reduce(operation, over, expression):
-                inner = to_latex(expression, Symbol.latex)
-                right = over_latex(operation, over) + (
-                    rf"\left({inner}\right)" if expression.op in ("add", "sub") else inner
-                )
-        arrow = r"\leftarrow" if self.stage == "update" else "="
-        return f"{self.target.latex()} {arrow} {right}"
+                inner = to_latex(expression, _latex, times)
+                if expression.op in ("add", "sub"):
+                    inner = rf"\left({inner}\right)"
+                return over_latex(operation, over) + inner
 
     def matrix(self) -> str:
         """The equation for all indices and rows at once: `@` is the matrix product, `*` goes element by element."""
-        left = f"{self.target.matrix()} {'<-' if self.stage == 'update' else '='} "
+        return f"{self.target.matrix()} {self._arrow} {self.right_matrix()}"
+
+    def right_matrix(self) -> str:
+        """What stands behind the equals sign of the matrix form, as text."""
         match self.body:
             case Map(expression):
-                return left + to_text(expression, Symbol.matrix)
+                return to_text(expression, _matrix)
             case Contract(bias=bias):
                 written = {"": "{}", "turned": "{}.T", "diagonal": "diag({})"}
-                factors = [written[how].format(term.matrix()) for term, how in self._factors()]
-                return left + " @ ".join(factors) + (f" + {bias.matrix()}" if bias else "")
+                factors = [written[how].format(term.matrix()) for term, how in self.factors()]
+                return " @ ".join(factors) + (f" + {bias.matrix()}" if bias else "")
             case Reduce(operation, over, expression):
-                return left + _over(operation, over) + to_text(expression, Symbol.matrix)
+                return _over(operation, over) + to_text(expression, _matrix)
 
     def matrix_latex(self) -> str:
         r"""LaTeX of the matrix form; the circled dot goes element by element.
@@ -312,18 +358,21 @@ class Equation:
         >>> print(equations(Network((2, 2, 1)))["z1"].matrix_latex())
         Z^{[1]} = X \, W^{[1]} + b^{[1]}
         """
-        left = self.target.matrix_latex() + (r" \leftarrow " if self.stage == "update" else " = ")
+        return f"{self.target.matrix_latex()} {self._latex_arrow} {self.right_matrix_latex()}"
+
+    def right_matrix_latex(self) -> str:
+        """What stands behind the equals sign of the matrix form, as LaTeX."""
         match self.body:
             case Map(expression):
-                return left + to_latex(expression, Symbol.matrix_latex, times=r" \odot ")
+                return to_latex(expression, _matrix_latex, times=r" \odot ")
             case Contract(bias=bias):
                 written = {"": "{}", "turned": r"{{{}}}^{{\top}}", "diagonal": r"\operatorname{{diag}}({})"}
-                factors = [written[how].format(term.matrix_latex()) for term, how in self._factors()]
-                return left + r" \, ".join(factors) + (f" + {bias.matrix_latex()}" if bias else "")
+                factors = [written[how].format(term.matrix_latex()) for term, how in self.factors()]
+                return r" \, ".join(factors) + (f" + {bias.matrix_latex()}" if bias else "")
             case Reduce():
-                return self.latex()
+                return self.right_latex()
 
-    def _factors(self) -> list[tuple[Symbol, str]]:
+    def factors(self) -> list[tuple[Symbol, str]]:
         """The factors of a `Contract` in the order of their matrix product, and how each enters it."""
         assert isinstance(self.body, Contract)
         terms, over, target = self.body.terms, self.body.over, self.target.axes
@@ -342,6 +391,18 @@ class Equation:
 
 def _over(operation: str, over: tuple[str, ...]) -> str:
     return f"{operation} over {' and '.join('rows' if axis == 'row' else axis for axis in over)} of "
+
+
+def _latex(key: Symbol) -> str:
+    return key.latex()
+
+
+def _matrix(key: Symbol) -> str:
+    return key.matrix()
+
+
+def _matrix_latex(key: Symbol) -> str:
+    return key.matrix_latex()
 
 
 def _bind(expression: Expression, index: Mapping[str, int]) -> Expression:

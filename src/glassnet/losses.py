@@ -19,6 +19,8 @@ class LinkRow:
     """How logits become probabilities: p = `value`, in o and, for softmax, in the row's m and s.
 
     m is the largest logit of the row and s = sum over its outputs of exp(o - m), so exp never overflows.
+    `derivative` is dp/do, in p. Where a link goes `over_classes`, every class's p depends on every logit: there it is
+    in q too, the probability of the class whose logit it is, and in `same`, 1 where that class is p's own, else 0.
 
     >>> str(LINKS["softmax"].value)
     'exp(o - m) / s'
@@ -27,16 +29,23 @@ class LinkRow:
     name: str
     value: Expression
     textbook: str
+    derivative: Expression
     over_classes: bool = False
 
 
 LINKS: dict[str, LinkRow] = {
     row.name: row
     for row in (
-        LinkRow("identity", parse("o"), "o"),
-        LinkRow("sigmoid", parse("sigmoid(o)"), "1 / (1 + exp(-o))"),
-        LinkRow("softmax", parse("exp(o - m) / s"), "exp(o) / sum of exp over the classes", over_classes=True),
-        LinkRow("exp", parse("exp(o)"), "exp(o)"),
+        LinkRow("identity", parse("o"), "o", parse("1")),
+        LinkRow("sigmoid", parse("sigmoid(o)"), "1 / (1 + exp(-o))", parse("p * (1 - p)")),
+        LinkRow(
+            "softmax",
+            parse("exp(o - m) / s"),
+            "exp(o) / sum of exp over the classes",
+            parse("p * (same - q)"),
+            over_classes=True,
+        ),
+        LinkRow("exp", parse("exp(o)"), "exp(o)", parse("p")),
     )
 }
 
@@ -46,7 +55,8 @@ class LossRow:
     """The loss of one output, from its logit o and its target y.
 
     `value` is what is computed, `textbook` what a book gives (in p and y), `derivative` is d value / d o for
-    the whole row (in o, y, p). `parameter` is the default of the symbol c, `targets` says which y are meant.
+    the whole row (in o, y, p), `by_probability` is d textbook / d p (in p and y).
+    `parameter` is the default of the symbol c, `targets` says which y are meant.
 
     >>> str(LOSSES["binary_cross_entropy"].derivative)
     'p - y'
@@ -57,6 +67,7 @@ class LossRow:
     value: Expression
     derivative: Expression
     textbook: Expression
+    by_probability: Expression
     source: str
     kink_at_target: bool = False  # the derivative jumps where o = y
     targets: str = "any"  # "any", "unit" (0 to 1), "classes" (0 to 1, summing to 1), "nonnegative"
@@ -69,8 +80,11 @@ class LossRow:
         return LINKS[self.link].over_classes
 
 
-def _row(name: str, link: str, value: str, derivative: str, textbook: str, source: str, **more: object) -> LossRow:
-    return LossRow(name, link, parse(value), parse(derivative), parse(textbook), source, **more)  # type: ignore[arg-type]
+def _row(
+    name: str, link: str, value: str, derivative: str, textbook: str, by_probability: str, source: str, **more: object
+) -> LossRow:
+    by_logit, by_p = parse(derivative), parse(by_probability)
+    return LossRow(name, link, parse(value), by_logit, parse(textbook), by_p, source, **more)  # type: ignore[arg-type]
 
 
 LOSSES: dict[str, LossRow] = {
@@ -82,6 +96,7 @@ LOSSES: dict[str, LossRow] = {
             "max(o, 0) - y * o + log1p(exp(-abs(o)))",
             "p - y",
             "-(y * log(p) + (1 - y) * log(1 - p))",
+            "(p - y) / (p * (1 - p))",
             "Good 1952; from the logit, log p and log(1 - p) never meet a zero",
             targets="unit",
         ),
@@ -91,16 +106,26 @@ LOSSES: dict[str, LossRow] = {
             "y * (log(s) - (o - m))",
             "p - y",
             "-(y * log(p))",
+            "-(y / p)",
             "Bridle 1990",
             targets="classes",
         ),
-        _row("mean_squared_error", "identity", "(o - y)**2", "2 * (o - y)", "(y - p)**2", "Legendre 1805"),
+        _row(
+            "mean_squared_error",
+            "identity",
+            "(o - y)**2",
+            "2 * (o - y)",
+            "(y - p)**2",
+            "2 * (p - y)",
+            "Legendre 1805",
+        ),
         _row(
             "mean_absolute_error",
             "identity",
             "abs(o - y)",
             "sign(o - y)",
             "abs(y - p)",
+            "sign(p - y)",
             "Boscovich 1757",
             kink_at_target=True,
         ),
@@ -110,6 +135,7 @@ LOSSES: dict[str, LossRow] = {
             "select(abs(o - y) <= c, (o - y)**2 / 2, c * (abs(o - y) - c / 2))",
             "max(min(o - y, c), -c)",
             "select(abs(y - p) <= c, (y - p)**2 / 2, c * (abs(y - p) - c / 2))",
+            "max(min(p - y, c), -c)",
             "Huber 1964",
             parameter=1.0,
         ),
@@ -119,6 +145,7 @@ LOSSES: dict[str, LossRow] = {
             "exp(o) - y * o",
             "p - y",
             "p - y * log(p)",
+            "1 - y / p",
             "McCullagh and Nelder 1989, without log(y!), which no parameter moves. Past a logit of 709 the loss "
             "itself is larger than a float holds, and is infinite",
             targets="nonnegative",
@@ -129,6 +156,7 @@ LOSSES: dict[str, LossRow] = {
             "max(c * (y - o), (c - 1) * (y - o))",
             "select(y > o, -c, select(y < o, 1 - c, 0))",
             "max(c * (y - p), (c - 1) * (y - p))",
+            "select(y > p, -c, select(y < p, 1 - c, 0))",
             "Koenker and Bassett 1978",
             kink_at_target=True,
             parameter=0.5,
@@ -173,4 +201,5 @@ def loss_row(name: str) -> LossRow:
         value=substitute(row.value, put_in),
         derivative=substitute(row.derivative, put_in),
         textbook=substitute(row.textbook, put_in),
+        by_probability=substitute(row.by_probability, put_in),
     )

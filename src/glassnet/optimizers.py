@@ -366,6 +366,37 @@ class RMSprop(Optimizer):
         return (("v", "rho * v + (1 - rho) * g**2"), ("w", "w - learning_rate * g / (sqrt(v) + epsilon)"))
 
 
+def optimizer_of(text: str) -> Optimizer | LBFGS:
+    """The optimiser that `repr` printed, as a model's provenance has it; the text is read, never run.
+
+    Raises `UsageError` for any other text.
+
+    >>> optimizer_of("SGD(learning_rate=Cosine(initial=0.1, final=0.0), momentum=0.9, nesterov=False)").rate(51, 100)
+    0.05
+    """
+    known: tuple[type, ...] = (
+        SGD, Adam, AdamW, RMSprop, LBFGS, Constant, Exponential, InverseScaling, Cosine, WarmUp, OneCycle
+    )  # fmt: skip
+    kinds = {kind.__name__: kind for kind in known}
+
+    def made(node: ast.expr) -> Any:
+        match node:
+            case ast.Constant(value=bool() | int() | float() as value):
+                return value
+            case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords) if name in kinds:
+                return kinds[name](**{str(keyword.arg): made(keyword.value) for keyword in keywords})
+        raise UsageError(f"{ast.unparse(node)!r} is neither a number nor one of {', '.join(kinds)}")
+
+    try:
+        found = made(ast.parse(text, mode="eval").body)
+        if isinstance(found, Optimizer | LBFGS):
+            return found
+        problem = f"{found!r} is none"
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as refused:
+        problem = str(refused)
+    raise UsageError(f"An optimiser is written like Adam(learning_rate=0.01); got {text[:200]!r}: {problem}.")
+
+
 # --- L-BFGS -------------------------------------------------------------------------------------------------------
 
 
@@ -556,31 +587,3 @@ def _cubic_minimum(a: _Point, b: _Point) -> float:
         d1 = a.slope + b.slope - 3 * (b.value - a.value) / width
         d2 = np.sign(width) * np.sqrt(d1 * d1 - a.slope * b.slope)
         return float(b.alpha - width * (b.slope + d2 - d1) / (b.slope - a.slope + 2 * d2))
-
-
-_WRITTEN = (SGD, Adam, AdamW, RMSprop, LBFGS, Constant, Exponential, InverseScaling, Cosine, WarmUp, OneCycle)
-
-
-def optimizer_of(text: str) -> Optimizer | LBFGS:
-    """The optimiser that `repr` wrote as this text, as in a model's provenance; nothing of the text is executed.
-
-    >>> optimizer_of("SGD(learning_rate=Cosine(initial=0.1, final=0.0), momentum=0.9, nesterov=False)").momentum
-    0.9
-    """
-    classes = {known.__name__: known for known in _WRITTEN}
-
-    def read(node: ast.expr) -> Any:
-        match node:
-            case ast.Call(func=ast.Name(id=name), args=[], keywords=settings) if name in classes:
-                return classes[name](**{str(setting.arg): read(setting.value) for setting in settings})
-            case ast.Constant(value=int() | float() as value):
-                return value
-        raise UsageError(f"an optimiser is written as its repr is; {ast.unparse(node)!r} is no part of one.")
-
-    try:
-        found = read(ast.parse(text, mode="eval").body)
-    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as problem:
-        raise UsageError(f"an optimiser is written as its repr is; got {text[:100]!r}.") from problem
-    if not isinstance(found, Optimizer | LBFGS):
-        raise UsageError(f"an optimiser is one of SGD, Adam, AdamW, RMSprop, LBFGS; got {text[:100]!r}.")
-    return found

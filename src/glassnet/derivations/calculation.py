@@ -48,15 +48,6 @@ class Worked:
     at: Mapping[str, int] = field(default_factory=dict)
 
 
-def open_axes(key: Symbol) -> tuple[str, ...]:
-    """The indices of a symbol that no number is put in for, rows aside.
-
-    >>> open_axes(Symbol("w", 1, ("i", 2))), open_axes(Symbol("x", None, ("row", "i")))
-    (('i',), ('i',))
-    """
-    return tuple(axis for axis in key.axes if isinstance(axis, str) and axis != "row")
-
-
 def aligned(array: NDArray[Any], axes: Sequence[str], wanted: Sequence[str]) -> NDArray[Any]:
     """An array over `axes` as one over `wanted`, of length 1 along those that it has not.
 
@@ -156,7 +147,7 @@ def _operands(equation: Equation) -> list[Symbol]:
 
 def result(equation: Equation, operands: Mapping[Symbol, FloatArray]) -> FloatArray:
     """The right side over the target's open indices; sums in the order of their index, the bias first."""
-    axes, sizes = open_axes(equation.target), dict(equation.ranges)
+    axes, sizes = equation.target.open_axes, dict(equation.ranges)
     # The optimisers' own arithmetic is NumPy's, powers included.
     used: Arithmetic = "library" if equation.stage == "update" else "canonical"
     body = equation.body
@@ -173,7 +164,7 @@ def result(equation: Equation, operands: Mapping[Symbol, FloatArray]) -> FloatAr
         return largest
     first = terms[0]
     if isinstance(body, Contract) and body.bias is not None:
-        first = aligned(operands[body.bias], open_axes(body.bias), axes) + first
+        first = aligned(operands[body.bias], body.bias.open_axes, axes) + first
     total: FloatArray = np.array(first)
     with np.errstate(all="ignore"):
         for term in terms[1:]:
@@ -187,7 +178,7 @@ def _evaluated(
     keys = [key for key in symbols(expression) if isinstance(key, Symbol)]
     names = tuple(f"v{number}" for number in range(len(keys)))
     renamed = substitute(expression, {key: symbol(name) for key, name in zip(keys, names, strict=True)})
-    arrays = [aligned(operands[key], open_axes(key), axes) for key in keys]
+    arrays = [aligned(operands[key], key.open_axes, axes) for key in keys]
     return np.asarray(function(renamed, names, used)(*arrays), np.float64)
 
 
@@ -233,7 +224,7 @@ def named(every: Iterable[Equation], name: str) -> list[tuple[Equation, dict[str
     found, known = [], []
     for equation in every:
         target, sizes = equation.target, dict(equation.ranges)
-        axes = open_axes(target)
+        axes = target.open_axes
         bound = target.bound({axis: _FIRST + n for n, axis in enumerate(axes)})
         written = [bound]
         if target.of and (target.layer is not None or target.of == "loss"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from itertools import islice
 
+from glassnet.derivations.latex import printable
 from glassnet.derivations.worked_lines import Line, Style
 from glassnet.equations import latex_escaped
 from glassnet.expressions import significant
@@ -151,29 +152,19 @@ def latex(sheet: Sheet) -> Iterator[str]:
             beside = sheet.beside(line)
             note = rf" \quad \textit{{\small {_plain(beside)}}}" if beside else ""
             parts = "$ $= ".join(sheet.parts(line))  # a place where the line may break
-            yield rf"\hangindent=2em ${_printable(f'{line.symbol} {arrow} {parts}')}${note}" + "\n"
+            yield rf"\hangindent=2em ${printable(f'{line.symbol} {arrow} {parts}')}${note}" + "\n"
     if sheet.blank:
         yield rf"\newpage\section*{{{_plain(sheet.title)}: results}}"
         for stage, lines in replace(sheet, blank=False).stages():
             yield rf"\subsection*{{{stage}}}"
             for line in lines:
-                yield rf"${_printable(line.symbol)} = {sheet.number(line.value)}$" + "\n"
+                yield rf"${printable(line.symbol)} = {sheet.number(line.value)}$" + "\n"
     yield rf"\medskip {_plain(sheet.answer)}"
     yield r"\end{document}"
 
 
 def _plain(words: str) -> str:
-    return _printable(latex_escaped(words))
-
-
-_LATIN = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ"
-
-
-def _printable(latex: str) -> str:
-    """Letters that pdflatex's fonts have not, by their number."""
-    if latex.isascii():
-        return latex
-    return "".join(c if c.isascii() or (c in _LATIN) else rf"\texttt{{U+{ord(c):04X}}}" for c in latex)
+    return printable(latex_escaped(words))
 
 
 # --- HTML ---------------------------------------------------------------------------------------------------------

@@ -22,12 +22,11 @@ from glassnet.derivations.calculation import (
 )
 from glassnet.derivations.steps import RowInStep, row_in_step
 from glassnet.derivations.worked_lines import LATEX, TEXT, Line, Style, lines
-from glassnet.equations import Equation, Equations, Map, Symbol, equations, raw_symbol
+from glassnet.equations import Equation, Map, Symbol, equations, raw_symbol
 from glassnet.errors import UsageError
 from glassnet.expressions import Expression, significant, symbol
 from glassnet.model import Model
 from glassnet.network import FloatArray, Network, Parameters
-from glassnet.optimizers import Optimizer
 from glassnet.runs import is_whole
 from glassnet.training import Run
 
@@ -373,19 +372,3 @@ def _place(network: Network, target: Symbol, index: dict[str, int]) -> int:
     assert target.layer is not None
     of_layer = (numbered.weights if target.of == "w" else numbered.biases)[target.layer - 1]
     return int(of_layer[tuple(n - 1 for n in index.values())])
-
-
-def derive(what: Network | Model, optimizer: Optimizer | None = None, *, l1: float = 0.0, l2: float = 0.0) -> Equations:
-    """Every equation of a network or a model; with an optimiser also the update's.
-
-    >>> from glassnet import Network
-    >>> print(derive(Network((1, 1), loss="mean_squared_error")).stage("forward").text())
-    forward
-      z1_1 = b1_1 + w1_1_1 * x1
-      o = z1_1                               identity
-      p = o                                  identity
-    """
-    if isinstance(what, Network):
-        return equations(what, optimizer, l1=l1, l2=l2)
-    middle = equations(what.network, optimizer, l1=l1, l2=l2)
-    return Equations((*what.encode_equations, *middle, *what.decode_equations))

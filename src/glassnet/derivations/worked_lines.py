@@ -15,7 +15,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.derivations.calculation import Worked, aligned, open_axes, result
+from glassnet.derivations.calculation import Worked, aligned, result
 from glassnet.equations import Contract, Equation, Map, Reduce, Symbol
 from glassnet.expressions import (
     Expression,
@@ -94,7 +94,7 @@ def lines(worked: Worked, style: Style = TEXT, digits: int = 4, blank: bool = Fa
     -1 + 0.5 * 2.00001
     """
     needed = _digits_needed(worked, digits)
-    axes, shape = open_axes(worked.equation.target), worked.values.shape
+    axes, shape = worked.equation.target.open_axes, worked.values.shape
     for n, line in enumerate(_written(worked, style, digits, blank)):
         place = n if not worked.at else int(np.ravel_multi_index([worked.at[axis] - 1 for axis in axes], shape))
         if needed is None or needed[place] == digits:
@@ -195,7 +195,7 @@ class _Slot:
 
 def _name(key: Symbol, axes: Sequence[str], style: Style) -> str:
     """The symbol's name, with `{0}` in the place of the first of `axes`: for `str.format`."""
-    if not open_axes(key):
+    if not key.open_axes:
         return _literal(style.name(key))
     text = _literal(style.name(key.bound({axis: _FIRST + n for n, axis in enumerate(axes)})))
     return re.sub(str(_FIRST)[:-1] + r"(\d)", r"{\1}", text)
@@ -259,7 +259,7 @@ def _with_slots(expression: Expression, style: Style, digits: int) -> tuple[str,
 def _blocks(equation: Equation, at: Mapping[str, int]) -> Iterator[dict[str, range]]:
     """The indices of the target in parts, each of some ten thousand lines, or those that are asked for alone."""
     sizes = dict(equation.ranges)
-    every = {axis: range(sizes[axis]) for axis in open_axes(equation.target)}
+    every = {axis: range(sizes[axis]) for axis in equation.target.open_axes}
     for axis, index in at.items():
         every[axis] = range(index - 1, index)
     if not every:
@@ -272,14 +272,14 @@ def _blocks(equation: Equation, at: Mapping[str, int]) -> Iterator[dict[str, ran
 
 
 def _part(array: FloatArray, key: Symbol, ranges: Mapping[str, range]) -> FloatArray:
-    return array[tuple(slice(ranges[axis].start, ranges[axis].stop) for axis in open_axes(key))]
+    return array[tuple(slice(ranges[axis].start, ranges[axis].stop) for axis in key.open_axes)]
 
 
 def _spread(cells: list[str], shape: tuple[int, ...], key: Symbol, ranges: Mapping[str, range]) -> list[str]:
     """The cells of a symbol, one for every index of the target."""
     flat = np.empty(len(cells), object)
     flat[:] = cells
-    axes, wanted = open_axes(key), tuple(ranges)
+    axes, wanted = key.open_axes, tuple(ranges)
     whole: NDArray[np.object_] = np.broadcast_to(
         aligned(flat.reshape(shape), axes, wanted), [len(ranges[axis]) for axis in wanted]
     )
@@ -313,7 +313,7 @@ def _indices(ranges: Mapping[str, range], axes: Sequence[str]) -> Iterator[tuple
 
 
 def _mapped(worked: Worked, expression: Expression, style: Style, digits: int, blank: bool) -> Iterator[Line]:
-    axes = open_axes(worked.equation.target)
+    axes = worked.equation.target.open_axes
     formula = _formula(expression, axes, style, digits)
     put_in, slots = _with_slots(expression, style, digits)
     for ranges in _blocks(worked.equation, worked.at):
@@ -331,7 +331,7 @@ def _contracted(worked: Worked, style: Style, digits: int, blank: bool) -> Itera
     """bias + the products of the terms over an index, in its order."""
     body, target = worked.equation.body, worked.equation.target
     assert isinstance(body, Contract)
-    axes, size = open_axes(target), dict(worked.equation.ranges)[body.over]
+    axes, size = target.open_axes, dict(worked.equation.ranges)[body.over]
     names = style.times[0].join(_name(term, (*axes, body.over), style) for term in body.terms)
     bias = None if body.bias is None else _name(body.bias, axes, style)
     over = [str(n + 1) for n in range(size)]
@@ -343,7 +343,7 @@ def _contracted(worked: Worked, style: Style, digits: int, blank: bool) -> Itera
     fixed = {
         term: cells(term, {body.over: range(size)}, _Slot(term, "(-", ")", False))
         for term in body.terms
-        if open_axes(term) == (body.over,)
+        if term.open_axes == (body.over,)
     }
     for block in _blocks(worked.equation, worked.at):
         for index in _indices(block, axes):
