@@ -283,7 +283,8 @@ def test_explain_a_step_of_the_training(run: Any, model: Path) -> None:
     assert told[0]["difference_quotient"] == pytest.approx(told[0]["value"], rel=1e-6, abs=1e-9)
 
 
-def test_explain_in_other_forms(run: Any, model: Path) -> None:
+def test_explain_in_other_forms(run: Any, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     sheet = run("explain", model, TUMORS, "--blank").out
     assert "z1_1 = b1_1 + w1_1_1 * x1 + w1_2_1 * x2 = " in sheet
     assert sheet.index("______") < sheet.index("\f") < sheet.index("P(M) ")

@@ -168,7 +168,7 @@ def test_an_optimizer_is_read_back_from_its_repr() -> None:
     for optimizer in (*OPTIMIZERS, gn.LBFGS(history=5), gn.Adam(gn.WarmUp(0.1)), gn.SGD(gn.InverseScaling(0.1))):
         assert optimizer_of(repr(optimizer)) == optimizer
     for text in ("Adam(0.1)", "open('x')", "Cosine(initial=0.1)", "Adam(rate=1)", "SGD(", "SGD().init", "1" * 10_000):
-        with pytest.raises(UsageError, match="an optimiser is"):
+        with pytest.raises(UsageError, match="An optimiser is written like"):
             optimizer_of(text)
 
 
