@@ -173,8 +173,8 @@ def _sides(trace: reference.Trace) -> bytes:
 
 
 FIRST_STEP, N_STEPS, STEP_RATIO = 2.0**-8, 5, 16.0
-"""Of `row_quotients`. At 2^-8 a quotient extrapolated twice is off by about h^4 / 500, and by rounding, 2^10 eps: equally
-little for numbers of ordinary size. The smaller steps are for kinks, for bends and for inputs of thousands."""
+"""Of `row_quotients`. At 2^-8 a quotient extrapolated twice is off by about h^4 / 500, and by rounding, 2^10 eps: for
+numbers of ordinary size equally little. The smaller steps are for kinks, for bends and for inputs of thousands."""
 
 
 @dataclass(frozen=True)
@@ -213,8 +213,8 @@ def row_quotients(
     Steps h, h/2 and h/4 are extrapolated to 0 (Richardson): central, and from either side alone; of the three the one
     counts whose last two extrapolations are closest, which is what its error is estimated by. A quotient whose points
     lie on different sides of a kink does not count. h begins at `FIRST_STEP` * max(1, |v|), and is made smaller for
-    coordinates of which a row is not yet known to `goal`, a number or (k, n). `noise` (n,): by how much rounding may change
-    a row's loss.
+    coordinates of which a row is not yet known to `goal`, a number or (k, n). `noise` (n,): by how much rounding may
+    change a row's loss.
 
     >>> def square(vectors):
     ...     return vectors[:, :1] ** 2, np.zeros((len(vectors), 1, 0), bool)
@@ -248,10 +248,8 @@ def row_quotients(
                 errors[part] = np.where(better, error, errors[part])
                 said = "with a smaller step" if how == "central" else "from one side"
                 way[part] = np.where(better, said, way[part])
-        todo = np.flatnonzero((errors > goal).any(axis=1))
-    kinks = tuple(
-        Kink(int(of[p]), int(row), int(met[p, row]), str(way[p, row])) for p, row in np.argwhere(met >= 0)
-    )
+        todo = np.flatnonzero((errors > np.asarray(goal)).any(axis=1))
+    kinks = tuple(Kink(int(of[p]), int(row), int(met[p, row]), str(way[p, row])) for p, row in np.argwhere(met >= 0))
     return RowQuotients(values, errors, kinks)
 
 

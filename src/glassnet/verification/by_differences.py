@@ -15,22 +15,23 @@ from glassnet.reference import Trace
 from glassnet.verification.quantities import Numbers, name_of
 
 MOST_WORK = 2e9
-"""Multiplications, about, that differences may take: a second or two. 12 times rows times parameters for each parameter."""
+"""Multiplications, about, that differences may take, a second or two: for each parameter 12 x rows x parameters."""
 
 
 @dataclass(frozen=True)
 class Differences:
-    """`gradients` and `errors` (n, n_parameters): the quotients and how far off each may be, NaN and infinite where none
-    was taken; `of` (k,): the parameters along which they were; `kinks`: a sentence for each quotient that met one."""
+    """`gradients` and `errors` (n, n_parameters): the quotients and how far off each may be, NaN and infinite
+    where none was taken. `of` (k,): the parameters along which they were. `kinks`: for each quotient that would have
+    stepped over one the parameter, the row, the quantity that has it, and how the quotient was taken instead."""
 
     gradients: FloatArray
     errors: FloatArray
     of: NDArray[np.intp]
-    kinks: tuple[str, ...]
+    kinks: tuple[tuple[str, int, str, str], ...]
 
 
 def differences(trace: Trace, sizes: Numbers, rounding: float = 2.0**-52) -> Differences:
-    """Difference quotients of every row's loss: along every parameter, or a sample of each layer's where that is too many.
+    """Difference quotients of every row's loss along every parameter, or along a sample where that is too many.
 
     >>> from glassnet.reference import backward
     >>> from glassnet.verification.quantities import sizes_of

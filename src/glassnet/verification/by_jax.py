@@ -9,26 +9,28 @@ import numpy as np
 
 from glassnet.errors import MissingExtraError
 from glassnet.network import FloatArray, Network, Parameters
+from glassnet.verification.quantities import Numbers, numbers_of_gradients
 
 
-def jax_gradients(network: Network, parameters: Parameters, X: FloatArray, y: FloatArray) -> tuple[FloatArray, ...]:
-    """Every row's loss (n,) and its gradient (n, n_parameters), in float64.
+def jax_numbers(network: Network, parameters: Parameters, X: FloatArray, y: FloatArray, share: FloatArray) -> Numbers:
+    """Every row's z, a, loss and gradient, in float64, and their mean weighted by `share` (n,), which sums to 1.
 
     Raises `MissingExtraError` where jax is not installed, `LookupError` for an activation or a loss that is not one of
     the package's own.
 
     >>> net = Network((2, 1), loss="mean_squared_error")
     >>> parameters = Parameters(net, np.array([1.0, 2.0, 0.5]))
-    >>> losses, gradients = jax_gradients(net, parameters, np.array([[3.0, 4.0]]), np.array([[10.5]]))
-    >>> losses.tolist(), gradients.tolist()
-    ([1.0], [[6.0, 8.0, 2.0]])
+    >>> found = jax_numbers(net, parameters, np.array([[3.0, 4.0]]), np.array([[10.5]]), np.ones(1))
+    >>> found["loss"].tolist(), found["dloss/dw1"].tolist()
+    ([1.0], [[[6.0], [8.0]]])
     """
     try:
         import jax
         import jax.numpy as jnp
     except ImportError as problem:
         raise MissingExtraError(
-            f"A gradient by jax needs jax; {problem.name} is not installed. Install it with pip install 'glassnet[peers]'."
+            f"A gradient by jax needs jax; {problem.name} is not installed. "
+            "Install it with pip install 'glassnet[peers]'."
         ) from problem
     functions = [_activations(jax)[name] for name in network.activations]
     row = network.loss_row
@@ -36,18 +38,25 @@ def jax_gradients(network: Network, parameters: Parameters, X: FloatArray, y: Fl
     shapes = [W.shape for W in parameters.weights]
 
     def loss(vector: Any, x: Any, target: Any) -> Any:
-        a, at = x, 0
+        a, at, seen = x, 0, []
         for (n_in, n_out), f in zip(shapes, functions, strict=True):
             W = vector[at : at + n_in * n_out].reshape(n_in, n_out)
             at += n_in * n_out
-            a = f(a @ W + vector[at : at + n_out])
+            z = a @ W + vector[at : at + n_out]
+            a = f(z)
             at += n_out
-        return loss_of(a, target, c)
+            seen += [z, a]
+        return loss_of(a, target, c), seen
 
     with jax.enable_x64(True):
-        every = jax.jit(jax.vmap(jax.value_and_grad(loss), (None, 0, 0)))
-        losses, gradients = every(jnp.array(parameters.vector), jnp.array(X), jnp.array(y))
-        return np.asarray(losses), np.asarray(gradients)
+        every = jax.jit(jax.vmap(jax.value_and_grad(loss, has_aux=True), (None, 0, 0)))
+        (losses, seen), gradients = every(jnp.array(parameters.vector), jnp.array(X), jnp.array(y))
+        gradients = np.asarray(gradients)
+        found = numbers_of_gradients(network, np.asarray(losses), gradients, share @ gradients)
+    for layer in range(1, network.n_layers + 1):
+        found[f"z{layer}"], found[f"a{layer}"] = map(np.asarray, seen[2 * layer - 2 : 2 * layer])
+    found["o"] = found.pop(f"a{network.n_layers}")
+    return found
 
 
 def _activations(jax: Any) -> dict[str, Callable[[Any], Any]]:

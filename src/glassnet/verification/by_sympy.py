@@ -12,6 +12,7 @@ from glassnet.errors import MissingExtraError
 from glassnet.expressions import Expression, parse, symbols, to_sympy
 from glassnet.losses import LINKS
 from glassnet.network import FloatArray, Network, Parameters
+from glassnet.verification.quantities import Numbers, numbers_of_gradients
 
 MOST_TERMS = 40_000
 """Terms that all derivatives together may have: some seconds. 2-2-1 with relu has 200, 5-8-1 with tanh 40,000."""
@@ -89,16 +90,16 @@ def _put_in(expression: Expression, **named: Any) -> Any:
     return to_sympy(expression, named.__getitem__)
 
 
-def sympy_gradients(network: Network, parameters: Parameters, X: FloatArray, y: FloatArray) -> tuple[FloatArray, ...]:
-    """Every row's loss (n,) and its gradient (n, n_parameters), worked out to 50 digits and more, then rounded.
+def sympy_numbers(network: Network, parameters: Parameters, X: FloatArray, y: FloatArray, share: FloatArray) -> Numbers:
+    """Every row's loss and gradient, worked out to 50 digits and more, then rounded; and the mean weighted by `share`.
 
     Raises `MissingExtraError` where SymPy is not installed.
 
     >>> net = Network((2, 1), loss="mean_squared_error")
     >>> parameters = Parameters(net, np.array([1.0, 2.0, 0.5]))
-    >>> losses, gradients = sympy_gradients(net, parameters, np.array([[3.0, 4.0]]), np.array([[10.5]]))
-    >>> losses.tolist(), gradients.tolist()
-    ([1.0], [[6.0, 8.0, 2.0]])
+    >>> found = sympy_numbers(net, parameters, np.array([[3.0, 4.0]]), np.array([[10.5]]), np.ones(1))
+    >>> found["loss"].tolist(), found["dloss/dw1"].tolist()
+    ([1.0], [[[6.0], [8.0]]])
     """
     sympy = _sympy()
     import mpmath
@@ -115,7 +116,7 @@ def sympy_gradients(network: Network, parameters: Parameters, X: FloatArray, y: 
         for row, (x, target) in enumerate(zip(X.tolist(), y.tolist(), strict=True)):
             given = [mpmath.mpf(value) for value in (*x, *target, *parameters.vector.tolist())]
             found[row] = [float(sympy.re(value)) for value in computed(*given)]
-    return found[:, 0], found[:, 1:]
+    return numbers_of_gradients(network, found[:, 0], found[:, 1:], share @ found[:, 1:])
 
 
 def _sympy() -> Any:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations, groupby
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from glassnet import reference
 from glassnet.cells import counted
 from glassnet.equations import Equation, Symbol, equations
-from glassnet.expressions import significant
 from glassnet.kernels import compiled
 from glassnet.network import FloatArray, Network, Parameters
 from glassnet.runs import Data
 from glassnet.verification.by_differences import differences
-from glassnet.verification.by_jax import jax_gradients
-from glassnet.verification.by_sympy import MOST_TERMS, n_terms, sympy_gradients
+from glassnet.verification.by_jax import jax_numbers
+from glassnet.verification.by_sympy import MOST_TERMS, n_terms, sympy_numbers
 from glassnet.verification.quantities import (
     Numbers,
     name_of,
@@ -31,111 +29,46 @@ from glassnet.verification.quantities import (
     rows_at_a_kink,
     sizes_of,
 )
+from glassnet.verification.verdict import Comparison, Verification, Wrong
 from glassnet.verification.worked import MOST_LINES, worked_numbers
 
 ROUNDINGS = 64
 """How many roundings of its size a number may be off. In a thousand generated models it was at most 9."""
+
+LOOSEST = 1e-2
+"""An error that may be larger than this is not judged: it would say nothing."""
 
 _OF_DERIVATIVES = ("delta", "dloss/", "dL/")
 
 
 @dataclass(frozen=True)
 class Computed:
-    """What one way of computing a network says: its `numbers`, and how far each may be off (`allowed`, alike)."""
+    """What one way of computing a network says: its `numbers`, and how far each may be off (`allowed`, alike).
+
+    Two that are `canonical` have to give the same bits on the way forward: see the two arithmetics in the architecture.
+    """
 
     name: str
     numbers: Numbers
     allowed: Numbers
+    canonical: bool = False
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two ways held against each other.
+class OfTable:
+    """What is known of rows that come from a table.
 
-    `compared` numbers were judged and `not_judged` were not (at a kink, or where no difference could be had). The
-    `largest_error`, |u - v| / max(1, |u|, |v|), is that of quantity `at` in row `row`, or of all rows together where
-    that is None; `allowed` is how large it may be there. `wrong`: how many are further apart than they may be.
+    `encode` and `decode`: the equations before and behind the network's. `raw`: the columns' own values, each (n,),
+    with which they begin. `predicted` (n,): the model's predictions, and `predicted_size` (n,) that of the terms
+    that they are sums of. `rows` (n,): what users call the rows.
     """
 
-    first: str
-    second: str
-    compared: int
-    not_judged: int
-    largest_error: float
-    at: str
-    row: int | None
-    allowed: float
-    wrong: int
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """The first quantity, in order of computation, on which two ways do not agree: what each of them says of it."""
-
-    quantity: str
-    row: int | None
-    equation: str
-    note: str
-    values: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Every pair of ways, and what is wrong, if anything is; `title` says of what, `remarks` what was and was not done."""
-
-    title: str
-    comparisons: tuple[Comparison, ...]
-    first_wrong: Wrong | None
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether all agree."""
-        return self.first_wrong is None
-
-    def __str__(self) -> str:
-        return self.text()
-
-    __repr__ = __str__
-
-    def text(self, width: int = 100) -> str:
-        """A table of the pairs, what was done, and the verdict."""
-        lines = [*textwrap.wrap(self.title, width), ""]
-        pairs = [f"{pair.first} - {pair.second}" for pair in self.comparisons]
-        wide = max(map(len, [*pairs, "held against each other"]))
-        lines.append(f"{'held against each other':<{wide}}{'numbers':>11}{'largest error':>15}  where")
-        for name, pair in zip(pairs, self.comparisons, strict=True):
-            row = "" if pair.row is None else f", row {pair.row}"
-            where = f"{pair.at}{row}" if pair.largest_error else ("nowhere" if pair.compared else "nothing to compare")
-            wrong = f"   WRONG: {pair.wrong:,}" if pair.wrong else ""
-            lines.append(f"{name:<{wide}}{pair.compared:>11,}{significant(pair.largest_error, 2):>15}  {where}{wrong}")
-        for remark in self.remarks:
-            lines += ["", *textwrap.wrap(remark, width)]
-        return "\n".join([*lines, "", *self._verdict(width)])
-
-    def _verdict(self, width: int) -> Iterator[str]:
-        wrong = self.first_wrong
-        if wrong is None:
-            yield from textwrap.wrap("All agree, as closely as rounding and the differences' own errors let them.", width)
-            return
-        of_row = "" if wrong.row is None else f" of row {wrong.row}"
-        yield from textwrap.wrap(f"WRONG. The first in order of computation: {wrong.quantity}{of_row}.", width)
-        if wrong.equation:
-            yield from textwrap.wrap(wrong.equation, width, initial_indent="  ", subsequent_indent="      ")
-        if wrong.note:
-            yield f"  [{wrong.note}]"
-        wide = max(map(len, wrong.values))
-        yield from (f"  {name:<{wide}}  {significant(value, 17)}" for name, value in wrong.values.items())
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as plain data: `ok`, `title`, `comparisons`, `first_wrong` (or None), `remarks`."""
-        return {
-            "ok": self.ok,
-            "title": self.title,
-            "comparisons": [asdict(pair) for pair in self.comparisons],
-            "first_wrong": None if self.first_wrong is None else asdict(self.first_wrong),
-            "remarks": list(self.remarks),
-        }
+    encode: tuple[Equation, ...]
+    decode: tuple[Equation, ...]
+    raw: Mapping[Symbol, FloatArray]
+    predicted: FloatArray
+    predicted_size: FloatArray
+    rows: tuple[int, ...]
 
 
 def verify_network(
@@ -145,12 +78,9 @@ def verify_network(
     y: ArrayLike,
     row_weights: ArrayLike | None = None,
     *,
-    before: Sequence[Equation] = (),
-    after: Sequence[Equation] = (),
-    raw: dict[Symbol, FloatArray] | None = None,
-    predicted: tuple[FloatArray, FloatArray] | None = None,
-    row_numbers: Sequence[int] | None = None,
+    of_table: OfTable | None = None,
     title: str = "",
+    others: Sequence[str] = ("jax", "SymPy"),
     progress: Callable[[int], None] | None = None,
 ) -> Verification:
     """Every number of a network on rows X (n, n_features), y (n, n_outputs) or (n,), computed in every way there is.
@@ -159,8 +89,7 @@ def verify_network(
     train it, in the dtype of its parameters. differences: of the loss, for a sample of the parameters where all would
     take long. jax and SymPy: where installed; SymPy for networks that are small enough for a formula.
 
-    Where the rows come from a table, `before` and `after` are the equations that encode and decode them, `raw` the columns'
-    own values, `predicted` what the model predicts, (n,), and the size of the terms that makes it of, (n,); (n,) what users call the rows.
+    Rows that come from a table are worked out from its columns to the prediction. `others`: who is asked, if installed.
 
     >>> net = Network((2, 2, 1), "tanh")
     >>> parameters = Parameters(net, np.linspace(-1, 1, 9))
@@ -175,18 +104,20 @@ def verify_network(
     assert trace.y is not None
     sizes, n = sizes_of(trace), len(trace.X)
     truth = numbers_of(trace)
-    if predicted is not None:
-        truth["predicted"], sizes["predicted"] = predicted
+    truth["y"] = trace.y
+    rows = range(n) if of_table is None else of_table.rows
+    named = list(equations(network))
+    if of_table is not None:
+        truth["predicted"], sizes["predicted"] = of_table.predicted, of_table.predicted_size
+        named = [*of_table.encode, *named, *of_table.decode]
     say(5)
-    named = [*before, *equations(network), *after]
+    raw = None if of_table is None else of_table.raw
     put_in = worked_numbers(network, parameters, trace.X, trace.y, trace.row_weights, named, raw)
-    if "y" in put_in:
-        truth["y"] = trace.y
     say(20)
     exact = _roundings(trace, sizes, np.float64)
     every = [
-        Computed("worked calculation", put_in, exact),
-        Computed("reference", truth, exact),
+        Computed("worked calculation", put_in, exact, canonical=True),
+        Computed("reference", truth, exact, canonical=True),
         Computed("compiled engine", _by_engine(trace, dtype, say), _roundings(trace, sizes, dtype)),
     ]
     say(45)
@@ -194,14 +125,15 @@ def verify_network(
     quotients = differences(trace, sizes)
     errors = numbers_of_gradients(network, None, quotients.errors)
     every.append(Computed("differences", numbers_of_gradients(network, None, quotients.gradients), errors))
-    remarks += _of_differences(network, quotients.of, quotients.kinks, row_numbers)
+    remarks += _of_differences(network, len(quotients.of), quotients.kinks, rows)
     say(65)
-    others, said = _by_others(trace, say)
-    every += [Computed(name, numbers, exact) for name, numbers in others.items()]
-    remarks += [*said, *_of_kinks(rows_at_a_kink(trace, sizes, ROUNDINGS * _unit(np.float64)), row_numbers)]
+    asked, said = _by_others(trace, others, say)
+    every += [Computed(name, numbers, exact) for name, numbers in asked.items()]
+    remarks += [*said, *_of_kinks(rows_at_a_kink(trace, sizes, ROUNDINGS * _unit(np.float64)), rows)]
     order = order_of(network)
-    found = [_compared(network, order, one, other, row_numbers) for one, other in combinations(every, 2)]
-    wrong = _first_wrong(network, order, every, named, row_numbers)
+    found = [_compared(network, order, one, other, rows) for one, other in combinations(every, 2)]
+    remarks += _of_not_judged(found)
+    wrong = _first_wrong(network, order, every, named, rows)
     say(100)
     of_what = title or f"{counted(network.n_parameters, 'parameter')} on {counted(n, 'row')}"
     return Verification(of_what, tuple(found), wrong, tuple(remarks))
@@ -228,11 +160,15 @@ def _by_engine(trace: reference.Trace, dtype: Any, say: Callable[[int], None]) -
     return {**found, "L": np.array(loss)}
 
 
-def _by_others(trace: reference.Trace, say: Callable[[int], None]) -> tuple[dict[str, Numbers], list[str]]:
+def _by_others(
+    trace: reference.Trace, names: Sequence[str], say: Callable[[int], None]
+) -> tuple[dict[str, Numbers], list[str]]:
     """jax and SymPy, where they are and can; else why not."""
     network, found, said = trace.network, {}, []
     assert trace.y is not None
-    for name, module, compute, at in (("jax", "jax", jax_gradients, 80), ("SymPy", "sympy", sympy_gradients, 95)):
+    for name, module, compute, at in (("jax", "jax", jax_numbers, 80), ("SymPy", "sympy", sympy_numbers, 95)):
+        if name not in names:
+            continue
         if importlib.util.find_spec(module) is None:
             said.append(f"{name} is not installed, and so not compared.")
             continue
@@ -243,12 +179,11 @@ def _by_others(trace: reference.Trace, say: Callable[[int], None]) -> tuple[dict
             )
             continue
         try:
-            losses, gradients = compute(network, trace.parameters, trace.X, trace.y)
+            share = trace.row_weights / trace.row_weights.sum()
+            found[name] = compute(network, trace.parameters, trace.X, trace.y, share)
         except LookupError as problem:
             said.append(f"{name} has no {problem}, and so is not compared.")
             continue
-        share = trace.row_weights / trace.row_weights.sum()
-        found[name] = numbers_of_gradients(network, losses, gradients, share @ gradients)
         say(at)
     return found, said
 
@@ -264,11 +199,11 @@ def _roundings(trace: reference.Trace, sizes: Numbers, dtype: Any) -> Numbers:
     """How far off each number may be that was computed in this dtype; infinite for derivatives at a kink."""
     unit = ROUNDINGS * _unit(dtype)
     allowed = {kind: unit * size for kind, size in sizes.items()}
-    rows = sorted({row for row, _ in rows_at_a_kink(trace, sizes, unit)})
+    at_kink = sorted({row for row, _ in rows_at_a_kink(trace, sizes, unit)})
     for kind in allowed:
-        if rows and kind.startswith(_OF_DERIVATIVES):
+        if at_kink and kind.startswith(_OF_DERIVATIVES):
             allowed[kind] = np.array(allowed[kind])
-            allowed[kind][... if kind.startswith("dL/") else rows] = np.inf
+            allowed[kind][... if kind.startswith("dL/") else at_kink] = np.inf
     return allowed
 
 
@@ -278,8 +213,8 @@ class _Held:
 
     errors: FloatArray
     allowed: FloatArray
-    judged: FloatArray
-    wrong: FloatArray
+    judged: NDArray[np.bool_]
+    wrong: NDArray[np.bool_]
 
 
 def _held(kind: str, one: Computed, other: Computed) -> _Held | None:
@@ -291,39 +226,44 @@ def _held(kind: str, one: Computed, other: Computed) -> _Held | None:
         same = (u == v) | (np.isnan(u) & np.isnan(v))
         errors = np.where(same, 0.0, np.abs(u - v) / scale)
         allowed = np.broadcast_to((one.allowed[kind] + other.allowed[kind]) / scale, errors.shape)
-        judged = np.isfinite(allowed) | same & np.isfinite(u)
+        if one.canonical and other.canonical and not (kind == "L" or kind.startswith(_OF_DERIVATIVES)):
+            allowed = np.zeros_like(errors)
+        judged = (allowed <= LOOSEST) | same & np.isfinite(u)
         return _Held(errors, allowed, judged, judged & ~(errors <= allowed))
 
 
 def _compared(
-    network: Network, order: Sequence[str], one: Computed, other: Computed, row_numbers: Sequence[int] | None
+    network: Network, order: Sequence[str], one: Computed, other: Computed, rows: Sequence[int]
 ) -> Comparison:
     compared = not_judged = wrong = 0
-    largest: tuple[float, str, int | None, float] = (0.0, "", None, 0.0)
+    share = 0.0
+    largest: tuple[float, str, int | None] = (0.0, "", None)
     for kind in order:
         held = _held(kind, one, other)
         if held is None:
             continue
-        judged = int(held.judged.sum())
-        compared, not_judged, wrong = compared + judged, not_judged + held.judged.size - judged, wrong + held.wrong.sum()
-        if not judged:
+        there = (
+            ~(np.isnan(one.numbers[kind]) ^ np.isnan(other.numbers[kind])) | held.judged
+        )  # else it was not asked for
+        compared, not_judged = compared + int(held.judged.sum()), not_judged + int((there & ~held.judged).sum())
+        wrong += int(held.wrong.sum())
+        if not held.judged.any():
             continue
         errors = np.where(held.judged, np.where(np.isnan(held.errors), np.inf, held.errors), -1.0)
         at = np.unravel_index(int(errors.argmax()), errors.shape)
         if errors[at] > largest[0]:
-            name, row = _place(network, kind, at, row_numbers)
-            largest = (float(errors[at]), name, row, float(held.allowed[at]))
-    return Comparison(one.name, other.name, compared, not_judged, *largest, int(wrong))
+            largest = (float(errors[at]), *_place(network, kind, at, rows))
+        with np.errstate(all="ignore"):
+            share = max(share, float(np.where(errors > 0, errors / held.allowed, 0.0).max()))
+    return Comparison(one.name, other.name, compared, not_judged, *largest, share, wrong)
 
 
-def _place(
-    network: Network, kind: str, at: tuple[Any, ...], row_numbers: Sequence[int] | None
-) -> tuple[str, int | None]:
+def _place(network: Network, kind: str, at: tuple[Any, ...], rows: Sequence[int]) -> tuple[str, int | None]:
     """The name and the row of the number at an index of the array of its kind."""
     if kind == "L" or kind.startswith("dL/"):
         return name_of(network, kind, tuple(map(int, at))), None
     row = int(at[0])
-    return name_of(network, kind, tuple(map(int, at[1:]))), row if row_numbers is None else int(row_numbers[row])
+    return name_of(network, kind, tuple(map(int, at[1:]))), int(rows[row])
 
 
 def _first_wrong(
@@ -331,7 +271,7 @@ def _first_wrong(
     order: Sequence[str],
     every: Sequence[Computed],
     named: Sequence[Equation],
-    row_numbers: Sequence[int] | None,
+    rows: Sequence[int],
 ) -> Wrong | None:
     for kind in order:
         wrong = [
@@ -346,10 +286,10 @@ def _first_wrong(
             # The first unit that is wrong in any row, and the row in which it is most so.
             flat = errors.reshape(len(errors), -1)
             unit = int(flat.any(axis=0).argmax())
-            at = (int(flat[:, unit].argmax()), *np.unravel_index(unit, errors.shape[1:]))
+            at = (int(flat[:, unit].argmax()), *map(int, np.unravel_index(unit, errors.shape[1:])))
         else:
-            at = np.unravel_index(int((errors > 0).ravel().argmax()), errors.shape)
-        quantity, row = _place(network, kind, at, row_numbers)
+            at = tuple(map(int, np.unravel_index(int((errors > 0).ravel().argmax()), errors.shape)))
+        quantity, row = _place(network, kind, at, rows)
         line = next((line for line in _lines_of(named, kind) if str(line.target) == quantity), None)
         values = {way.name: float(way.numbers[kind][at]) for way in every if kind in way.numbers}
         said = {name: value for name, value in values.items() if value == value}
@@ -369,43 +309,57 @@ def _lines_of(named: Sequence[Equation], kind: str) -> Iterator[Equation]:
 def _of_lines(network: Network) -> list[str]:
     if network.n_parameters <= MOST_LINES:
         return []
-    return [
+    said = (
         f"With more than {MOST_LINES:,} parameters the worked calculation goes by the indexed equations, a layer at a "
         "time, instead of by every printed line."
-    ]
+    )
+    return [said]
 
 
 def _of_differences(
-    network: Network, of: Sequence[int], kinks: Sequence[tuple[str, int, str, str]], row_numbers: Sequence[int] | None
+    network: Network, n_taken: int, kinks: Sequence[tuple[str, int, str, str]], rows: Sequence[int]
 ) -> list[str]:
     said = []
-    if len(of) < network.n_parameters:
+    if n_taken < network.n_parameters:
         said.append(
-            f"Differences are taken for {len(of):,} of the {network.n_parameters:,} parameters, some of every layer's "
+            f"Differences are taken for {n_taken:,} of the {network.n_parameters:,} parameters, some of every layer's "
             "weights and biases, drawn with seed 0; everything else is compared for all."
         )
     if kinks:
+        places: dict[str, list[str]] = {}
+        for name, row, side, _ in kinks:
+            places.setdefault(f"{side} in row {rows[row]}", []).append(name)
         named = [
-            f"{name} in row {row if row_numbers is None else row_numbers[row]}, where {side} changes sides"
-            for name, row, side, _ in kinks
+            f"of {place} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" for place, names in places.items()
         ]
         ways = sorted(kink[3] or "not judged" for kink in kinks)
         how = ", ".join(f"{len(list(group)):,} {way}" for way, group in groupby(ways))
-        shown = "; ".join(named[:3]) + ("; ..." if len(named) > 3 else "")
         said.append(
-            f"{counted(len(kinks), 'difference quotient')} would have stepped over a kink ({shown}). "
-            f"Taken instead: {how}."
+            f"{counted(len(kinks), 'difference quotient')} would have stepped over a kink: "
+            f"{'; '.join(named[:3])}{'; ...' if len(named) > 3 else ''}. Taken instead: {how}."
         )
     return said
 
 
-def _of_kinks(found: Sequence[tuple[int, str]], row_numbers: Sequence[int] | None) -> list[str]:
+def _of_not_judged(found: Sequence[Comparison]) -> list[str]:
+    worst = max(found, key=lambda pair: pair.not_judged)
+    if not worst.not_judged:
+        return []
+    said = (
+        f"Not judged: up to {worst.not_judged:,} numbers of a pair ({worst.first} - {worst.second}): at a kink, "
+        "infinite, or so large that two right ways need not agree in two digits."
+    )
+    return [said]
+
+
+def _of_kinks(found: Sequence[tuple[int, str]], rows: Sequence[int]) -> list[str]:
     if not found:
         return []
     row, name = found[0]
-    rows = len({row for row, _ in found})
-    return [
-        f"In {counted(rows, 'row')} a number lies on a kink as far as rounding can tell, the first {name} in row "
-        f"{row if row_numbers is None else row_numbers[row]}: there the derivative is that of one side or the other, "
+    n_rows = len({row for row, _ in found})
+    said = (
+        f"In {counted(n_rows, 'row')} a number lies on a kink as far as rounding can tell, the first {name} in row "
+        f"{rows[row]}: there the derivative is that of one side or the other, "
         "and ways that add in another order may take either. These derivatives are not judged."
-    ]
+    )
+    return [said]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,14 @@ from glassnet.model import Model
 from glassnet.network import FloatArray
 from glassnet.randomness import Purpose, Stream
 from glassnet.tables import Table
-from glassnet.verification.comparing import Verification, verify_network
+from glassnet.verification.comparing import OfTable, verify_network
+from glassnet.verification.verdict import Verification
 
 MOST_ROWS = 16
 """Rows that are verified, spread evenly over those that are given."""
 
 MOST_NUMBERS = 4_000_000
-"""Derivatives, of every row by every parameter, that one way of computing may take memory for; fewer rows are taken then."""
+"""Derivatives, of every row by every parameter, that there are at most, for memory: with more, fewer rows are taken."""
 
 
 def verify(model: Model, data: Any = None, *, progress: Callable[[int], None] | None = None) -> Verification:
@@ -47,6 +49,31 @@ def verify(model: Model, data: Any = None, *, progress: Callable[[int], None] | 
             f"What is verified is one network; this model averages {len(model.members)}. "
             "Verify a model of one of its members."
         )
+    rows = rows_of_model(model, data)
+    return verify_network(
+        model.network, model.members[0], rows.X, rows.y, of_table=rows.of_table, title=rows.title, progress=progress
+    )
+
+
+@dataclass(frozen=True)
+class ModelRows:
+    """Rows to verify a model on: X (n, n_features), y (n, n_outputs), where they come from, and a title that says so."""
+
+    X: FloatArray
+    y: FloatArray
+    of_table: OfTable
+    title: str
+
+
+def rows_of_model(model: Model, data: Any = None) -> ModelRows:
+    """Rows of `data`, or made up: see `verify`.
+
+    >>> import glassnet as gn
+    >>> table = {"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}
+    >>> model = gn.fit(table, "ill", hidden=(), epochs=1, starts=1, test_size=None).model
+    >>> rows_of_model(model, {"dose": [1.5]}).title
+    '1-1, binary_cross_entropy, 2 parameters; on 1 row; targets of ill are made up: for a loss there has to be one'
+    """
     network, target = model.network, model.target
     most = max(1, min(MOST_ROWS, MOST_NUMBERS // network.n_parameters))
     said: list[str] = []
@@ -56,8 +83,10 @@ def verify(model: Model, data: Any = None, *, progress: Callable[[int], None] | 
     else:
         whole = model.table(data)
         rows = _spread(np.arange(whole.n_rows), most)
-        if target.source in whole.names and not whole.column(target.source).missing.all():
-            rows = _spread(np.flatnonzero(~whole.column(target.source).missing), most)
+        if target.source in whole.names and not (blank := whole.column(target.source).missing).all():
+            rows = _spread(np.flatnonzero(~blank), most)
+            if blank.any():
+                said.append(f"rows without {readable(target.source)} are left out")
         table = whole.select(rows)
         title = counted(whole.n_rows, "row")
         if len(rows) < whole.n_rows:
@@ -86,19 +115,15 @@ def verify(model: Model, data: Any = None, *, progress: Callable[[int], None] | 
     title = f"{sizes}, {network.loss}, {counted(network.n_parameters, 'parameter')}; on {title}" + "".join(
         f"; {remark}" for remark in said
     )
-    return verify_network(
-        network,
-        model.members[0],
-        X,
-        y,
-        before=encode,
-        after=list(model.decode_equations),
+    of_table = OfTable(
+        encode=tuple(encode),
+        decode=tuple(model.decode_equations),
         raw=raw,
-        predicted=(predicted, terms),
-        row_numbers=rows.tolist(),
-        title=title,
-        progress=progress,
+        predicted=predicted,
+        predicted_size=terms,
+        rows=tuple(rows.tolist()),
     )
+    return ModelRows(X, y, of_table, title)
 
 
 def _spread(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
@@ -144,7 +169,8 @@ def made_up_targets(model: Model, n: int) -> FloatArray:
     """Targets (n, n_outputs) as the network is to give them: every class in turn, or numbers around the mean."""
     target, rng = model.target, Stream(0, Purpose.CHECK, network=len(model.encoder.columns))
     if target.kind == "number":
-        return rng.normal(n)[:, np.newaxis]
+        numbers = rng.normal(n)[:, np.newaxis]
+        return np.abs(numbers) if model.network.loss_row.targets == "nonnegative" else numbers
     classes = np.arange(n) % len(target.classes)
     one_hot: FloatArray = (classes[:, np.newaxis] == np.arange(len(target.classes))).astype(np.float64)
     return one_hot[:, 1:] if target.kind == "binary" else one_hot

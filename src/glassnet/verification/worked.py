@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,7 @@ def worked_numbers(
     y: FloatArray,
     row_weights: FloatArray,
     found: Sequence[Equation],
-    raw: dict[Symbol, FloatArray] | None = None,
+    raw: Mapping[Symbol, FloatArray] | None = None,
 ) -> Numbers:
     """Every quantity that the equations `found` give, each from those before it, in the canonical arithmetic.
 
@@ -94,7 +94,7 @@ class _Scope:
         value = self._body(line, (*(("row",) if by_row else ()), *axes), sizes)
         kind = _whole(line.target)
         if kind not in self.arrays:
-            shape = [sizes.get(axis, 1) for axis in whole.target.axes if axis != "row"]
+            shape = [sizes.get(str(axis), 1) for axis in whole.target.axes if axis != "row"]
             self.arrays[kind] = np.full(([self.n] if by_row else []) + shape, np.nan)
         # A bound index, from 1, says which part of the array it is; an open one means all.
         part = [axis - 1 if isinstance(axis, int) else slice(None) for axis in line.target.axes if axis != "row"]
@@ -158,6 +158,4 @@ def _of_rows(equation: Equation) -> bool:
         case Contract(over=over):
             return over != "row" and any("row" in term.axes for term in equation.body.terms)
         case Reduce(over=over, expression=expression):
-            return over != ("row",) and any(
-                "row" in key.axes for key in symbols(expression) if isinstance(key, Symbol)
-            )
+            return over != ("row",) and any("row" in key.axes for key in symbols(expression) if isinstance(key, Symbol))
