@@ -228,7 +228,7 @@ def _held(kind: str, one: Computed, other: Computed) -> _Held | None:
         allowed = np.broadcast_to((one.allowed[kind] + other.allowed[kind]) / scale, errors.shape)
         if one.canonical and other.canonical and not (kind == "L" or kind.startswith(_OF_DERIVATIVES)):
             allowed = np.zeros_like(errors)
-        judged = (allowed <= LOOSEST) | same & np.isfinite(u)
+        judged = allowed <= LOOSEST
         return _Held(errors, allowed, judged, judged & ~(errors <= allowed))
 
 

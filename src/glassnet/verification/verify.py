@@ -57,7 +57,7 @@ def verify(model: Model, data: Any = None, *, progress: Callable[[int], None] | 
 
 @dataclass(frozen=True)
 class ModelRows:
-    """Rows to verify a model on: X (n, n_features), y (n, n_outputs), where they come from, and a title that says so."""
+    """Rows to verify a model on: X (n, n_features), y (n, n_outputs), where they come from, and a title saying so."""
 
     X: FloatArray
     y: FloatArray
