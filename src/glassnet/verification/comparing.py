@@ -22,6 +22,7 @@ from glassnet.verification.by_jax import jax_numbers
 from glassnet.verification.by_sympy import MOST_TERMS, n_terms, sympy_numbers
 from glassnet.verification.quantities import (
     Numbers,
+    kind_of,
     name_of,
     numbers_of,
     numbers_of_gradients,
@@ -242,10 +243,8 @@ def _compared(
         held = _held(kind, one, other)
         if held is None:
             continue
-        there = (
-            ~(np.isnan(one.numbers[kind]) ^ np.isnan(other.numbers[kind])) | held.judged
-        )  # else it was not asked for
-        compared, not_judged = compared + int(held.judged.sum()), not_judged + int((there & ~held.judged).sum())
+        asked = np.isnan(one.numbers[kind]) == np.isnan(other.numbers[kind])  # else it is not in the sample
+        compared, not_judged = compared + int(held.judged.sum()), not_judged + int((asked & ~held.judged).sum())
         wrong += int(held.wrong.sum())
         if not held.judged.any():
             continue
@@ -290,17 +289,19 @@ def _first_wrong(
         else:
             at = tuple(map(int, np.unravel_index(int((errors > 0).ravel().argmax()), errors.shape)))
         quantity, row = _place(network, kind, at, rows)
-        line = next((line for line in _lines_of(named, kind) if str(line.target) == quantity), None)
+        line = next(_lines_of(named, kind, quantity), None)
         values = {way.name: float(way.numbers[kind][at]) for way in every if kind in way.numbers}
         said = {name: value for name, value in values.items() if value == value}
         return Wrong(quantity, row, str(line or ""), line.note if line else "", said)
     return None
 
 
-def _lines_of(named: Sequence[Equation], kind: str) -> Iterator[Equation]:
+def _lines_of(named: Sequence[Equation], kind: str, quantity: str) -> Iterator[Equation]:
     for equation in named:
-        if str(replace(equation.target, axes=())) == kind:
-            yield from equation.scalars()
+        if kind == "predicted" and equation.stage == "decode":
+            yield equation
+        elif kind_of(equation.target) == kind:
+            yield from (line for line in equation.scalars() if str(line.target) == quantity)
 
 
 # --- what is said -------------------------------------------------------------------------------------------------

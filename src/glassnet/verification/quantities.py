@@ -39,7 +39,7 @@ def name_of(network: Network, kind: str, index: tuple[int, ...]) -> str:
     >>> name_of(Network((2, 2, 1)), "dloss/dw1", (1, 0)), name_of(Network((2, 2, 1)), "o", (0,))
     ('dloss/dw1_2_1', 'o')
     """
-    if kind in ("o", "p") and network.n_outputs == 1:
+    if kind in ("o", "p", "y") and network.n_outputs == 1:
         return kind
     numbers = [str(n + 1) for n in index]
     return "_".join([kind, *numbers]) if kind[-1].isdigit() else kind + "_".join(numbers)

@@ -31,8 +31,8 @@ def worked_numbers(
 ) -> Numbers:
     """Every quantity that the equations `found` give, each from those before it, in the canonical arithmetic.
 
-    X (n, n_features), y (n, n_outputs) and row_weights (n,) are what they start from; or, where the equations begin
-    with the columns of a table, the columns' own values `raw`, each (n,).
+    X (n, n_features), y (n, n_outputs) and row_weights (n,) are what they start from; where x and y are among what the
+    equations give, it is the columns' own values `raw`, each (n,), instead.
 
     >>> from glassnet.equations import equations
     >>> net = Network((2, 1), loss="mean_squared_error")
@@ -46,9 +46,12 @@ def worked_numbers(
     for layer, (W, b) in enumerate(zip(parameters.weights, parameters.biases, strict=True), start=1):
         scope.put(Symbol("w", layer, ("i", "j")), W)
         scope.put(Symbol("b", layer, ("j",)), b)
-    scope.put(Symbol("x", None, ("row", "i")), X if raw is None else np.full_like(X, np.nan))
     one = network.n_outputs == 1
-    scope.put(Symbol("y", None, ("row",) if one else ("row", "k")), y[:, 0] if one else y)
+    # What an equation gives is not told beforehand.
+    given = {"x": X, "y": y[:, 0] if one else y}
+    given |= {kind: np.full_like(given[kind], np.nan) for kind in {kind_of(e.target) for e in found} & given.keys()}
+    scope.put(Symbol("x", None, ("row", "i")), given["x"])
+    scope.put(Symbol("y", None, ("row",) if one else ("row", "k")), given["y"])
     scope.put(Symbol("share", None, ("row",)), row_weights / row_weights.sum())
     for key, values in (raw or {}).items():
         scope.put(key, values)
@@ -91,7 +94,7 @@ class _Scope:
         sizes = dict(whole.ranges)
         axes = [axis for axis in line.target.axes if isinstance(axis, str) and axis != "row"]
         by_row = _of_rows(whole)
-        value = self._body(line, (*(("row",) if by_row else ()), *axes), sizes)
+        value = self._body(line, (*(("row",) if by_row else ()), *axes))
         kind = _whole(line.target)
         if kind not in self.arrays:
             shape = [sizes.get(str(axis), 1) for axis in whole.target.axes if axis != "row"]
@@ -100,16 +103,15 @@ class _Scope:
         part = [axis - 1 if isinstance(axis, int) else slice(None) for axis in line.target.axes if axis != "row"]
         self.arrays[kind][(*([slice(None)] if by_row else []), *part)] = value
 
-    def _body(self, line: Equation, axes: Axes, sizes: dict[str, int]) -> Any:
-        sizes = {**sizes, "row": self.n}
+    def _body(self, line: Equation, axes: Axes) -> Any:
         match line.body:
             case Map(expression):
                 return self._value(expression, axes)
             case Contract(terms, over, bias):
-                every = self._value(call("mul", *map(symbol, terms)), (over, *axes), sizes)
+                every = self._value(call("mul", *map(symbol, terms)), (over, *axes))
                 total = None if bias is None else self._value(symbol(bias), axes)
             case Reduce(operation, (over,), expression):
-                every, total = self._value(expression, (over, *axes), sizes), None
+                every, total = self._value(expression, (over, *axes)), None
                 if operation == "argmax":
                     return every.argmax(axis=0) + 1.0
                 if operation == "max":
@@ -120,15 +122,12 @@ class _Scope:
                 raise AssertionError(f"{line} is of no kind that a network has")
         return _added(every, total)
 
-    def _value(self, expression: Expression, axes: Axes, sizes: dict[str, int] | None = None) -> Any:
+    def _value(self, expression: Expression, axes: Axes) -> Any:
         """The expression for all values of its indices, an axis of the array for each of `axes`."""
         keys = symbols(expression)
         names = tuple(f"v{number}" for number in range(len(keys)))
         renamed = substitute(expression, {key: symbol(name) for key, name in zip(keys, names, strict=True)})
-        value = function(renamed, names)(*(self._operand(key, axes) for key in keys))
-        if sizes is not None and np.shape(value)[:1] != (sizes[axes[0]],):  # it does not depend on what is summed over
-            value = np.broadcast_to(value, (sizes[axes[0]], *np.shape(value)[1:]))
-        return value
+        return function(renamed, names)(*(self._operand(key, axes) for key in keys))
 
     def _operand(self, key: Any, axes: Axes) -> Any:
         """A quantity's numbers with the axes `axes`, each of length 1 where it does not have that index."""
