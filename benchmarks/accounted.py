@@ -17,7 +17,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,15 +161,20 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     asked = parser.parse_args()
     begun = time.monotonic()
-    # A process keeps every kernel that it loads, so a new one takes over now and then.
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(asked.processes, mp_context=fresh, max_tasks_per_child=25) as pool:
-        every = list(pool.map(judged, range(asked.models), chunksize=10))
+    # A process keeps every kernel that it loads, so a new one takes over now and then: after five times ten models.
+    with multiprocessing.get_context("spawn").Pool(asked.processes, maxtasksperchild=5) as pool:
+        every = []
+        for found in pool.imap(judged, range(asked.models), chunksize=10):
+            every.append(found)
+            if sys.stderr.isatty():
+                print(f"\r{len(every):,} of {asked.models:,}", end="", file=sys.stderr)
     wrong = [found for found in every if found.wrong]
     print("\n".join(lines(every)))
     kinks, met = sum(found.n_kinks for found in every), sum(found.n_kinks > 0 for found in every)
-    print(f"\n{len(every):,} models in {time.monotonic() - begun:.0f} s; {len(wrong)} wrong; {kinks:,} difference")
-    print(f"quotients of {met} models would have stepped over a kink, and were taken otherwise.")
+    print(
+        f"\n{len(every):,} models in {time.monotonic() - begun:.0f} s; {len(wrong)} wrong. {kinks:,} difference "
+        f"quotients, of {met} models, would have stepped over a kink and were taken otherwise."
+    )
     for found in wrong[:5]:
         print(f"\n{found.wrong}")
     return 1 if wrong else 0

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, reduce
+from pathlib import Path
 from typing import Any
 
 import mpmath
@@ -612,7 +613,7 @@ def test_what_is_not_installed_is_not_asked(name: str, module: str, monkeypatch:
     )
     result = verify_network(**job(Network((1, 1))), others=[name])
     assert result.ok
-    assert f"{name} is not installed, and so not compared." in result.remarks
+    assert any(f"{name} is not installed, and so not compared; pip install" in said for said in result.remarks)
 
 
 def test_an_activation_of_one_s_own_is_not_jax_s(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -635,6 +636,38 @@ def test_names_are_those_of_the_equations() -> None:
         for index in np.ndindex(*shape):
             assert comparing.name_of(network, kind, index) in printed
     assert str(Symbol("w", 1, (2, 1))) == "w1_2_1"
+
+
+# --- the thousand models ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def accounted(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The benchmark: not installed, so found by path."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    import accounted
+
+    return accounted
+
+
+def test_some_of_the_thousand_models(accounted: Any) -> None:
+    every = [accounted.judged(number) for number in (1, 2, 10)]
+    assert not any(found.wrong for found in every)
+    assert [found.float32 for found in every] == [True, False, False]
+    head, rule, *rows = accounted.lines(every)
+    assert head.count("|") == rule.count("|") == 8
+    names = [row.split(" | ")[0].removeprefix("| ") for row in rows]
+    assert names[:5] == [
+        "worked calculation", "compiled engine, float64", "compiled engine, float32", "differences", "jax"
+    ]  # fmt: skip
+    assert all(row.count("|") == 8 for row in rows)
+
+
+def test_a_wrong_one_of_the_thousand_is_told(accounted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, row in ACTIVATIONS.items():
+        bent = replace(row, derivative=call("mul", row.derivative, parse("1.01")))
+        monkeypatch.setitem(activations.ACTIVATIONS, name, bent)
+    assert "WRONG. The first in order of computation: delta" in accounted.judged(2).wrong
 
 
 # --- the command line ------------------------------------------------------------------------------------------------

@@ -167,11 +167,14 @@ def _by_others(
     """jax and SymPy, where they are and can; else why not."""
     network, found, said = trace.network, {}, []
     assert trace.y is not None
-    for name, module, compute, at in (("jax", "jax", jax_numbers, 80), ("SymPy", "sympy", sympy_numbers, 95)):
+    for name, module, compute, install, at in (
+        ("jax", "jax", jax_numbers, "'glassnet[peers]'", 80),
+        ("SymPy", "sympy", sympy_numbers, "sympy", 95),
+    ):
         if name not in names:
             continue
         if importlib.util.find_spec(module) is None:
-            said.append(f"{name} is not installed, and so not compared.")
+            said.append(f"{name} is not installed, and so not compared; pip install {install} does that.")
             continue
         if name == "SymPy" and n_terms(network) > MOST_TERMS:
             said.append(
