@@ -274,6 +274,11 @@ def test_all_indices_at_once_give_what_the_lines_give(network: Network, seed: in
 # --- verify: what is right -------------------------------------------------------------------------------------------
 
 
+def said(result: Verification) -> str:
+    """The remarks, not broken into lines."""
+    return " ".join(result.remarks)
+
+
 def every_pair(result: Verification) -> dict[tuple[str, str], Comparison]:
     return {(pair.first, pair.second): pair for pair in result.comparisons}
 
@@ -360,13 +365,14 @@ def near_a_kink(z: float, activation: str = "relu") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("z", [1e-3, -1e-3, 1e-6, 1e-10, -1e-10, 1e-13])
-@pytest.mark.parametrize("activation", [name for name, row in ACTIVATIONS.items() if row.kinks])
+@pytest.mark.parametrize("activation", [*(name for name, row in ACTIVATIONS.items() if row.kinks), "elu", "softsign"])
 def test_a_kink_is_told_from_a_mistake(activation: str, z: float, monkeypatch: pytest.MonkeyPatch) -> None:
     made = near_a_kink(z, activation)
     result = verify_network(**made, others=[])
     assert result.ok, result
-    assert "2 difference quotients would have stepped over a kink: of z1_1 in row 1 (w1_1_1, b1_1). Taken" in str(
-        result
+    assert (
+        "2 difference quotients would have stepped over a kink or a bend: of z1_1 in row 1 (w1_1_1, b1_1). Taken"
+        in said(result)
     )
     pair = every_pair(result)["reference", "differences"]
     assert pair.not_judged == 0
@@ -385,10 +391,10 @@ def test_a_kink_is_told_from_a_mistake(activation: str, z: float, monkeypatch: p
 def test_on_a_kink_itself_nothing_is_judged_and_it_is_said() -> None:
     result = verify_network(**near_a_kink(0.0), others=[])
     assert result.ok, result
-    assert "In 1 row a number lies on a kink as far as rounding can tell, the first z1_1 in row 1" in str(result)
+    assert "In 1 row a number lies on a kink as far as rounding can tell, the first z1_1 in row 1" in said(result)
     assert every_pair(result)["reference", "differences"].not_judged > 0
     away = verify_network(**near_a_kink(0.1), others=[])
-    assert "on a kink" not in str(away)
+    assert "on a kink" not in said(away)
 
 
 def test_a_loss_s_own_kink() -> None:
@@ -396,10 +402,10 @@ def test_a_loss_s_own_kink() -> None:
     parameters = Parameters(network, np.array([1.0, 1.0]))
     near = verify_network(network, parameters, [[2.0], [1.0]], [3.0001, 0.0], others=[])
     assert near.ok, near
-    assert "stepped over a kink: of o in row 0 (w1_1_1, b1_1)" in str(near)
+    assert "stepped over a kink or a bend: of o in row 0 (w1_1_1, b1_1)" in said(near)
     at = verify_network(network, parameters, [[2.0], [1.0]], [3.0, 0.0], others=[])
     assert at.ok, at
-    assert "the first o in row 0" in str(at)
+    assert "the first o in row 0" in said(at)
 
 
 # --- verify: what is wrong -------------------------------------------------------------------------------------------
@@ -651,9 +657,10 @@ def accounted(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_some_of_the_thousand_models(accounted: Any) -> None:
-    every = [accounted.judged(number) for number in (1, 2, 10)]
+    # In 195 gelu gives subnormal numbers of float32, in 197 quotients lie across elu's bend.
+    every = [accounted.judged(number) for number in (2, 10, 195, 197)]
     assert not any(found.wrong for found in every)
-    assert [found.float32 for found in every] == [True, False, False]
+    assert [found.float32 for found in every] == [False, False, True, True]
     head, rule, *rows = accounted.lines(every)
     assert head.count("|") == rule.count("|") == 8
     names = [row.split(" | ")[0].removeprefix("| ") for row in rows]

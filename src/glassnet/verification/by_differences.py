@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.checks import row_quotients
+from glassnet.expressions import Expression, call, function
 from glassnet.kernels import stacked
 from glassnet.network import FloatArray, Network, Parameters
 from glassnet.randomness import Purpose, Stream
@@ -89,15 +90,32 @@ def _flat(network: Network, sizes: Numbers) -> FloatArray:
     return np.concatenate(parts, axis=1).T
 
 
+def seams(expression: Expression) -> list[Expression]:
+    """What changes its sign where a function goes over from one formula to the next: at a kink, or a mere bend.
+
+    >>> from glassnet.activations import ACTIVATIONS
+    >>> [[str(seam) for seam in seams(ACTIVATIONS[name].textbook)] for name in ("relu", "elu", "softsign", "tanh")]
+    [['z - 0'], ['z - 0'], ['z'], []]
+    """
+    if expression.op in ("const", "symbol"):
+        return []
+    found = [seam for operand in expression.args for seam in seams(operand)]
+    if expression.op in ("lt", "le", "gt", "ge", "max", "min"):
+        found.append(call("sub", *expression.args))
+    elif expression.op in ("abs", "sign"):
+        found.append(expression.args[0])
+    return list(dict.fromkeys(found))
+
+
 def _sides(network: Network, done: stacked.Pass, y: FloatArray) -> NDArray[np.bool_]:
-    """On which side of every kink each row is (S, n, m)."""
+    """On which side of every seam each row is (S, n, m)."""
     found = [
-        z > kink
+        function(seam, ("z",))(z) > 0
         for layer, z in enumerate(done.pre_activations, start=1)
-        for kink in network.activation_row(layer).kinks
+        for seam in seams(network.activation_row(layer).textbook)
     ]
-    if network.loss_row.kink_at_target:
-        found.append(done.logits > y.T)
+    numbers = (done.logits, y.T, done.probabilities)
+    found += [function(seam, ("o", "y", "p"))(*numbers) > 0 for seam in seams(network.loss_row.textbook)]
     size, n = done.logits.shape[0], done.logits.shape[-1]
     return np.concatenate([np.empty((size, 0, n), bool), *found], axis=1).swapaxes(1, 2)
 
@@ -105,6 +123,8 @@ def _sides(network: Network, done: stacked.Pass, y: FloatArray) -> NDArray[np.bo
 def _names_of_sides(network: Network) -> list[str]:
     names = []
     for layer in range(1, network.n_layers + 1):
-        for _ in network.activation_row(layer).kinks:
+        for _ in seams(network.activation_row(layer).textbook):
             names += [name_of(network, f"z{layer}", (j,)) for j in range(network.sizes[layer])]
-    return names + [name_of(network, "o", (k,)) for k in range(network.n_outputs)]
+    for _ in seams(network.loss_row.textbook):
+        names += [name_of(network, "o", (k,)) for k in range(network.n_outputs)]
+    return names
