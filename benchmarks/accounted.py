@@ -173,7 +173,7 @@ def main() -> int:
     kinks, met = sum(found.n_kinks for found in every), sum(found.n_kinks > 0 for found in every)
     print(
         f"\n{len(every):,} models in {time.monotonic() - begun:.0f} s; {len(wrong)} wrong. {kinks:,} difference "
-        f"quotients, of {met} models, would have stepped over a kink and were taken otherwise."
+        f"quotients, of {met} models, would have stepped over a kink or a bend and were taken otherwise."
     )
     for found in wrong[:5]:
         print(f"\n{found.wrong}")
