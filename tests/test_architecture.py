@@ -48,6 +48,7 @@ ROOMS = (
     "datasets",
     "by_hand",
     "derivations",
+    "verification",
     "export",
     "drawing",
     "estimators",

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassnet.activations import ACTIVATIONS
-from glassnet.checks import GradientCheck, check_gradients, difference_quotients
+from glassnet.checks import GradientCheck, check_gradients, difference_quotients, row_quotients
 from glassnet.errors import DataError, UsageError
 from glassnet.losses import LOSSES
 from glassnet.network import Network, Parameters
@@ -180,6 +180,80 @@ def test_difference_quotients_of_a_cubic() -> None:
     vector = np.array([1.0, 2.0])
     difference_quotients(lambda v: float(v.sum()), vector)
     assert vector.tolist() == [1.0, 2.0]
+
+
+# --- a quotient for every row, with its error ------------------------------------------------------------------------
+
+ROWS = np.array([0.3, -1.2, 2.0])
+
+
+def of_rows(f: object, kink: float | None = None) -> object:
+    """Row losses f(v0 + row) + v1^3, and on which side of `kink` v0 + row lies."""
+
+    def evaluate(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        z = vectors[:, :1] + ROWS
+        assert callable(f)
+        sides = np.empty((*z.shape, 0), bool) if kink is None else (z > kink)[..., np.newaxis]
+        return f(z) + vectors[:, 1:] ** 3, sides
+
+    return evaluate
+
+
+NOISE = np.full(3, 2e-16)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0, 1e3])
+def test_row_quotients_know_their_error(scale: float) -> None:
+    """sin(scale z): its fifth derivative is scale^5, so that the first step is far too large for the last two."""
+    vector = np.array([0.4, 2.0])
+    found = row_quotients(of_rows(lambda z: np.sin(scale * z)), vector, np.arange(2), NOISE)  # type: ignore[arg-type]
+    truth = np.stack([scale * np.cos(scale * (0.4 + ROWS)), np.full(3, 12.0)])
+    off = np.abs(found.values - truth)
+    assert (off <= found.errors).all(), (off, found.errors)
+    assert found.errors.max() < 1e-8 * max(1, scale)
+    assert not found.kinks
+
+
+def test_row_quotients_can_be_wrong() -> None:
+    """The comparison above fails for another function's derivative; and what is noisy is said to be uncertain."""
+    found = row_quotients(of_rows(np.sin), np.array([0.4, 2.0]), np.array([0]), NOISE)  # type: ignore[arg-type]
+    assert (np.abs(found.values[0] - np.cos(0.41 + ROWS)) > found.errors[0]).all()
+
+    def noisy(z: np.ndarray) -> np.ndarray:
+        return np.sin(z) + 1e-7 * np.sin(1e9 * z)
+
+    found = row_quotients(of_rows(noisy), np.array([0.4, 2.0]), np.array([0]), NOISE)  # type: ignore[arg-type]
+    assert found.errors.min() > 1e-9
+
+
+@pytest.mark.parametrize("at", [1e-3, -1e-3, 1e-5, -1e-7, 1e-12, 0.0])
+def test_row_quotients_do_not_step_over_a_kink(at: float) -> None:
+    """Row 1 lies `at` from the kink of |z|; at 0 the quotient is that of the side on which z > 0 is false."""
+    vector = np.array([1.2 + at, 2.0])
+    found = row_quotients(of_rows(np.abs, kink=0.0), vector, np.arange(2), NOISE)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found.values[0], [1, 1 if vector[0] - 1.2 > 0 else -1, 1], rtol=0, atol=1e-7)
+    (kink,) = found.kinks
+    assert (kink.parameter, kink.row, kink.side) == (0, 1, 0)
+    assert kink.way == "from one side"
+
+
+def test_row_quotients_step_less_far_where_that_is_better() -> None:
+    def curved(z: np.ndarray) -> np.ndarray:
+        return np.abs(np.expm1(40 * z))
+
+    found = row_quotients(of_rows(curved, kink=0.0), np.array([1.201, 2.0]), np.array([0]), NOISE)  # type: ignore[arg-type]
+    assert [(kink.row, kink.way) for kink in found.kinks] == [(1, "with a smaller step")]
+    assert found.values[0, 1] == pytest.approx(40 * np.exp(0.04), abs=1e-8)
+
+
+def test_row_quotients_that_cannot_be_had_are_infinitely_uncertain() -> None:
+    found = row_quotients(
+        of_rows(lambda z: np.where(z > 1, np.nan, z)),
+        np.array([0.4, 2.0]),
+        np.array([0]),
+        NOISE,  # type: ignore[arg-type]
+    )
+    assert np.isfinite(found.errors).tolist() == [[True, True, False]]
 
 
 def test_the_record() -> None:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from glassnet.reference import Trace, backward, forward
     from glassnet.splits import split
     from glassnet.training import Run, Step, steps, train
+    from glassnet.verification.verify import verify
 
 _HOME = {
     "activations": ("ACTIVATIONS",),
@@ -76,6 +77,7 @@ _HOME = {
     "reference": ("Trace", "backward", "forward"),
     "splits": ("split",),
     "training": ("Run", "Step", "steps", "train"),
+    "verification.verify": ("verify",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = ("by_hand", "datasets", "drawing", "metrics", "peers", "training")
