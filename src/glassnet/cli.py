@@ -404,22 +404,30 @@ def predict(model: str, data: str, reading: dict[str, Any], as_json: bool) -> No
 @click.argument("data")
 @_number("--row", 0, "Which row, counted from 0.")
 @_number("--digits", 4, "Significant digits shown; --json has all.", least=1, most=17)
+@click.option("--local", "local", is_flag=True, help="The linear equation that the network is at this row.")
 @_reads_a_table
 @_JSON
-def explain(model: str, data: str, row: int, digits: int, reading: dict[str, Any], as_json: bool) -> None:
+def explain(model: str, data: str, row: int, digits: int, local: bool, reading: dict[str, Any], as_json: bool) -> None:
     """The worked calculation of one row: every number, with its equation.
 
     \b
     glassnet explain tumor.safetensors tumors.csv --row 17
     glassnet explain tumor.safetensors tumors.csv --row 17 --digits 17
+    glassnet explain tumor.safetensors tumors.csv --row 17 --local
 
     Forward from the columns' own values to the answer; where the table has the target, also the loss and every
     gradient, each beside its difference quotient. Rows are counted from 0, as pandas shows them.
+    --local shows the equation around the row, how far each column may move alone before it changes, and the nearest
+    change that flips the decision.
     """
     from glassnet.derivations.worked import explain as work
 
     loaded = _load(model)
     table = _read(data, reading, loaded, remarks=False)
+    if local:
+        found = loaded.local(table, row, digits=digits)
+        click.echo(_json(found.to_json()) if as_json else found.text(_width()))
+        return
     worked = work(loaded, table, row, digits=17 if as_json else digits)
     click.echo(_json(worked.to_json()) if as_json else worked.text(_width()))
 

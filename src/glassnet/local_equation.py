@@ -1,0 +1,277 @@
+"""`LocalEquation`, the linear function that a network is around one row: what it holds, and how it is written.
+
+`local` works it out.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glassnet.cells import counted, date_text
+from glassnet.expressions import readable, significant
+from glassnet.flips import FARTHEST
+from glassnet.piecewise import Affine, Floats
+
+TOLERANCE = 0.01
+"""Of a smooth network: the error of a probability (or of a number, in the target's scale) at which a range ends."""
+SCAN_STEP, SCANNED = 0.1, 10.0  # in scaled units, to either side
+_MOST_TERMS, _MOST_COLUMNS, _MOST_SWITCHES = 12, 40, 10  # printed; JSON has all
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of the equation, coefficient * quantity: `name` is the quantity, `value` what it is at the row.
+
+    `kind`: `number` (a date's are days since 1970-01-01), `bent` for a number that the encoding bends, or `switch`, 1
+    or 0, of which a category gives one a level. `column`: where it comes from. `coefficients` (n_outputs,): one an
+    output.
+    """
+
+    name: str
+    kind: str
+    column: str
+    value: float
+    coefficients: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """How far one column may move alone before another equation holds, in its own unit; infinite where it has no end.
+
+    `scale`: what one scaled unit, in which distances are measured, is of the column's own.
+    `flips_below`, `flips_above`: the nearest values at which the decision changes while all other columns stay; None
+    where there is none within `flips.FARTHEST` scaled units, or where it was not looked for. Dates are days since
+    1970-01-01.
+    """
+
+    column: str
+    kind: str  # number or date
+    value: float
+    scale: float
+    falls_to: float
+    rises_to: float
+    flips_below: float | None = None
+    flips_above: float | None = None
+
+
+@dataclass(frozen=True)
+class Switch:
+    """What would be if one category, or one true or false, were another and all else stayed: computed anew."""
+
+    column: str
+    value: str
+    to: str
+    outputs: tuple[float, ...]
+    prediction: str | float
+    flips: bool
+    same_region: bool
+
+
+@dataclass(frozen=True)
+class NearestFlip:
+    """The nearest change of all numbers together that changes the decision; categories stay as they are.
+
+    `lower` <= distance <= `upper`, Euclidean, each column in units of its scale; `exact` where every part of the inputs
+    that could hold a nearer flip was searched. `values`: the columns that change, at the flip, in their own units;
+    empty where no flip is known. `prediction`: the class there. `parts`: linear problems that were solved.
+    """
+
+    lower: float
+    upper: float
+    exact: bool
+    values: dict[str, float]
+    prediction: str | None
+    parts: int
+
+
+@dataclass(frozen=True)
+class LocalEquation:
+    """outputs = intercepts + sum of coefficients * values of `terms`.
+
+    `outputs`: log-odds of the positive class, a logit a class, or the number itself in its unit. `logits` (n_outputs,):
+    what `predict` computes at the row, in the same unit. `error`: the largest difference of the equation from them, and
+    `error_bound` what rounding alone can make of it. `exact`: whether the equation is exact within the region, or the
+    gradient's. `region`: for every hidden layer its units' sides. `flip` is None where `flip_said` says why.
+    """
+
+    title: str
+    exact: bool
+    output_names: tuple[str, ...]
+    intercepts: tuple[float, ...]
+    terms: tuple[Term, ...]
+    logits: tuple[float, ...]
+    error: float
+    error_bound: float
+    probabilities: tuple[float, ...]
+    classes: tuple[str, ...]
+    prediction: str | float
+    link: str
+    region: tuple[str, ...]
+    pattern: tuple[tuple[int, ...], ...]
+    ranges: tuple[Range, ...]
+    switches: tuple[Switch, ...]
+    flip: NearestFlip | None
+    flip_said: str
+    remarks: tuple[str, ...]
+    digits: int = 4
+
+    def evaluate(self, values: Floats) -> Floats:
+        """The equation at values (n, n_terms) of its terms: outputs (n, n_outputs). See `term_values`."""
+        coefficients = np.array([term.coefficients for term in self.terms]).reshape(-1, len(self.intercepts))
+        return Affine(coefficients, np.array(self.intercepts)).at(np.asarray(values, dtype=np.float64))
+
+    def __str__(self) -> str:
+        return self.text()
+
+    __repr__ = __str__
+
+    def text(self, width: int = 100) -> str:
+        """The equation, its region, the columns as a table, and the nearest flip, for a terminal."""
+        return "\n".join(_written(self, width))
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain data, every number in full; an end at infinity is None."""
+
+        def end(value: float) -> float | None:
+            return None if math.isinf(value) else value
+
+        return {
+            "title": self.title,
+            "exact": self.exact,
+            "outputs": [
+                {
+                    "name": name,
+                    "intercept": self.intercepts[k],
+                    "terms": [
+                        {
+                            "name": t.name,
+                            "kind": t.kind,
+                            "column": t.column,
+                            "value": t.value,
+                            "coefficient": t.coefficients[k],
+                        }
+                        for t in self.terms
+                    ],
+                    "value": self.logits[k],
+                }
+                for k, name in enumerate(self.output_names)
+            ],
+            "error": self.error,
+            "error_bound": self.error_bound,
+            "prediction": self.prediction,
+            "probabilities": dict(zip(self.classes, self.probabilities, strict=True)) if self.classes else None,
+            "region": list(self.region),
+            "pattern": [list(layer) for layer in self.pattern],
+            "ranges": [
+                {key: end(part) if isinstance(part, float) else part for key, part in vars(r).items()}
+                for r in self.ranges
+            ],
+            "range_tolerance": None if self.exact else TOLERANCE,
+            "switches": [{**vars(s), "outputs": list(s.outputs)} for s in self.switches],
+            "nearest_flip": None if self.flip is None else {**vars(self.flip), "upper": end(self.flip.upper)},
+            "nearest_flip_said": self.flip_said,
+            "remarks": list(self.remarks),
+        }
+
+
+# --- text ---------------------------------------------------------------------------------------------------------
+
+
+def _written(local: LocalEquation, width: int) -> Iterator[str]:
+    digits = local.digits
+
+    def number(value: float) -> str:
+        return significant(value, digits)
+
+    yield local.title
+    for remark in local.remarks:
+        yield from textwrap.wrap(remark, width, initial_indent="  ", subsequent_indent="    ")
+    yield ""
+    if local.exact:
+        yield "Local equation: what the network is, exactly, in the region of this row"
+        for line in local.region:
+            yield from textwrap.wrap(f"  {line}", width, subsequent_indent="    ")
+    else:
+        yield from textwrap.wrap(
+            "Local approximation: the gradient at this row. The network is smooth, so this equation touches it here "
+            "and errs elsewhere",
+            width, initial_indent="  ", subsequent_indent="    ",
+        )  # fmt: skip
+    if local.exact:
+        how = "Each column moves alone; at either end a unit crosses its kink, and another equation holds."
+    else:
+        what = f"{TOLERANCE:g} in a probability" if local.classes else f"{TOLERANCE:g} of the target's scale"
+        how = (
+            f"Each column moves alone; measured, in steps of {SCAN_STEP:g} scaled units up to {SCANNED:g} and "
+            f"then by bisection: at either end the approximation errs by {what}. any: it does not within that."
+        )
+    yield from textwrap.wrap(how, width, initial_indent="  ", subsequent_indent="    ")
+
+
+def _in_unit(r: Range, value: float, digits: int) -> str:
+    if math.isinf(value):
+        return "any"
+    return date_text(value) if r.kind == "date" else significant(value, digits)
+
+
+def _flip_text(local: LocalEquation, width: int) -> Iterator[str]:
+    flip, digits = local.flip, max(local.digits, 6)
+
+    def wrapped(text: str) -> list[str]:
+        return textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="    ")
+
+    yield ""
+    if flip is None:
+        yield from textwrap.wrap(f"Nearest flip: {local.flip_said}", width, subsequent_indent="  ")
+    else:
+        lower, upper = significant(flip.lower, digits), significant(flip.upper, digits)
+        searched = f"{counted(flip.parts, 'linear problem')} solved"
+        to = readable(flip.prediction or "")
+        if flip.prediction is None and flip.lower >= FARTHEST:
+            head = f"Nearest flip: none; no numbers within {lower} scaled units change the decision ({searched})"
+        elif flip.prediction is None:
+            head = f"Nearest flip: none found; none is nearer than {lower} scaled units ({searched})"
+        elif flip.exact:
+            head = f"Nearest flip, to {to}: {upper} scaled units away; exact, nothing nearer flips ({searched})"
+        else:
+            head = f"Nearest flip known, to {to}: {upper} scaled units away; none is nearer than {lower} ({searched})"
+        yield from textwrap.wrap(head, width, subsequent_indent="  ")
+        ranges = [r for r in local.ranges if r.column in flip.values]
+        if ranges:
+            largest = sorted(ranges, key=lambda r: -abs(flip.values[r.column] - r.value) / r.scale)[:_MOST_COLUMNS]
+            name = max(len(readable(r.column, 30)) for r in largest)
+            for r in [r for r in ranges if r in largest]:
+                there = flip.values[r.column]
+                change = there - r.value
+                moved = f"{'+' if change > 0 else ''}{significant(change, local.digits)}" + (
+                    " days" if r.kind == "date" else ""
+                )
+                yield (
+                    f"  {readable(r.column, 30):<{name}}  {_in_unit(r, r.value, local.digits)} -> "
+                    f"{_in_unit(r, there, digits)}  ({moved})"
+                )
+            if len(largest) < len(ranges):
+                yield f"  and {len(ranges) - len(largest)} more that change less; --json has all"
+            yield from wrapped(
+                "Numbers move together, categories stay. The distance is Euclidean, each column in units of its scale."
+            )
+    flipping = [s for s in local.switches if s.flips]
+    if local.switches and local.classes:
+        if not flipping:
+            yield from textwrap.wrap(
+                f"No single switch of a category flips the decision ({counted(len(local.switches), 'choice')} tried).",
+                width, subsequent_indent="  ",
+            )  # fmt: skip
+        else:
+            yield f"A single switch that flips ({len(flipping)} of {counted(len(local.switches), 'choice')}):"
+            for s in flipping[:_MOST_SWITCHES]:
+                names = (readable(name, 30) for name in (s.column, s.value, s.to, str(s.prediction)))
+                yield "  {}: {} -> {}, then {}".format(*names)
+            if len(flipping) > _MOST_SWITCHES:
+                yield f"  and {len(flipping) - _MOST_SWITCHES} more; --json has all"
