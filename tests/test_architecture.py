@@ -54,6 +54,8 @@ ROOMS = (
     "by_hand",
     "derivations",
     "export",
+    "svg",
+    "drawing_regions",
     "drawing",
     "estimators",
     "evaluation",

@@ -123,7 +123,8 @@ class _Search:
             radius = min(radius, most, self.upper)
             proven = min(self._within(radius), self.doubtful)
             lower = max(lower, proven)
-            if self.upper <= radius or radius == most or proven < radius:
+            stopped = proven < radius or self.solved >= self.most_parts
+            if self.upper <= radius or radius == most or stopped:
                 break
             radius *= _GROWTH
         lower = min(lower, self.upper)
@@ -253,7 +254,7 @@ class _Search:
         if value(self.layers, y)[part.which] >= self.level / 2:
             self._take(y)
             return None
-        if distance > 0 and (self.solved < 50 or self.solved % 10 == 0):  # a walk costs as much as two parts
+        if y.any() and (self.solved < 50 or self.solved % 10 == 0):  # a walk costs as much as two parts
             self._try(y[np.newaxis] / np.linalg.norm(y), self.farthest)
         if worst is None:  # linear here, so only rounding can have kept y on the near side
             if self.upper > distance * (1 + _CLOSE):
@@ -408,9 +409,9 @@ def rounding_level(layers: Sequence[Layer], x: Floats) -> float:
 
     >>> from glassnet.piecewise import LINEAR
     >>> rounding_level([Layer.alike([[2.0]], [3.0], LINEAR)], np.array([-1.0]))
-    5e-10
+    7e-10
     """
-    sizes = np.abs(x)
+    sizes = np.abs(x) + 1  # scaled inputs are of that size, whatever this one is
     for layer in layers:
         sizes = sizes @ np.abs(layer.weights) + np.abs(layer.biases)
         sizes = np.abs(layer.slopes).max(axis=1) * sizes + np.abs(layer.intercepts).max(axis=1)

@@ -98,8 +98,11 @@ class Mover:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """What v lies between."""
-        return (-3.0, 3.0) if self.column.clip else (-math.inf, math.inf)
+        """What v lies between: a bent one nowhere beyond the bend of what is farthest."""
+        if not self.column.clip:
+            return -math.inf, math.inf
+        most = max(flips.FARTHEST / math.sqrt(1 + (flips.FARTHEST / 3) ** 2), abs(self.start))
+        return -most, most
 
 
 def placed(encoding: Encoding) -> Iterator[tuple[AnyColumn, int, list[str]]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,6 +201,91 @@ def _written(local: LocalEquation, width: int) -> Iterator[str]:
         yield from textwrap.wrap(
             "Local approximation: the gradient at this row. The network is smooth, so this equation touches it here "
             "and errs elsewhere",
+            width,
+        )
+    yield ""
+    chosen = _shown_outputs(local)
+    for k in chosen:
+        yield from textwrap.wrap(_equation_text(local, k), width, initial_indent="  ", subsequent_indent="      ")
+    if len(chosen) < len(local.output_names):
+        yield f"  and {counted(len(local.output_names) - len(chosen), 'class')}; --json has all"
+    yield ""
+    for k in chosen:
+        yield f"  {readable(local.output_names[k])} = {number(local.logits[k])} here{_answer(local, k)}"
+    yield from textwrap.wrap(
+        f"checked: the equation differs from what predict computes by {local.error:.1g}; rounding allows "
+        f"{local.error_bound:.1g}",
+        width,
+        initial_indent="  ",
+        subsequent_indent="    ",
+    )
+    yield ""
+    yield from _table(local, chosen[0], width)
+    yield from _flip_text(local, width)
+
+
+def _shown_outputs(local: LocalEquation) -> list[int]:
+    """The one output; of several classes the most probable and the runner-up."""
+    return sorted(range(len(local.logits)), key=lambda k: -local.logits[k])[:2]
+
+
+def _answer(local: LocalEquation, k: int) -> str:
+    if not local.classes:
+        return ""
+    which = k if len(local.classes) > 2 else 1
+    answer = f"P({readable(local.classes[which])}) = {significant(local.probabilities[which], local.digits)}"
+    return f"; {answer}" if len(local.classes) > 2 else f"; {local.link} of it: {answer}"
+
+
+def _equation_text(local: LocalEquation, k: int) -> str:
+    terms = [term for term in local.terms if term.coefficients[k]]
+    some = _largest(terms, k, _MOST_TERMS) if len(terms) > _MOST_COLUMNS else terms
+    text = f"{readable(local.output_names[k])} = {significant(local.intercepts[k], local.digits)}"
+    for term in some:
+        c = term.coefficients[k]
+        text += f" {'-' if c < 0 else '+'} {significant(abs(c), local.digits)} {readable(term.name)}"
+    return text + (f" + {len(terms) - len(some)} more terms" if len(some) < len(terms) else "")
+
+
+def _largest(terms: Sequence[Term], k: int, most: int) -> list[Term]:
+    """Those that contribute most to an output, in their own order."""
+    by_size = sorted(terms, key=lambda term: -abs(term.coefficients[k] * term.value))[:most]
+    return [term for term in terms if term in by_size]
+
+
+def _table(local: LocalEquation, k: int, width: int) -> Iterator[str]:
+    """A line for every term, the largest where there are many: what it contributes, and how far its column may move."""
+    digits = local.digits
+    ranges = {r.column: r for r in local.ranges}
+    terms = _largest(local.terms, k, _MOST_COLUMNS)
+    flips_shown = any(r.flips_below is not None or r.flips_above is not None for r in local.ranges)
+    heads = ["column", "value", "coefficient", "contribution", "may fall to", "may rise to"]
+    heads += ["alone flips at"] if flips_shown else []
+    rows = []
+    for term in terms:
+        r = None if term.kind == "switch" else ranges.get(term.column)
+        c = term.coefficients[k]
+        cells = [readable(term.name, 30), significant(term.value, digits), significant(c, digits)]
+        cells.append(significant(term.value * c, digits))
+        if r is None:
+            cells += ["switch" if term.kind == "switch" else "missing", *[""] * (len(heads) - 5)]
+        else:
+            cells[1] = _in_unit(r, r.value, digits)
+            cells += [_in_unit(r, r.falls_to, digits), _in_unit(r, r.rises_to, digits)]
+            where = [v for v in (r.flips_below, r.flips_above) if v is not None]
+            cells += [" and ".join(_in_unit(r, v, digits) for v in where) or "never"] if flips_shown else []
+        rows.append(cells)
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
+    for row in [heads, *rows]:
+        padded = [
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  " + "  ".join(padded).rstrip()
+    if len(terms) < len(local.terms):
+        yield f"  and {len(local.terms) - len(terms)} more with smaller contributions; --json has all"
+    if any(term.kind == "bent" for term in local.terms):
+        yield from textwrap.wrap(
+            "bent(x) is u / sqrt(1 + (u / 3)^2) of the scaled column u; values and ends are in the column's own unit.",
             width, initial_indent="  ", subsequent_indent="    ",
         )  # fmt: skip
     if local.exact:
