@@ -24,6 +24,7 @@ from glassnet.piecewise import Floats, Layer, affine_of, first_positive, folded,
 FARTHEST = 1000.0
 """Nothing is searched for beyond this distance: of a column in standard units it is out of all sense."""
 _FIRST_RADIUS, _GROWTH = 0.1, 1.5
+_TIGHTENED = 6  # times that a part's bound is drawn tighter at most
 _DRAWN = 10  # times that a flip is drawn nearer at most
 _CLOSE = 1e-9  # bounds that differ by less, relatively, have met
 _LEVEL = 1e-10  # what a margin must exceed to count, relative to the sizes of the terms it is the sum of
@@ -116,7 +117,11 @@ class _Search:
         outputs = value(self.layers, zero)
         if (outputs >= self.level).any():
             return Flip(0.0, 0.0, self.start.copy(), int(outputs.argmax()), 0)
-        self._try(np.vstack([np.eye(n), -np.eye(n)]), most)
+        uphill = affine_of(self.layers, pattern_at(self.layers, zero))[1].coefficients.T
+        steep = np.linalg.norm(uphill, axis=1, keepdims=True)
+        self._try((uphill / np.where(steep, steep, 1))[steep[:, 0] > 0], most)
+        if self.point is None:
+            self._try(np.vstack([np.eye(n), -np.eye(n)]), most)
         lower, radius = 0.0, _FIRST_RADIUS
         while True:
             # a small ball first: in it few units have more than one piece, and if it holds a flip no more is needed
@@ -133,13 +138,15 @@ class _Search:
 
     def _try(self, directions: Floats, most: float) -> None:
         """Walk along lines (d, n) of length 1; the nearest flip on any of them may be the best so far."""
+        if not len(directions):
+            return
         with np.errstate(all="ignore"):
             ends = np.where(directions > 0, self.high / directions, self.low / directions)
         ends = np.where(directions == 0, np.inf, ends).min(axis=1)
         zero = np.zeros(len(self.start))
         far = np.minimum(ends, min(most, self.upper))
         found = first_positive(self.layers, zero, pattern_at(self.layers, zero), directions, far, self.level)
-        best = int(found.argmin())
+        best = int(np.nan_to_num(found, nan=np.inf).argmin())
         if found[best] < self.upper:
             self._take(found[best] * directions[best])
             self._draw_near()
@@ -165,7 +172,7 @@ class _Search:
             direction = (y / np.linalg.norm(y))[np.newaxis]
             far = np.array([self.upper])
             t = float(first_positive(self.layers, zero, at_zero, direction, far, self.level)[0])
-            if t < self.upper:
+            if t < self.upper:  # no: NaN, the walk was too long
                 self._take(t * direction[0])
             if self.upper > before * (1 - 1e-3):
                 return
@@ -220,11 +227,12 @@ class _Search:
         """The part with its distance and what to split next; None where it holds no flip within the ball."""
         self.solved += 1
         bounds: list[tuple[Floats, Floats]] = []
+        choices: list[_Choices] = []
         lines: list[_Lines] = []
         forms: list[tuple[_Form, _Form]] = []
         for number, layer in enumerate(self.layers):
-            above = self._bound(number, np.eye(layer.units), lines, True)
-            below = self._bound(number, np.eye(layer.units), lines, False)
+            above = self._bound(number, lines, True)
+            below = self._bound(number, lines, False)
             low = np.maximum(part.bounds[number][0], below.least(radius))
             high = np.minimum(part.bounds[number][1], above.greatest(radius))
             if (low > high + 1e-9 * (1 + np.abs(high))).any():
@@ -232,7 +240,8 @@ class _Search:
             low = np.minimum(low, high)
             bounds.append((low, high))
             forms.append((below, above))
-            lines.append(_lines(layer, low, high))
+            choices.append(_choices(layer, low, high))
+            lines.append(choices[-1].nearest((low + high) / 2))
         margin = np.zeros((1, self.layers[-1].units))
         margin[0, part.which] = 1.0
         used: list[Floats] = []
@@ -247,6 +256,22 @@ class _Search:
                 G.append(-below.A[split.unit])
                 h.append(below.c[split.unit] - split.at)
         y = self._least_distance(G, h, radius)
+        for _ in range(_TIGHTENED):
+            # lines that are nearest to the function at this y bound the margin more tightly there: a further condition
+            if y is None:
+                return None
+            lines, x = [], y
+            for layer, of in zip(self.layers, choices, strict=True):
+                z = x @ layer.weights + layer.biases
+                lines.append(of.nearest(z))
+                x = layer.apply(z)
+            used = []
+            goal = self._bound_after(len(self.layers) - 1, margin, lines, True, used)
+            if goal.A[0] @ y + goal.c[0] >= self.level * (1 - 1e-6):
+                break
+            G.append(goal.A[0])
+            h.append(self.level - goal.c[0])
+            y = self._least_distance(G, h, radius)
         if y is None:
             return None
         distance = max(part.distance, float(np.linalg.norm(y)))
@@ -262,19 +287,18 @@ class _Search:
             return None
         return replace(part, bounds=tuple(bounds), distance=distance, worst=worst)
 
-    def _bound(self, number: int, C: Floats, lines: Sequence[_Lines], upper: bool) -> _Form:
-        """C z of layer `number` bounded from above (or below) by a linear function of y."""
+    def _bound(self, number: int, lines: Sequence[_Lines], upper: bool) -> _Form:
+        """Every z of layer `number` bounded from above (or below) by a linear function of y."""
         layer = self.layers[number]
-        c, A = C @ layer.biases, C @ layer.weights.T
         if number == 0:
-            return _Form(A, c)
-        form = self._bound_after(number - 1, A, lines, upper)
-        return _Form(form.A, form.c + c)
+            return _Form(layer.weights.T, layer.biases)
+        form = self._bound_after(number - 1, layer.weights.T, lines, upper)
+        return _Form(form.A, form.c + layer.biases)
 
     def _bound_after(
         self, number: int, C: Floats, lines: Sequence[_Lines], upper: bool, used: list[Floats] | None = None
     ) -> _Form:
-        """C a of layer `number` likewise; `used` collects the coefficients of every layer's a, the last first."""
+        """C a of layer `number` likewise, C (k, units); `used` collects the coefficients of every layer's a, the last first."""
         c = np.zeros(len(C))
         for layer, of in zip(reversed(self.layers[: number + 1]), reversed(lines[: number + 1]), strict=True):
             if used is not None:
@@ -338,33 +362,43 @@ class _Lines:
     below_c: Floats
 
 
-def _lines(layer: Layer, low: Floats, high: Floats) -> _Lines:
-    """Bounding lines on low <= z <= high (units,): the function itself where it is linear there.
+@dataclass(frozen=True)
+class _Choices:
+    """Several such lines for every unit, all good between the bounds of its z: slopes and constants (k, units)."""
 
-    Of the chord and the first and last piece's slopes that one is taken which is nearest to the function in the middle.
-    Any slope is good once its line is shifted to lie on one side of the function at both ends and at all kinks between.
+    slopes: Floats
+    above: Floats
+    below: Floats
+
+    def nearest(self, z: Floats) -> _Lines:
+        """Of each unit's lines the two that lie nearest to its function at z (units,)."""
+        unit, at = np.arange(len(z)), self.slopes * z
+        high, low = (at + self.above).argmin(axis=0), (at + self.below).argmax(axis=0)
+        return _Lines(self.slopes[high, unit], self.above[high, unit], self.slopes[low, unit], self.below[low, unit])
+
+
+def _choices(layer: Layer, low: Floats, high: Floats) -> _Choices:
+    """Lines on low <= z <= high (units,): the function itself where it is linear there.
+
+    Else with the slopes of the chord and of the first and last piece. Any slope is good once its line is shifted to lie
+    on one side of the function at both ends and at all kinks between.
     """
     first, last = layer.pieces(np.nextafter(low, np.inf)), layer.pieces(high)
     one = first >= last
     slope_first, intercept_first = layer.line(np.minimum(first, last))
     if one.all():
-        return _Lines(slope_first, intercept_first, slope_first, intercept_first)
+        return _Choices(slope_first[np.newaxis], intercept_first[np.newaxis], intercept_first[np.newaxis])
     slope_last, _ = layer.line(last)
-    ends = np.stack([low, high], axis=1)
-    between = np.clip(layer.kinks, low[:, None], high[:, None])
-    points = np.hstack([ends, between])
+    between = np.clip(layer.kinks, low[:, np.newaxis], high[:, np.newaxis])
+    points = np.hstack([low[:, np.newaxis], high[:, np.newaxis], between])
     values = np.stack([layer.apply(points[:, j]) for j in range(points.shape[1])], axis=1)
     with np.errstate(all="ignore"):
         chord = np.where(one, slope_first, (values[:, 1] - values[:, 0]) / (high - low))
-    middle = (low + high) / 2
-    slopes = np.stack([chord, slope_first, slope_last])
-    gaps = values[None] - slopes[:, :, None] * points[None]
-    unit = np.arange(layer.units)
-    picked = []
-    for shift, better in ((gaps.max(axis=2), np.argmin), (gaps.min(axis=2), np.argmax)):
-        which = better(slopes * middle + shift, axis=0)
-        picked += [np.where(one, slope_first, slopes[which, unit]), np.where(one, intercept_first, shift[which, unit])]
-    return _Lines(*picked)
+    slopes = np.stack([chord, slope_first, np.where(one, slope_first, slope_last)])
+    gaps = values - slopes[:, :, np.newaxis] * points
+    return _Choices(
+        slopes, np.where(one, intercept_first, gaps.max(axis=2)), np.where(one, intercept_first, gaps.min(axis=2))
+    )
 
 
 def least_distance(G: Floats, h: Floats, radius: float) -> Floats | None:
@@ -408,8 +442,8 @@ def rounding_level(layers: Sequence[Layer], x: Floats) -> float:
     sizes of the boundary itself.
 
     >>> from glassnet.piecewise import LINEAR
-    >>> rounding_level([Layer.alike([[2.0]], [3.0], LINEAR)], np.array([-1.0]))
-    7e-10
+    >>> rounding_level([Layer.alike([[2.0]], [4.0], LINEAR)], np.array([-1.0]))
+    8e-10
     """
     sizes = np.abs(x) + 1  # scaled inputs are of that size, whatever this one is
     for layer in layers:

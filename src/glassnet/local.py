@@ -332,7 +332,7 @@ class _Local:
             return [], None, "no column is a number that could move; see what a switch does."
         axes = np.vstack([-np.eye(n), np.eye(n)])
         reach = first_crossings(every, self.start, pattern, axes)
-        alone = np.full(2 * n, np.inf)
+        alone = np.full(2 * n, np.nan)
         flip: NearestFlip | None = None
         said = ""
         if self.target.kind != "number":
@@ -355,18 +355,22 @@ class _Local:
     def _range(self, j: int, reach: Floats, alone: Floats) -> Range:
         mover, n = self.movers[j], len(self.movers)
 
-        def flips_at(t: float, sign: int) -> float | None:
-            return None if math.isinf(t) else mover.undo(mover.start + sign * t)
+        def at(t: float) -> float:
+            return math.copysign(math.inf, t) if math.isinf(t) else mover.undo(mover.start + t)
+
+        def flips_at(t: float) -> float | None:
+            return None if not math.isfinite(t) else mover.undo(mover.start + t)
 
         return Range(
             column=mover.column.source,
             kind=mover.column.kind,
             value=float(self.one.column(mover.column.source).values[0]),
             scale=mover.column.scale,
-            falls_to=mover.undo(mover.start - reach[j]) if math.isfinite(reach[j]) else -math.inf,
-            rises_to=mover.undo(mover.start + reach[n + j]) if math.isfinite(reach[n + j]) else math.inf,
-            flips_below=flips_at(float(alone[j]), -1),
-            flips_above=flips_at(float(alone[n + j]), 1),
+            falls_to=at(-float(reach[j])),
+            rises_to=at(float(reach[n + j])),
+            flips_below=flips_at(-float(alone[j])),
+            flips_above=flips_at(float(alone[n + j])),
+            flips_known=not (math.isnan(alone[j]) or math.isnan(alone[n + j])),
         )
 
     def _margins(self) -> Layer:
@@ -494,7 +498,7 @@ class _Local:
             middle = np.where(ended, (low + np.where(ended, high, 0)) / 2, low)
             holds = good(middle)
             low, high = np.where(ended & holds, middle, low), np.where(ended & ~holds, middle, high)
-        return [self._range(j, np.where(ended, low, np.inf), np.full(2 * n, np.inf)) for j in range(n)]
+        return [self._range(j, np.where(ended, low, np.inf), np.full(2 * n, np.nan)) for j in range(n)]
 
     def _linked(self, logits: Floats) -> Floats:
         m = logits.max(axis=1, keepdims=True)

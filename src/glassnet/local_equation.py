@@ -46,8 +46,8 @@ class Range:
 
     `scale`: what one scaled unit, in which distances are measured, is of the column's own.
     `flips_below`, `flips_above`: the nearest values at which the decision changes while all other columns stay; None
-    where there is none within `flips.FARTHEST` scaled units, or where it was not looked for. Dates are days since
-    1970-01-01.
+    where there is none within `flips.FARTHEST` scaled units or where, not `flips_known`, not all of the way was looked
+    at. Dates are days since 1970-01-01.
     """
 
     column: str
@@ -58,6 +58,7 @@ class Range:
     rises_to: float
     flips_below: float | None = None
     flips_above: float | None = None
+    flips_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,9 @@ def _table(local: LocalEquation, k: int, width: int) -> Iterator[str]:
             cells[1] = _in_unit(r, r.value, digits)
             cells += [_in_unit(r, r.falls_to, digits), _in_unit(r, r.rises_to, digits)]
             where = [v for v in (r.flips_below, r.flips_above) if v is not None]
-            cells += [" and ".join(_in_unit(r, v, digits) for v in where) or "never"] if flips_shown else []
+            if flips_shown:
+                said = " and ".join(_in_unit(r, v, digits) for v in where)
+                cells.append(said or ("never" if r.flips_known else "unknown"))
         rows.append(cells)
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
     for row in [heads, *rows]:

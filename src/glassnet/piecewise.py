@@ -26,6 +26,7 @@ Pattern = tuple[NDArray[np.intp], ...]
 """For every layer the piece (units,) that each unit is on, counted from 0, from below."""
 
 _MOST_REGIONS = 20_000
+_MOST_LOOKS = 2**27  # at units along a block of lines
 _BLOCK = 2**21  # numbers of one array while many lines are walked at once: 16 MiB
 
 
@@ -229,20 +230,32 @@ class Lines:
     """
 
     def __init__(self, layers: Sequence[Layer], start: Floats, pattern: Pattern, directions: Floats) -> None:
-        self.layers, self.start, self.directions = layers, start, directions
+        # up to the first kinks everything is one linear function of t, which is worked out once
+        x, dx, first = start, directions, 0
+        while first < len(layers) - 1 and not np.isfinite(layers[first].kinks).any():
+            slope, intercept = layers[first].line(pattern[first])
+            x, dx = (
+                slope * (x @ layers[first].weights + layers[first].biases) + intercept,
+                slope * (dx @ layers[first].weights),
+            )
+            first += 1
+        self.layers = layers[first:]
+        self.z, self.dz = x @ self.layers[0].weights + self.layers[0].biases, dx @ self.layers[0].weights
         self.t = np.zeros(len(directions))
-        self.pieces = [np.broadcast_to(pieces, (len(directions), len(pieces))).copy() for pieces in pattern]
+        self.pieces = [np.broadcast_to(pieces, (len(directions), len(pieces))).copy() for pieces in pattern[first:]]
         self.outputs, self.slopes, self.crossing = np.empty(0), np.empty(0), np.empty(0)
         self._crossing_of: list[Floats] = []
         self._look()
 
     def _look(self) -> None:
         """Outputs (d, m) where the lines are now, their slopes along them, and the t of the next crossing (d,)."""
-        x, dx = self.start + self.t[:, np.newaxis] * self.directions, self.directions
+        z, dz = self.z + self.t[:, np.newaxis] * self.dz, self.dz
+        x, dx = z, dz
         self._crossing_of = []
         self.crossing = np.full(len(self.t), np.inf)
-        for layer, pieces in zip(self.layers, self.pieces, strict=True):
-            z, dz = x @ layer.weights + layer.biases, dx @ layer.weights
+        for number, (layer, pieces) in enumerate(zip(self.layers, self.pieces, strict=True)):
+            if number:
+                z, dz = x @ layer.weights + layer.biases, dx @ layer.weights
             low, high = layer.ends(pieces)
             end = np.where(dz > 0, high, low)
             with np.errstate(all="ignore"):
@@ -265,7 +278,7 @@ class Lines:
 
     def keep(self, which: NDArray[np.bool_]) -> None:
         """Go on with some of the lines alone."""
-        self.directions, self.t = self.directions[which], self.t[which]
+        self.dz, self.t = self.dz[which], self.t[which]
         self.pieces = [pieces[which] for pieces in self.pieces]
         self.outputs, self.slopes, self.crossing = self.outputs[which], self.slopes[which], self.crossing[which]
         self._crossing_of = [at[which] for at in self._crossing_of]
@@ -287,8 +300,8 @@ def first_positive(
 ) -> Floats:
     """For every direction (d, n) the first t (d,), up to `most` (d,), at which an output reaches `level` from below.
 
-    Infinite where none does. Every region on the way is walked through, so nothing is missed. An output that is above
-    `level` at the start is there at 0.
+    Infinite where none does. Every region on the way is walked through, so nothing is missed; NaN where there are more
+    of them than can be walked through in some seconds. An output that is above `level` at the start is there at 0.
 
     >>> from glassnet.activations import ACTIVATIONS
     >>> relu = Layer.alike([[2.0]], [1.0], pieces_of(ACTIVATIONS["relu"]))
@@ -316,9 +329,9 @@ def _first_positive(
     lines = Lines(layers, start, pattern, directions)
     found = np.full(len(directions), np.inf)
     alive = np.arange(len(directions))
-    # Every crossing moves one unit by one piece. A unit's way along a line can turn as often as those before it do, so
-    # no small bound on the crossings is proven; this one is generous, and a line beyond it counts as not found.
-    for _ in range(1000 + 100 * sum(layer.units for layer in layers)):
+    # Every crossing moves one unit by one piece, and looks at all of them.
+    units = sum(layer.units for layer in lines.layers)
+    for _ in range(max(50, _MOST_LOOKS // (len(directions) * units))):
         below = level - lines.outputs
         with np.errstate(all="ignore"):
             ahead = np.where(below <= 0, 0.0, np.where(lines.slopes > 0, below / lines.slopes, np.inf))
@@ -331,6 +344,8 @@ def _first_positive(
         alive, most = alive[on], most[on]
         lines.keep(on)
         lines.cross()
+    else:
+        found[alive] = np.nan
     return found
 
 
