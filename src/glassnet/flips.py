@@ -298,7 +298,7 @@ class _Search:
     def _bound_after(
         self, number: int, C: Floats, lines: Sequence[_Lines], upper: bool, used: list[Floats] | None = None
     ) -> _Form:
-        """C a of layer `number` likewise, C (k, units); `used` collects the coefficients of every layer's a, the last first."""
+        """C a of layer `number` likewise, C (k, units); `used` collects the coefficients of each a, the last first."""
         c = np.zeros(len(C))
         for layer, of in zip(reversed(self.layers[: number + 1]), reversed(lines[: number + 1]), strict=True):
             if used is not None:
