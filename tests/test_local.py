@@ -362,6 +362,21 @@ def test_a_missing_number_is_held() -> None:
     assert found.terms[2].value == 1.0
 
 
+def test_a_date_moves_in_days_and_is_written_as_a_date() -> None:
+    encoding = Encoding((NumberColumn("visit", 18000.0, 200.0, 18000.0, date=True),), TARGETS["binary"])
+    network = Network((1, 1, 1))
+    model = Model(network, (Parameters(network, np.array([1.0, -0.5, 2.0, -0.5])),), encoding)
+    found = model.local({"visit": "2020-01-31"})
+    (r,) = found.ranges
+    assert (r.kind, r.value, r.rises_to) == ("date", 18292.0, np.inf)
+    assert r.falls_to == pytest.approx(18100)
+    assert r.flips_below == pytest.approx(18150)
+    text = str(found)
+    assert "days of visit  2020-01-31" in text
+    assert "2019-07-23" in text
+    assert "(-142 days)" in text
+
+
 def test_thousands_of_units_and_hostile_names() -> None:
     names = ["<script>", "a\x1b[31m", "$x^{", "名前"]
     rng = np.random.default_rng(0)

@@ -305,7 +305,9 @@ def _table(local: LocalEquation, k: int, width: int) -> Iterator[str]:
 def _in_unit(r: Range, value: float, digits: int) -> str:
     if math.isinf(value):
         return "any"
-    return date_text(value) if r.kind == "date" else significant(value, digits)
+    if r.kind == "date":
+        return date_text(round(value * 1440) / 1440)[:16]  # to the minute
+    return significant(value, digits)
 
 
 def _flip_text(local: LocalEquation, width: int) -> Iterator[str]:
@@ -346,8 +348,10 @@ def _flip_text(local: LocalEquation, width: int) -> Iterator[str]:
                 )
             if len(largest) < len(ranges):
                 yield f"  and {len(ranges) - len(largest)} more that change less; --json has all"
+            bent = ", bent ones as they are bent" if any(term.kind == "bent" for term in local.terms) else ""
             yield from wrapped(
-                "Numbers move together, categories stay. The distance is Euclidean, each column in units of its scale."
+                "Numbers move together, categories stay. The distance is Euclidean, each column in units of its "
+                f"scale{bent}."
             )
     flipping = [s for s in local.switches if s.flips]
     if local.switches and local.classes:
