@@ -411,6 +411,7 @@ def predict(model: str, data: str, reading: dict[str, Any], as_json: bool) -> No
 @click.option("--step", metavar="EPOCH[:BATCH]", help="A step of the training, counted from 1, and its update.")
 @click.option("--only", metavar="NAME", help="One quantity, delta1_5, or all that is by one parameter, w1_2_1.")
 @_number("--digits", 4, "Significant digits shown; --json has all.", least=1, most=17)
+@click.option("--local", is_flag=True, help="The linear equation that the network is at this row.")
 @click.option("--latex", is_flag=True, help="As a LaTeX document.")
 @click.option("--html", is_flag=True, help="As a page in one file.")
 @click.option("--blank", is_flag=True, help="As a worksheet: results left out, and on a page of their own behind.")
@@ -423,6 +424,7 @@ def explain(
     step: str | None,
     only: str | None,
     digits: int,
+    local: bool,
     latex: bool,
     html: bool,
     blank: bool,
@@ -436,12 +438,15 @@ def explain(
     glassnet explain tumor.safetensors tumors.csv --row 17 --digits 17
     glassnet explain tumor.safetensors tumors.csv --row 0 --step 3:2
     glassnet explain tumor.safetensors tumors.csv --row 17 --only w1_2_1
+    glassnet explain tumor.safetensors tumors.csv --row 17 --local
     glassnet explain tumor.safetensors tumors.csv --blank --html > worksheet.html
 
     Forward from the columns' own values to the answer; where the table has the target, also the loss and every
     gradient, each beside its difference quotient. Rows are counted from 0, as pandas shows them.
     --step 3:2 is epoch 3, batch 2: the training is replayed up to there, with the table that the model was trained
     on, and the batch's gradient and the update of every parameter follow. --step 3 is the batch that had the row.
+    --local shows the equation around the row, how far each column may move alone before it changes, and the nearest
+    change that flips the decision.
     """
     from glassnet.derivations.worked import explain as work
 
@@ -453,6 +458,12 @@ def explain(
     at = _step(step)
     loaded = _load(model)
     table = _read(data, reading, loaded, remarks=False)
+    if local:
+        if at is not None or only or latex or html or blank:
+            raise UsageError("--local is a calculation of its own, as text or --json; leave the other options out.")
+        found = loaded.local(table, row, digits=digits)
+        click.echo(_json(found.to_json()) if as_json else found.text(_width()))
+        return
     worked = work(loaded, table, row, step=at, only=only, digits=17 if as_json else digits)
     if as_json:
         click.echo(_json(worked.to_json()))

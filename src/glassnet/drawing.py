@@ -6,11 +6,9 @@ is width, and the scale is printed. No number is drawn that was not handed in.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import re
-import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,66 +20,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glassnet.cells import counted
+from glassnet.drawing_regions import regions_svg as regions_svg
 from glassnet.errors import UsageError
 from glassnet.network import Network, Parameters
+from glassnet.svg import BLUE, INK, MUTED, ORANGE, significant
+from glassnet.svg import cleaned as _cleaned
+from glassnet.svg import line as _line
+from glassnet.svg import scope_of as _scope
+from glassnet.svg import shortened as _shortened
+from glassnet.svg import style as _style
+from glassnet.svg import text as _text
+from glassnet.svg import text_width as _text_width
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-BLUE = "#0072b2"  # above zero, or the positive class (Okabe and Ito's palette)
-ORANGE = "#d55e00"  # below zero, or the negative class
-INK = "#1b1f24"
-MUTED = "#5d6670"
 
 _MOST_UNITS = 12  # a layer with more shows its first ones, an ellipsis and its last
 _MOST_PRINTED_WEIGHTS = 30
 _MARGIN, _NAME_SIZE, _SMALL_SIZE = 16.0, 13.0, 11.0  # pixels
 _PERCENTILES = (5.0, 50.0, 95.0)
-
-
-def significant(value: float, digits: int = 3) -> str:
-    """A number to `digits` significant digits, for people: never a false zero, a true minus sign.
-
-    >>> significant(0.00012345), significant(-1.5), significant(1538.06), significant(2.5e-9), significant(0)
-    ('0.000123', '−1.50', '1538', '2.50e−9', '0')
-    """
-    value = float(value)
-    if value == 0:
-        return "0"
-    text = f"{value:.{digits - 1}e}"
-    if math.isfinite(value):
-        mantissa, _, exponent = text.partition("e")
-        power = int(exponent)
-        text = f"{value:.{max(digits - 1 - power, 0)}f}" if -4 <= power < 6 else f"{mantissa}e{power}"
-    return text.replace("-", "−")
-
-
-# Names come from files: they may hold anything.
-
-
-def _cleaned(name: object) -> str:
-    """One line without the characters that XML 1.0 cannot hold."""
-    text = " ".join(str(name).split())
-    return re.sub("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\x7f", "�", text)
-
-
-def _shortened(name: str, longest: int = 24) -> str:
-    """Head and tail of a long name: columns of one table often share either."""
-    if len(name) <= longest:
-        return name
-    tail = longest // 3
-    return f"{name[: longest - tail - 1]}…{name[-tail:]}"
-
-
-def _text_width(text: str, size: float) -> float:
-    """The width in pixels, estimated from above: the viewer's fonts are unknown."""
-
-    def ems(character: str) -> float:
-        if unicodedata.east_asian_width(character) in "WF" or character in "MWmw%@":
-            return 1.0
-        return 0.76 if character.isupper() else 0.63
-
-    return size * sum(map(ems, text))
 
 
 # The network.
@@ -187,56 +144,6 @@ def _placed_labels(
     return boxes
 
 
-def _style(scope: str) -> str:
-    """The rules, all below the picture's own class so that they touch nothing else on a page."""
-
-    def rules(paper: str, ink: str, muted: str, line: str, fills: tuple[str, str], strokes: tuple[str, str]) -> str:
-        return "".join(
-            f".{scope} {selector}{{{declaration}}}"
-            for selector, declaration in (
-                (".gn-paper", f"fill:{paper}"),
-                (".gn-unit", f"fill:{paper};stroke:{ink}"),
-                ("text", f"fill:{ink};stroke:{paper}"),
-                (".gn-muted", f"fill:{muted}"),
-                (".gn-neutral", f"stroke:{line}"),
-                (".gn-scale", f"stroke:{muted}"),
-                (".gn-positive", f"stroke:{strokes[0]}"),
-                (".gn-negative", f"stroke:{strokes[1]}"),
-                ("text.gn-above", f"fill:{fills[0]}"),
-                ("text.gn-below", f"fill:{fills[1]}"),
-            )
-        )
-
-    return (
-        f".{scope} text{{font-family:system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;"
-        "stroke-width:4px;stroke-linejoin:round;paint-order:stroke}"
-        f".{scope} line{{stroke-linecap:butt}}"
-        f".{scope} .gn-unit{{stroke-width:1.5px}}"
-        + rules("#ffffff", INK, MUTED, "#9aa3ad", ("#005f96", "#a84a00"), (BLUE, ORANGE))
-        + "@media (prefers-color-scheme:dark){"
-        + rules("#14181d", "#e8ebee", "#a3adb8", "#66707a", ("#7cc4f2", "#f5ad6a"), ("#56b4e9", "#f0954a"))
-        + "}"
-    )
-
-
-def _text(
-    x: float, y: float, content: str, *, size: float = 12, anchor: str = "middle", kind: str = "", title: str = ""
-) -> str:
-    tooltip = f"<title>{escape(title)}</title>" if title else ""
-    css = f' class="{kind}"' if kind else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}"{css}>'
-        f"{escape(content)}{tooltip}</text>"
-    )
-
-
-def _line(start: tuple[float, float], end: tuple[float, float], width: float, kind: str, more: str = "") -> str:
-    return (
-        f'<line x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}" '
-        f'stroke-width="{width:.2f}" class="{kind}"{more}'
-    )
-
-
 def _by_sign(value: float, above: str, below: str, neither: str = "") -> str:
     return above if value > 0 else below if value < 0 else neither
 
@@ -244,11 +151,6 @@ def _by_sign(value: float, above: str, below: str, neither: str = "") -> str:
 def _name(x: float, y: float, name: str, anchor: str) -> str:
     short = _shortened(name)
     return _text(x, y + 4.5, short, size=_NAME_SIZE, anchor=anchor, title=name if short != name else "")
-
-
-def _scope(content: str) -> str:
-    """A class of the picture's own."""
-    return "gn-" + hashlib.sha256(content.encode()).hexdigest()[:10]
 
 
 def _round_scale(largest: float) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
@@ -19,11 +19,14 @@ from glassnet.columns import Recipe
 from glassnet.encoding import Encoding, Target
 from glassnet.equations import Equations, decoding
 from glassnet.errors import DataError, UsageError
+from glassnet.local import local_equation
+from glassnet.local_equation import LocalEquation
 from glassnet.network import FloatArray, Network, Parameters
 from glassnet.optimizers import Adam, optimizer_of
 from glassnet.persistence import read_model_file, write_model_file
 from glassnet.populations import Population, score, spread, train_population
 from glassnet.preparation import Prepared, prepare, row_weights, split_rows
+from glassnet.regions import Regions, regions_of
 from glassnet.runs import AnyOptimizer, Data
 from glassnet.tables import Table, as_table
 from glassnet.training import Run, train
@@ -106,6 +109,44 @@ class Model:
         if self.task == "regression":
             found["rmse"] *= self.target.scale
         return found
+
+    def local(self, data: Any, row: int = 0, *, digits: int = 4, parts: int | None = None) -> LocalEquation:
+        """The linear equation that the model is at one row, in the columns' units; how far it holds; what flips it.
+
+        `data`: a table with the model's columns, or one row as a mapping from column to value; `row` counts from 0.
+        With piecewise-linear activations (relu, leaky_relu, identity) the equation is exact in the row's region, each
+        end is the first kink on the way, and the nearest flip of the decision is the nearest there is, or has stated
+        bounds. With others the equation is the gradient's, and its ranges are measured. `parts`: how many linear
+        problems the search for the flip may solve; some seconds' worth where left out. `digits`: significant digits
+        printed.
+
+        Raises `UsageError`: no such row, a model of several members. Raises `DataError` as `predict`.
+
+        >>> table = {"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}
+        >>> model = fit(table, "ill", hidden=(2,), epochs=300, starts=3, test_size=None).model
+        >>> found = model.local({"dose": 2.5})
+        >>> found.exact, found.prediction, found.flip.prediction, model.predict({"dose": [found.flip.values["dose"]]})
+        (True, 'yes', 'no', ['no'])
+        """
+        if isinstance(data, Mapping) and all(np.isscalar(value) or value is None for value in data.values()):
+            data = {name: [value] for name, value in data.items()}
+        table = self.table(data)
+        return local_equation(self.network, self.members, self.encoder, table, row, digits=digits, parts=parts)
+
+    def regions(self, low: Sequence[float] | None = None, high: Sequence[float] | None = None) -> Regions:
+        """Every region of a model of two columns of numbers, as a polygon with its equation, and the exact boundary.
+
+        `low`, `high`: the rectangle's corners, in the columns' units; where left out, three scaled units around the
+        columns' centers. `gn.drawing.regions_svg` draws them. Raises `UsageError` for a model whose activations are not
+        piecewise linear, whose columns are not two numbers, or that averages several networks.
+
+        >>> table = {"a": [0.0, 1.0, 2.0, 3.0], "b": [0.0, 1.0, 1.0, 0.0], "ill": ["no", "no", "yes", "yes"]}
+        >>> model = fit(table, "ill", hidden=(3,), epochs=50, starts=1, test_size=None).model
+        >>> regions = model.regions(low=(0, 0), high=(3, 1)).regions
+        >>> round(sum(region.area for region in regions), 12)
+        3.0
+        """
+        return regions_of(self.network, self.members, self.encoder, low, high)
 
     @property
     def encode_equations(self) -> Equations:
