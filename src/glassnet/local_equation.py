@@ -338,11 +338,9 @@ def _flip_text(local: LocalEquation, width: int) -> Iterator[str]:
             name = max(len(readable(r.column, 30)) for r in largest)
             for r in [r for r in ranges if r in largest]:
                 there = flip.values[r.column]
-                change = there - r.value
-                moved = (
-                    f"{'+' if change > 0 else ''}{significant(float(f'{change:.{local.digits}g}'), local.digits)}"
-                    + (" days" if r.kind == "date" else "")
-                )
+                change = float(f"{there - r.value:.{local.digits}g}")  # it ends a rounding beyond the boundary
+                moved = f"{'+' if change > 0 else ''}{significant(change, local.digits)}"
+                moved += " days" if r.kind == "date" else ""
                 yield (
                     f"  {readable(r.column, 30):<{name}}  {_in_unit(r, r.value, local.digits)} -> "
                     f"{_in_unit(r, there, digits)}  ({moved})"
