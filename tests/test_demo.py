@@ -123,19 +123,19 @@ def test_the_folder_holds_everything(told: Any) -> None:
     story, folder = told
     files = story.result["files"]
     assert set(files) == {
-        "index", "network", "boundary", "learning_curves", "test_accuracy", "equations", "model", "table",
+        "index", "network", "regions", "boundary", "learning_curves", "test_accuracy", "equations", "model", "table",
     }  # fmt: skip
     for path in files.values():
         assert Path(path).parent == folder
         assert Path(path).stat().st_size > 0
-    for name in ("network", "boundary", "learning_curves", "test_accuracy"):
+    for name in ("network", "regions", "boundary", "learning_curves", "test_accuracy"):
         assert ElementTree.parse(files[name]).getroot().tag.endswith("svg")
 
 
 def test_the_page_stands_alone(told: Any) -> None:
     _, folder = told
     html = (folder / "index.html").read_text(encoding="utf-8")
-    assert html.count("<svg") == 4
+    assert html.count("<svg") == 5
     assert not re.search(r'(src|href)="(?!#|data:)', html)
     assert "<script" not in html
     for heading in ("The network that was kept", "learning curves", "All equations", "One row, every number"):

@@ -20,12 +20,15 @@ from glassnet.derivations.worked import WorkedCalculation, explain
 from glassnet.derivations.worked_lines import Line
 from glassnet.errors import CannotWriteError, MissingExtraError
 from glassnet.expressions import significant
+from glassnet.local_equation import LocalEquation
 from glassnet.model import Fitted, fit, plain, save
 from glassnet.network import FloatArray, Parameters
 from glassnet.optimizers import SGD
 from glassnet.peers import PeerResult, keras, scored
 from glassnet.persistence import check_writable, write_atomically
 from glassnet.survey import sparkline
+from glassnet.verification.verdict import Verification
+from glassnet.verification.verify import verify
 
 TARGET, FEATURES = "diagnosis", ("texture_mean", "radius_mean")
 LEARNING_RATE, EPOCHS = 0.1, 100
@@ -56,7 +59,9 @@ class _Story:
     keras_missing: str
     logistic: PeerResult
     worked: WorkedCalculation
+    local: LocalEquation
     check: GradientCheck
+    verified: Verification
 
     @property
     def race(self) -> list[PeerResult]:
@@ -170,7 +175,9 @@ def _computed(starts: int, seed: int, threads: int | None, progress: Callable[[i
         keras_missing=missing,
         logistic=logistic_regression(*raw),
         worked=explain(model, data.table, ROW),
+        local=model.local(data.table, ROW),
         check=check_gradients(model.network, model.members[0], X, y),
+        verified=verify(model, data.table),
     )
 
 
@@ -204,7 +211,9 @@ def _result(story: _Story) -> dict[str, Any]:
             "sizes": list(fitted.model.network.sizes),
             "n_parameters": fitted.model.network.n_parameters,
             "row": story.worked.to_json(),
+            "local": story.local.to_json(),
             "gradient_error": story.check.largest_error,
+            "verified": story.verified.to_json(),
         },
         "starts": {
             "size": len(population),
@@ -261,6 +270,25 @@ def _shown_lines(worked: WorkedCalculation) -> list[Line]:
     return [by_name[f"z1_{unit}"], by_name["p"], by_name["loss"], gradient]
 
 
+def _local_lines(story: _Story) -> list[str]:
+    """What the network is around the row, the nearest flip, and that all ways of computing it agree."""
+    local, pairs = story.local, story.verified.comparisons
+    equation = significant(local.intercepts[0], 3)
+    for term in local.terms:
+        c = term.coefficients[0]
+        equation += f" {'-' if c < 0 else '+'} {significant(abs(c), 3)} {term.name}"
+    said = [f"around it the network is a line, exactly: {local.output_names[0]} =", f"  {equation}"]
+    if local.flip is not None and local.flip.values:
+        at_row = {r.column: r.value for r in local.ranges}
+        changes = (
+            f"{name} {significant(at_row[name], 3)} -> {significant(new, 3)}" for name, new in local.flip.values.items()
+        )
+        said.append(f"nearest {local.flip.prediction}: {', '.join(changes)}")
+    ways = dict.fromkeys(way for pair in pairs for way in (pair.first, pair.second))
+    verdict = "agree" if story.verified.ok else "DO NOT AGREE"
+    return [*said, f"{len(ways)} ways of computing every number {verdict}: {', '.join(ways)}"]
+
+
 def _text(story: _Story, folder: Path) -> str:
     fitted, population = story.fitted, story.fitted.population
     network, starts, n_starts = fitted.model.network, fitted.starts["accuracy"], len(population)
@@ -310,6 +338,7 @@ def _text(story: _Story, folder: Path) -> str:
         f"     difference quotient {significant(quotient)}; over all train rows the {len(story.check.names)} gradients "
         f"agree to {story.check.largest_error:.0e}"
     )
+    out += [f"     {line}" for line in _local_lines(story)]
 
     took = f"{_time(population.seconds):>9} (by hand: {_time(story.by_hand.seconds * n_starts)})"
     out += ["", f"3  {f'The same network from {n_starts:,} random starts':<60}{took}"]
@@ -342,7 +371,7 @@ _SPREAD = {"5 %": "p5", "median": "median", "95 %": "p95"}
 
 
 def _pictures(story: _Story) -> dict[str, str]:
-    """The four pictures as SVG, by the name of their file."""
+    """The five pictures as SVG, by the name of their file."""
     fitted, model, population = story.fitted, story.fitted.model, story.fitted.population
     train, test = fitted.train_rows, fitted.test_rows
 
@@ -354,6 +383,7 @@ def _pictures(story: _Story) -> dict[str, str]:
         "network": drawing.network_svg(
             model.network, model.members[0], feature_names=FEATURES, output_names=["P(malignant)"]
         ),
+        "regions": drawing.regions_svg(model.regions(), points=story.data.X[[ROW]]),
         "boundary": drawing.figure_svg(
             drawing.boundary_figure(
                 probability,
@@ -396,6 +426,17 @@ def _page(story: _Story, pictures: dict[str, str]) -> str:
             [report.Picture(pictures["boundary"], "All rows in their own units; misclassified test rows are ringed.")],
         ),
         report.Section(
+            "What it is, exactly",
+            [
+                report.Text(
+                    "In every region a relu network is a linear equation, and its boundary a straight line. Nothing "
+                    "here is sampled."
+                ),
+                report.Picture(pictures["regions"], f"The dot is row {ROW}.", own_colours=True),
+                report.Listing(story.local.text()),
+            ],
+        ),
+        report.Section(
             f"{n_starts:,} learning curves",
             [
                 report.Picture(
@@ -415,6 +456,7 @@ def _page(story: _Story, pictures: dict[str, str]) -> str:
             ],
         ),
         report.Section("One row, every number", [report.Text(f"{story.check}."), report.Listing(story.worked.text())]),
+        report.Section("Every number, computed again", [report.Listing(story.verified.text())]),
         report.Section(
             "All equations",
             [
