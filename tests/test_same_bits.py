@@ -461,3 +461,11 @@ def test_held_out_rows_are_no_bytes_where_the_others_are_none() -> None:
     with pytest.raises(DataError, match=r"held_out has rows of the type of X, which is uint8; got float64"):
         gn.train(Network((4, 1)), pixels, [0, 1] * 5, held_out=(pixels / 255, [0, 1] * 5))
     gn.train(Network((4, 1)), pixels / 255, [0, 1] * 5, held_out=(pixels, [0, 1] * 5))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not say where threads run")
+def test_threads_begin_apart_and_may_go_anywhere() -> None:
+    allowed = os.sched_getaffinity(0)
+    for number in range(5):
+        compiled._move_to_processor(number)
+        assert os.sched_getaffinity(0) == allowed

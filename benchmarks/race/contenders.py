@@ -571,7 +571,7 @@ class Products(Contender):
 
     def train(self) -> np.ndarray:
         X, size = self.job.X, len(self.read[0])
-        for begin in range(0, len(X), size):
+        for begin in [*range(0, len(X), size)] * self.job.epochs:
             rows = X[begin : begin + size]
             read, written = ([array[: len(rows)] for array in arrays] for arrays in (self.read, self.written))
             inputs = [rows, *read[:-1]]

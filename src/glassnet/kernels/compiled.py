@@ -6,6 +6,7 @@ some rows, with room for all that comes of it, and is run by as many threads as 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import os
@@ -599,16 +600,26 @@ class Job:
         return _aligned(plan.common, self.engine.dtype), np.empty(6 * places.MOST_PARTS), np.zeros(2, np.int64)
 
 
+def _move_to_processor(number: int) -> None:
+    """Begin on one of the processors, free to be moved on: woken together, threads may stay on one for a long while."""
+    if hasattr(os, "sched_setaffinity"):
+        allowed = os.sched_getaffinity(0)
+        with contextlib.suppress(OSError):  # somebody else narrows down what is allowed
+            os.sched_setaffinity(0, {sorted(allowed)[number % len(allowed)]})
+            os.sched_setaffinity(0, allowed)
+
+
 def _in_threads(works: list[Callable[[], None]], stop: NDArray[np.int64]) -> None:
     """Run each in a thread of its own, and wait for all; a KeyboardInterrupt meanwhile sets stop[0]."""
     failed: list[BaseException] = []
     gate = threading.Event()  # none begins before all can: the threads of a team wait for one another
     all_here = False
 
-    def run(work: Callable[[], None], ended: threading.Event) -> None:
+    def run(number: int, work: Callable[[], None], ended: threading.Event) -> None:
         try:
             gate.wait()
             if all_here:
+                _move_to_processor(number)
                 work()
         except BaseException as problem:
             failed.append(problem)
@@ -617,7 +628,8 @@ def _in_threads(works: list[Callable[[], None]], stop: NDArray[np.int64]) -> Non
             ended.set()
 
     ends = [threading.Event() for _ in works]
-    workers = [threading.Thread(target=run, args=pair, daemon=True) for pair in zip(works, ends, strict=True)]
+    numbered = zip(range(len(works)), works, ends, strict=True)
+    workers = [threading.Thread(target=run, args=given, daemon=True) for given in numbered]
     try:
         for worker in workers:
             worker.start()
