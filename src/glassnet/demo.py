@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -286,7 +287,8 @@ def _local_lines(story: _Story) -> list[str]:
         said.append(f"nearest {local.flip.prediction}: {', '.join(changes)}")
     ways = dict.fromkeys(way for pair in pairs for way in (pair.first, pair.second))
     verdict = "agree" if story.verified.ok else "DO NOT AGREE"
-    return [*said, f"{len(ways)} ways of computing every number {verdict}: {', '.join(ways)}"]
+    held = f"{len(ways)} ways of computing every number {verdict}: {', '.join(ways)}"
+    return [*said, *textwrap.wrap(held, 74, subsequent_indent="  ")]
 
 
 def _text(story: _Story, folder: Path) -> str:
