@@ -331,11 +331,13 @@ def product_{rows}_{vectors}(source, index, row_size, step, n, weights, weights_
 def outer_{inputs}_{vectors}(source, index, row_size, n_inputs, deltas, deltas_size, goal, size, n_rows, kept):
     if n_inputs >= {inputs}:
         outer_tile(
-            {inputs}, {vectors}, 1, source, index, row_size, n_inputs, deltas, deltas_size, goal, size, n_rows, kept
+            {inputs}, {vectors}, 1, source, index, row_size, n_inputs, deltas, deltas_size, goal, size, goal, size,
+            n_rows, kept
         )
     else:
         outer_tile(
-            {inputs}, {vectors}, 0, source, index, row_size, n_inputs, deltas, deltas_size, goal, size, n_rows, kept
+            {inputs}, {vectors}, 0, source, index, row_size, n_inputs, deltas, deltas_size, goal, size, goal, size,
+            n_rows, kept
         )
     return 0.0
 """
@@ -484,8 +486,12 @@ def test_outer(number: str) -> None:
             bias_begun = rng.uniform(-1, 1, n_units).astype(number)
             goal = np.concatenate([begun, np.full(2 * lanes, GUARD, number)])
             bias_goal = np.concatenate([bias_begun, np.full(2 * lanes, GUARD, number)])
+            start, start_size = goal, n_units
+            if case % 2:  # one start for all inputs
+                goal, start, start_size = np.full_like(goal, GUARD), goal, 0
+                begun = np.tile(begun[:n_units], n_inputs)
             tiles(number)["outer"](
-                table, index, row_size, n_inputs, deltas, size, n_units, goal, bias_goal, n_rows
+                table, index, row_size, n_inputs, deltas, size, n_units, start, start_size, goal, bias_goal, n_rows
             )  # fmt: skip
             inputs, wide = table[index, :n_inputs].astype(float), deltas[:, :n_units].astype(float)
             assert_near(goal[: n_inputs * n_units], begun + (inputs.T @ wide).ravel(), n_rows)
@@ -563,13 +569,18 @@ def test_sums_that_pass_over_zeros_have_the_bits_of_those_that_do_not(number: st
         )
         np.testing.assert_array_equal(goal, dense)
 
-        goal, dense = (np.concatenate([begun, np.full(2 * lanes, GUARD, number)]) for _ in range(2))
-        zeros(number)["outer"](table, index, row_size, n_inputs, deltas, size, n_units, goal, marks)
-        assert (marks[room:] == GUARD).all()
-        tiles(number)["outer"](
-            table, index, row_size, n_inputs, deltas, size, n_units, dense, np.zeros(n_units, number), n_rows
-        )
-        np.testing.assert_array_equal(goal, dense)
+        for start_size in (n_units, 0):
+            goal, dense = (np.concatenate([begun, np.full(2 * lanes, GUARD, number)]) for _ in range(2))
+            starts = (goal, dense) if start_size else (begun, begun)
+            zeros(number)["outer"](
+                table, index, row_size, n_inputs, deltas, size, n_units, starts[0], start_size, goal, marks
+            )
+            assert (marks[room:] == GUARD).all()
+            tiles(number)["outer"](
+                table, index, row_size, n_inputs, deltas, size, n_units, starts[1], start_size, dense,
+                np.zeros(n_units, number), n_rows,
+            )  # fmt: skip
+            np.testing.assert_array_equal(goal, dense)
 
 
 def test_lanes_are_those_that_sources_are_written_for() -> None:

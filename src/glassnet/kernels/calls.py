@@ -24,13 +24,15 @@ def product(
 
 def outer(
     tools: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any,
-    goal: Any, bias_goal: Any, n_rows: Any,
+    start: Any, start_size: Any, goal: Any, bias_goal: Any, n_rows: Any,
 ) -> None:  # fmt: skip
     """`tiles.outer`."""
     call(
         tools[1],
-        (source, index, row_size, n_inputs, deltas, deltas_size, n_units, goal, bias_goal, n_rows),
-    )
+        (
+            source, index, row_size, n_inputs, deltas, deltas_size, n_units, start, start_size, goal, bias_goal, n_rows,
+        ),
+    )  # fmt: skip
 
 
 def dots(
@@ -78,7 +80,10 @@ def product_of_nonzero(
 
 def outer_of_nonzero(
     tools: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any,
-    goal: Any, marks: Any,
+    start: Any, start_size: Any, goal: Any, marks: Any,
 ) -> None:  # fmt: skip
     """`zeros.outer`."""
-    call(tools[OUTER_AT], (source, index, row_size, n_inputs, deltas, deltas_size, n_units, goal, marks))
+    call(
+        tools[OUTER_AT],
+        (source, index, row_size, n_inputs, deltas, deltas_size, n_units, start, start_size, goal, marks),
+    )

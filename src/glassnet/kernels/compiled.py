@@ -48,14 +48,14 @@ _UPDATE = (
 )
 _TILES = {
     "product": "float64({0}*, int64*, int64, int64, int64, {0}*, int64, {0}*, int64, int64, {0}*, int64, int64)",
-    "outer": "float64({0}*, int64*, int64, int64, {0}*, int64, int64, {0}*, {0}*, int64)",
+    "outer": "float64({0}*, int64*, int64, int64, {0}*, int64, int64, {0}*, int64, {0}*, {0}*, int64)",
     "dots": "float64({0}*, int64*, int64, int64, {0}*, int64, {0}*, int64, {0}*, int64, int64)",
     "narrow_outer": "float64({0}*, int64*, int64, int64, {0}*, int64, int64, {0}*, {0}*, int64, {0}*)",
     "turn": "float64({0}*, int64, int64, {0}*, int64)",
 }
 _ZEROS = {
     "product": "float64({0}*, int64*, int64, int64, {0}*, {0}*, int64, {0}*, int64, int64, {0}*)",
-    "outer": "float64({0}*, int64*, int64, int64, {0}*, int64, int64, {0}*, {0}*)",
+    "outer": "float64({0}*, int64*, int64, int64, {0}*, int64, int64, {0}*, int64, {0}*, {0}*)",
 }
 _SHUFFLE = "float64(int64, int64, int64, int64, int64*, int64*, int64*, int64*)"
 _MASK = "float64(int64, float64*, int64*, int64, int64, int64, int64*, int64, int64, int64, int64, {0}*, int64)"

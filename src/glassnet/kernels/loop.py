@@ -25,6 +25,7 @@ from glassnet.kernels.places import (
     BLOCK_ROWS,
     CLASSES,
     DEAD_SINCE,
+    DERIVATIVES_ANEW,
     DIVERGED_AT,
     EPOCHS,
     FINAL_LOSS,
@@ -239,7 +240,7 @@ def run_pass(
     while part < n_parts:  # a range of such a step could raise
         loss = total = 0.0
         gradient = shifted(gradients, part * n_parameters if derivatives else 0)
-        if derivatives:
+        if derivatives and sizes[UNROLLED]:
             for p in range(n_parameters):
                 gradient[p] = 0
         start, end = part * part_rows, min((part + 1) * part_rows, n)
@@ -269,7 +270,8 @@ def run_pass(
                 kernel,
                 (
                     vector, table if sizes[UNROLLED] or sizes[WITH_BYTES] else X, targets, weights, masks, rows, padded,
-                    stride, alike, derivatives, gradient, work, seen, tools,
+                    stride, alike, DERIVATIVES_ANEW if derivatives and start == part * part_rows else derivatives,
+                    gradient, work, seen, tools,
                 ),
             )  # fmt: skip
             start += stride

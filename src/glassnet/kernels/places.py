@@ -66,6 +66,9 @@ ALL, OWN, SHUFFLED = range(3)
     SHUFFLE_AT, MASK_AT, HEALTH_AT, MEET_AT, YIELD_AT, PRODUCT_AT, OUTER_AT, MOSTLY_ZEROS, N_TOOLS,
 ) = range(5, 14)  # fmt: skip
 
+DERIVATIVES_ANEW = 2
+"""What a kernel is told where derivatives are wanted, and the gradient holds nothing yet; 1 where they are added."""
+
 BLOCK_ROWS_AT_ONCE = 64
 """Rows that go through all layers of a tiled kernel together: few enough that what they leave stays in the nearest
 cache."""

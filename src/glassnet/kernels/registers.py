@@ -88,17 +88,18 @@ def product_tile(
 
 def outer_tile(
     most_inputs: int, n_vectors: int, whole: int, source: Value, index: Value, row_size: Any, n_inputs: Any,
-    deltas: Value, deltas_size: Any, goal: Value, goal_size: Any, n_rows: Any, kept: Any,
+    deltas: Value, deltas_size: Any, start: Value, start_size: Any, goal: Value, goal_size: Any, n_rows: Any, kept: Any,
 ) -> None:  # fmt: skip
-    """goal[i * goal_size + v] += sum over rows r of source[index[r] * row_size + i] * deltas[r * deltas_size + v].
+    """goal[i * goal_size + v] = start[i * start_size + v] + the sum over rows r of source[index[r] * row_size + i] *
+    deltas[r * deltas_size + v].
 
     i: `most_inputs` inputs where `whole` is 1, else `n_inputs`, which are fewer; v: units, `n_vectors` vectors of
     them, of the last of which `kept` lanes are written.
     """
     T, V, is_whole, builder, vector = most_inputs, n_vectors, whole == 1, source.builder, lanes_of(source).llvm
-    source_, index_, deltas_, goal_ = (pointer.llvm for pointer in (source, index, deltas, goal))
-    row_size_, n_inputs_, deltas_size_, goal_size_, n_rows_, kept_ = _wholes(
-        builder, row_size, n_inputs, deltas_size, goal_size, n_rows, kept
+    source_, index_, deltas_, start_, goal_ = (pointer.llvm for pointer in (source, index, deltas, start, goal))
+    row_size_, n_inputs_, deltas_size_, start_size_, goal_size_, n_rows_, kept_ = _wholes(
+        builder, row_size, n_inputs, deltas_size, start_size, goal_size, n_rows, kept
     )
     lanes = vector.count
     zero = ir.Constant(vector, [0.0] * lanes)
@@ -121,13 +122,15 @@ def outer_tile(
 
     def add(t: int) -> None:
         for v in range(V):
-            place = builder.add(builder.mul(_number(t), goal_size_), _number(v * lanes))
-            goal_at = as_vector(builder, goal_, place, vector)
+            start_at, goal_at = (
+                as_vector(builder, array, builder.add(builder.mul(_number(t), size), _number(v * lanes)), vector)
+                for array, size in ((start_, start_size_), (goal_, goal_size_))
+            )
             if v < V - 1:
-                before = builder.load(goal_at, align=align(vector))
+                before = builder.load(start_at, align=align(vector))
                 builder.store(builder.fadd(before, builder.load(sums[t][v])), goal_at, align=align(vector))
             else:
-                some.store(builder.fadd(some.load(goal_at), builder.load(sums[t][v])), goal_at)
+                some.store(builder.fadd(some.load(start_at), builder.load(sums[t][v])), goal_at)
 
     for t in range(T):
         if is_whole:

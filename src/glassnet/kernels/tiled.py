@@ -15,7 +15,10 @@ from glassnet.kernels.places import N_TOOLS
 from glassnet.kernels.writing import indented, plus, product, text, times, watched_outputs
 from glassnet.network import Network
 
-HEADER = "from glassnet.kernels.calls import dots, narrow_outer, outer, product, turn\n"
+HEADER = """\
+from glassnet.kernels.calls import dots, narrow_outer, outer, product, turn
+from glassnet.kernels.places import DERIVATIVES_ANEW
+"""
 HEADER_FOR_ZEROS = "from glassnet.kernels.calls import mostly_zeros, outer_of_nonzero, product_of_nonzero\n"
 
 FEWEST_INPUTS_TO_SKIP = 32
@@ -71,6 +74,7 @@ class Tiled:
         for name in (f"z{self.last}", f"delta{self.last}"):
             self._reserve(name, BLOCK_ROWS * network.n_outputs)
         self._reserve("highest", len(self.watched) * lanes)
+        self._reserve("nothing", max(map(self.row_size, range(1, self.last + 1))))
         if self.may_skip:
             self._reserve("marks", mark_size(network.n_features))
 
@@ -98,6 +102,7 @@ class Tiled:
         for layer, (w, b) in enumerate(zip(self.weights, self.biases, strict=True), start=1):
             yield f"w{layer}, b{layer} = {_shifted('parameters', w)}, {_shifted('parameters', b)}"
             yield f"dw{layer}, db{layer} = {_shifted('gradient', w)}, {_shifted('gradient', b)}"
+        yield from self._gradient_anew()
         yield f"every = shifted(tools, {N_TOOLS})  # 0, 1, 2, ...: rows in the order of the block"
         for layer in range(1, self.last + 1):
             if f"turned{layer}" in self.arrays:
@@ -108,6 +113,7 @@ class Tiled:
         yield "L = filled(parameters, 0)"
         yield f"for first in range(0, n, {BLOCK_ROWS}):"
         yield f"    block = n - first if n - first < {BLOCK_ROWS} else {BLOCK_ROWS}"
+        yield "    anew = derivatives == DERIVATIVES_ANEW and first == 0"
         for layer in range(1, self.last):
             yield from indented(self._forward(layer))
         yield from indented(self._logits())
@@ -120,6 +126,18 @@ class Tiled:
         for number in range(len(self.watched)):
             yield f"keep_largest(seen, {self.begins(self.last) + number}, load(highest, {number * self.lanes}))"
         yield "return total(L)"
+
+    def _gradient_anew(self) -> Iterator[str]:
+        """Zeros where sums are added up; a layer's weights have theirs put in place by the first block, but few do."""
+        yield "if derivatives == DERIVATIVES_ANEW:"
+        yield f"    for unit in range(0, {max(map(self.row_size, range(1, self.last + 1)))}, {self.lanes}):"
+        yield "        store(nothing, unit, 0)"
+        for layer, (n_in, n_out) in enumerate(pairwise(self.network.sizes), start=1):
+            if layer == self.last and self.is_narrow:
+                yield f"    for place in range({n_in * n_out}):"
+                yield f"        dw{layer}[place] = 0"
+            yield f"    for unit in range({n_out}):"
+            yield f"        db{layer}[unit] = 0"
 
     # --- the equations
 
@@ -155,15 +173,16 @@ class Tiled:
         """Sums over the rows of the block, for a layer's weights and biases."""
         n_in, n_out = self.network.sizes[layer - 1 : layer + 1]
         size, inputs = self.row_size(layer), self._inputs(layer)
+        start = f"nothing if anew else dw{layer}, 0 if anew else {n_out}, dw{layer}"
 
         def line(n_inputs: int) -> str:
-            return f"outer(tools, {inputs}, {n_inputs}, {deltas}, {size}, {n_out}, dw{layer}, db{layer}, block)"
+            return f"outer(tools, {inputs}, {n_inputs}, {deltas}, {size}, {n_out}, {start}, db{layer}, block)"
 
         if layer > 1 or not self.may_skip:
             yield line(n_in)
             return
         yield "if mostly_zeros(tools):"
-        yield f"    outer_of_nonzero(tools, {inputs}, {n_in}, {deltas}, {size}, {n_out}, dw1, marks)"
+        yield f"    outer_of_nonzero(tools, {inputs}, {n_in}, {deltas}, {size}, {n_out}, {start}, marks)"
         yield f"    {line(0)}  # the bias alone"
         yield "else:"
         yield f"    {line(n_in)}"

@@ -62,10 +62,14 @@ def product(
 
 
 def outer(
-    source: Any, index: Any, row_size: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any, goal: Any,
-    bias_goal: Any, n_rows: Any,
+    source: Any, index: Any, row_size: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any, start: Any,
+    start_size: Any, goal: Any, bias_goal: Any, n_rows: Any,
 ) -> Any:  # fmt: skip
-    """For every input i and unit j: goal[i, j] += sum over r of source[index[r], i] deltas[r, j]; likewise the bias."""
+    """For every input i and unit j: goal[i, j] = start[i, j] + sum over r of source[index[r], i] deltas[r, j].
+
+    `start` has `start_size` numbers an input: it is the goal itself, or with a size of 0 the same for all inputs. To
+    the bias its sum is added.
+    """
     lanes = lane_count(source)
     n_vectors = (n_units + lanes - 1) // lanes
     v = 0
@@ -76,20 +80,31 @@ def outer(
         while i < n_inputs:
             x, delta = shifted(source, i), shifted(deltas, v * lanes)
             at, left = shifted(goal, i * n_units + v * lanes), n_inputs - i
+            old = shifted(start, i * start_size + v * lanes)
             if size == 2 and left >= 12:
-                outer_tile(12, 2, 1, x, index, row_size, left, delta, deltas_size, at, n_units, n_rows, kept)
+                outer_tile(
+                    12, 2, 1, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                )  # fmt: skip
                 i += 12
             elif size == 2:
-                outer_tile(12, 2, 0, x, index, row_size, left, delta, deltas_size, at, n_units, n_rows, kept)
+                outer_tile(
+                    12, 2, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                )  # fmt: skip
                 i += 12
             elif left >= 16:
-                outer_tile(16, 1, 1, x, index, row_size, left, delta, deltas_size, at, n_units, n_rows, kept)
+                outer_tile(
+                    16, 1, 1, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                )  # fmt: skip
                 i += 16
             elif left > 8:
-                outer_tile(16, 1, 0, x, index, row_size, left, delta, deltas_size, at, n_units, n_rows, kept)
+                outer_tile(
+                    16, 1, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                )  # fmt: skip
                 i += 16
             else:
-                outer_tile(8, 1, 0, x, index, row_size, left, delta, deltas_size, at, n_units, n_rows, kept)
+                outer_tile(
+                    8, 1, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                )  # fmt: skip
                 i += 8
         for u in range(v, v + size):
             sum_0 = sum_1 = sum_2 = sum_3 = filled(source, 0)

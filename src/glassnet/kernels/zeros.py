@@ -75,8 +75,8 @@ def product(
 
 
 def outer(
-    source: Any, index: Any, row_size: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any, goal: Any,
-    marks: Any,
+    source: Any, index: Any, row_size: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any, start: Any,
+    start_size: Any, goal: Any, marks: Any,
 ) -> Any:  # fmt: skip
     """`tiles.outer` of the rows that `product` has marked, without the bias."""
     lanes = lane_count(source)
@@ -87,9 +87,9 @@ def outer(
             i = first + lane
             words[0] = column_bits(shifted(lanes_marked, first * (BLOCK_ROWS_AT_ONCE // lanes)), lane)
             for v in range(0, n_vectors, MOST_VECTORS):
-                at = shifted(goal, i * n_units + v * lanes)
+                old, at = shifted(start, i * start_size + v * lanes), shifted(goal, i * n_units + v * lanes)
                 marked_tile(
                     1, n_vectors - v, words, shifted(source, i), index, row_size, shifted(deltas, v * lanes),
-                    deltas_size, at, at, n_units - v * lanes,
+                    deltas_size, old, at, n_units - v * lanes,
                 )  # fmt: skip
     return 0.0
