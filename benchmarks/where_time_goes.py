@@ -27,41 +27,42 @@ from race import figures, machine
 from race.contenders import Glassnet
 from race.jobs import Job, made
 
-JOBS = {"W1": 100, "W2": 20, "digits": 5, "exponentials": 3, "census": 3, "mnist-fit": 2, "W3": 1}  # repeats
+JOBS = ("W1", "W2", "digits", "exponentials", "census", "mnist-fit", "W3")
 NAMES = ("forward", "backward", "batches, shuffle, updates", "loss before and after", "Python")
 
 
-def quickest(call: Callable[[], object], repeats: int) -> float:
-    """Processor seconds of the quickest call; the first is not timed."""
+def quickest(call: Callable[[], object]) -> float:
+    """Processor seconds of the quickest call, of 5 at least and of what fits into a second; the first is not timed."""
     call()
-    found = []
-    for _ in range(2 + 3 * repeats):
-        begun = time.process_time()
+    found: list[float] = []
+    begun = time.perf_counter()
+    while len(found) < 5 or time.perf_counter() - begun < 1:
+        before = time.process_time()
         call()
-        found.append(time.process_time() - begun)
+        found.append(time.process_time() - before)
     return min(found)
 
 
-def pass_seconds(network: gn.Network, job: Job, repeats: int, *, derivatives: bool) -> float:
+def pass_seconds(network: gn.Network, job: Job, *, derivatives: bool) -> float:
     """Seconds of a pass over all rows. Where they are few, by what copies of them add, for the call takes time too."""
 
     def of(copies: int) -> float:
         X, y = (np.tile(part, (copies, 1)) for part in (job.X, job.y))
         passes = Passes(network, Data.checked(network, X, y, None))
-        return quickest(lambda: passes.loss(job.starts[0], derivatives=derivatives), repeats)
+        return quickest(lambda: passes.loss(job.starts[0], derivatives=derivatives))
 
     copies = CHUNK_ROWS // len(job.X)
     return (of(copies) - of(1)) / (copies - 1) if copies > 1 else of(1)
 
 
-def taken_apart(job: Job, repeats: int) -> tuple[float, dict[str, float], float]:
+def taken_apart(job: Job) -> tuple[float, dict[str, float], float]:
     """Seconds of a whole training, of its pieces, and what the passes with derivatives reach of the peak."""
     network = gn.Network(job.sizes, job.activation, job.loss)
-    forward, both = (pass_seconds(network, job, repeats, derivatives=which) for which in (False, True))
+    forward, both = (pass_seconds(network, job, derivatives=which) for which in (False, True))
     contender = Glassnet(job, threads=1)
-    whole = quickest(contender.train, repeats)
+    whole = quickest(contender.train)
     contender.settings["epochs"] = 3 * job.epochs
-    epoch = (quickest(contender.train, repeats) - whole) / (2 * job.epochs)
+    epoch = (quickest(contender.train) - whole) / (2 * job.epochs)
     around = 2 * forward if job.batch_size else forward
     pieces = (forward, both - forward, epoch - both)
     seconds = dict(zip(NAMES, (*(job.epochs * piece for piece in pieces), around, 0.0), strict=True))
@@ -77,14 +78,14 @@ def main() -> int:
     settings = tomllib.loads(Path(__file__).with_name("engine.toml").read_text(encoding="utf-8"))["jobs"]
     print("| job | whole |", *(f"{name} |" for name in NAMES), "passes of the peak |")
     print("|" + " --- |" * (3 + len(NAMES)))
-    for name, repeats in JOBS.items():
+    for name in JOBS:
         dtype = settings[name]["dtypes"][0]
         try:
             job = made(settings[name], dtype)
         except NoInputError as error:  # the larger data files are not everywhere
             print(f"{name} was left out: {error}", file=sys.stderr)
             continue
-        whole, seconds, share = taken_apart(job, repeats)
+        whole, seconds, share = taken_apart(job)
         parts = (f"{seconds[piece] / whole:.0%} |" for piece in NAMES)
         print(f"| {name}, {np.dtype(dtype).name} | {1e3 * whole:.3g} ms |", *parts, f"{share:.0%} |", flush=True)
     return 0
