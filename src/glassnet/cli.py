@@ -386,6 +386,8 @@ def predict(model: str, data: str, reading: dict[str, Any], as_json: bool) -> No
     """
     import csv
 
+    from glassnet.cells import not_a_formula
+
     loaded = _load(model)
     table = _read(data, reading, loaded)
     names = [loaded.target.source]
@@ -398,9 +400,9 @@ def predict(model: str, data: str, reading: dict[str, Any], as_json: bool) -> No
         click.echo(_json([dict(zip(names, row, strict=True)) for row in rows]))
         return
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(map(_not_a_formula, names))
+    writer.writerow(map(not_a_formula, names))
     for label, *chances in rows:
-        said = _not_a_formula(label) if isinstance(label, str) else repr(float(label))
+        said = not_a_formula(label) if isinstance(label, str) else repr(float(label))
         writer.writerow([said, *map(repr, chances)])
 
 
@@ -603,14 +605,6 @@ def _load(path: str) -> Model:
     from glassnet.model import load
 
     return load(path)
-
-
-def _not_a_formula(cell: str) -> str:
-    """The text, behind an apostrophe where a spreadsheet would take it for a formula and run it."""
-    from glassnet.cells import is_number
-
-    runs = len(cell) > 1 and cell.startswith(("=", "+", "-", "@", "\t", "\r"))  # a sign alone is a class's name
-    return f"'{cell}" if runs and not is_number(cell) else cell
 
 
 def _between_commas(text: str) -> list[str]:
