@@ -1,0 +1,222 @@
+"""From a candidate's numbers to its conventions, and to the mistakes that explain what is off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+
+from glassnet.checking.agreement import Observed, agrees, n_agreeing
+from glassnet.checking.computation import Computation, Numbers, Quantity
+from glassnet.checking.mistakes import Variant, variants
+from glassnet.checking.protocol import KEYS, Declared
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The conventions under which the candidate fits best, and the mistakes with which it fits entirely.
+
+    `explained`: whether it does; with no mistakes then, it is right. `alternatives`: keys of others that predict the same.
+    """
+
+    numbers: Numbers
+    mistakes: tuple[Variant, ...]
+    explained: bool
+    alternatives: tuple[str, ...] = ()
+
+    @property
+    def right(self) -> bool:
+        """Whether every number agrees, without any mistake."""
+        return self.explained and not self.mistakes
+
+
+def forward_hypotheses(declared: Declared, sizes: tuple[int, ...], loss_given: bool) -> Iterator[Numbers]:
+    """Conventions of the forward pass: common activations first."""
+    for hidden in KEYS["hidden"] if len(sizes) > 2 else ("identity",):
+        for output in KEYS["output"]:
+            if not (declared.allows("hidden", hidden) or len(sizes) == 2) or not declared.allows("output", output):
+                continue
+            if output == "softmax" and sizes[-1] == 1:
+                continue
+            for logits in (False, True):
+                if not (logits and output not in ("sigmoid", "softmax")):
+                    yield Numbers(hidden, output, logits=logits)
+
+
+def loss_hypotheses(forward: Numbers, declared: Declared, sizes: tuple[int, ...], l2: bool) -> Iterator[Numbers]:
+    """Conventions of the loss that go with those of the forward pass."""
+    fitting = {"sigmoid": ("binary_cross_entropy", "squared_error"), "softmax": ("cross_entropy", "squared_error")}
+    for loss in fitting.get(forward.output, ("squared_error",)):
+        if not declared.allows("loss", loss):
+            continue
+        for half in (False, True) if loss == "squared_error" else (False,):
+            for outputs in ("sum",) if loss == "cross_entropy" or sizes[-1] == 1 else ("sum", "mean"):
+                for rows in ("mean", "sum"):
+                    for penalty in ("half", "half_over_n", "whole") if l2 else ("none",):
+                        found = replace(forward, loss=loss, half=half, outputs=outputs, l2=penalty)
+                        found = replace(found, loss_rows=rows, gradient_rows=declared.gradient_rows or rows)
+                        if _declared(found, declared):
+                            yield found
+
+
+def _declared(numbers: Numbers, declared: Declared) -> bool:
+    return (
+        declared.allows("half", "yes" if numbers.half else "no")
+        and declared.allows("outputs", numbers.outputs)
+        and declared.allows("loss_rows", numbers.loss_rows)
+        and declared.allows("l2", numbers.l2)
+    )
+
+
+def _is_forward(quantity: Quantity) -> bool:
+    return quantity.kind in ("z", "a", "p")
+
+
+def _up_to_loss(quantity: Quantity) -> bool:
+    return quantity.kind in ("z", "a", "p", "loss")
+
+
+def _everything(quantity: Quantity) -> bool:
+    return True
+
+
+STAGES: tuple[tuple[str, Callable[[Quantity], bool]], ...] = (
+    ("forward", _is_forward),
+    ("loss", _up_to_loss),
+    ("backward", _everything),
+)
+
+MOST_HYPOTHESES_FOR_PAIRS = 4
+"""Where the conventions are not known better than that, a pair of mistakes could explain almost anything."""
+
+State = tuple[Numbers, tuple[Variant, ...]]
+
+
+def diagnose(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> Diagnosis:
+    """Fit conventions first, then mistakes: stage by stage in order of computation, two mistakes at most.
+
+    `free_rows`: the loss is only shown, so that it may be a sum where the gradient is a mean.
+    """
+    hypotheses = list(_hypotheses(cases, declared, free_rows))
+    for numbers in hypotheses:
+        if all(agrees(observed, numbers) for observed in cases):
+            return Diagnosis(numbers, (), True)
+    states: list[State] = [(numbers, ()) for numbers in hypotheses]
+    for stage, among in STAGES:
+        states = _explained(cases, states, stage, among)
+        if not states:
+            break
+    states = [state for state in states if len(state[1]) <= 2]
+    if states:
+        fewest = min(len(mistakes) for _, mistakes in states)
+        fitting = [_activation_missing(cases, state) for state in states if len(state[1]) == fewest]
+        numbers, mistakes = fitting[0]
+        named = "+".join(sorted({variant.mistake.key for variant in mistakes}))
+        others = ("+".join(sorted({variant.mistake.key for variant in other})) for _, other in fitting[1:])
+        return Diagnosis(numbers, mistakes, True, tuple(dict.fromkeys(other for other in others if other != named)))
+    return Diagnosis(best_fitting(cases, hypotheses), (), False)
+
+
+def _activation_missing(cases: Sequence[Observed], state: State) -> State:
+    """A linear hidden layer with the derivative of another activation is a layer whose activation was left out."""
+    numbers, mistakes = state
+    if numbers.hidden != "identity" or not mistakes or not mistakes[0].mistake.key.startswith("derivative-of-"):
+        return state
+    meant = replace(numbers, hidden=mistakes[0].mistake.key.removeprefix("derivative-of-").removesuffix("-at-z"))
+    for variant in variants(_deepest(cases), meant, "forward"):
+        other = meant, (variant, *mistakes[1:])
+        if variant.mistake.key == "activation-missing" and _fits(cases, other, _everything):
+            return other
+    return state
+
+
+def _hypotheses(cases: Sequence[Observed], declared: Declared, free_rows: bool) -> Iterator[Numbers]:
+    """Every set of conventions that could be meant; those under which a whole stage agrees, where there are such."""
+    sizes = max((observed.case.sizes for observed in cases), key=lambda sizes: (sizes[-1], len(sizes)))
+    given = {quantity.kind for observed in cases for quantity in observed.numbers}
+    l2 = any(observed.case.l2 for observed in cases)
+    forward = list(forward_hypotheses(declared, sizes, "loss" in given))
+    if given & {"z", "a", "p"}:
+        forward = _agreeing(cases, forward, _is_forward) or forward
+    elif "loss" not in given and declared.hidden is None:
+        forward = [numbers for numbers in forward if not numbers.logits]
+    losses = [numbers for start in forward for numbers in loss_hypotheses(start, declared, sizes, l2)]
+    if "loss" in given:
+        losses = _agreeing(cases, losses, _up_to_loss) or losses
+    for numbers in losses:
+        yield numbers
+        if (free_rows or "loss" not in given) and declared.gradient_rows is None:
+            yield replace(numbers, gradient_rows="mean" if numbers.gradient_rows == "sum" else "sum")
+    if given & {"W", "b"} and given & {"dW", "db", "delta"}:
+        yield from (replace(numbers, ascent=True) for numbers in losses)
+
+
+def _agreeing(
+    cases: Sequence[Observed], hypotheses: Iterable[Numbers], among: Callable[[Quantity], bool]
+) -> list[Numbers]:
+    return [numbers for numbers in hypotheses if all(agrees(observed, numbers, (), among) for observed in cases)]
+
+
+def _explained(
+    cases: Sequence[Observed], states: list[State], stage: str, among: Callable[[Quantity], bool]
+) -> list[State]:
+    """The states under which this stage agrees too: as they are, else with one mistake more, else with two."""
+    kept = [state for state in states if _fits(cases, state, among)]
+    if kept:
+        return kept
+    found = [state for start in states if len(start[1]) < 2 for state in _with_one(cases, start, stage, among)]
+    if found or len({numbers for numbers, _ in states}) > MOST_HYPOTHESES_FOR_PAIRS:
+        return found
+    return [state for start in states if not start[1] for state in islice(_with_two(cases, start, stage, among), 4)]
+
+
+def _with_one(
+    cases: Sequence[Observed], start: State, stage: str, among: Callable[[Quantity], bool]
+) -> Iterator[State]:
+    numbers, mistakes = start
+    for variant in variants(_deepest(cases), numbers, stage):
+        state = numbers, (*mistakes, variant)
+        if _fits(cases, state, among):
+            yield state
+
+
+def _with_two(
+    cases: Sequence[Observed], start: State, stage: str, among: Callable[[Quantity], bool]
+) -> Iterator[State]:
+    numbers, _ = start
+    known = list(variants(_deepest(cases), numbers, stage))
+    for at, first in enumerate(known):
+        for second in known[at + 1 :]:
+            if first.mistake.key == second.mistake.key and not (first.units and second.units):
+                continue
+            if _fits(cases, (numbers, (first, second)), among):
+                yield numbers, (first, second)
+
+
+def _deepest(cases: Sequence[Observed]) -> tuple[int, ...]:
+    return max((observed.case.sizes for observed in cases), key=len)
+
+
+def _fits(cases: Sequence[Observed], state: State, among: Callable[[Quantity], bool]) -> bool:
+    numbers, mistakes = state
+    changes = [variant.changes for variant in mistakes]
+    return all(agrees(observed, numbers, changes, among) for observed in cases)
+
+
+def best_fitting(cases: Sequence[Observed], hypotheses: Sequence[Numbers]) -> Numbers:
+    """Where none agrees: the conventions under which most agrees, and then under which the rest is closest."""
+
+    def misfit(numbers: Numbers) -> tuple[int, float]:
+        count, distance = 0, 0.0
+        for observed in cases:
+            count += n_agreeing(observed, numbers)
+            right = Computation(observed.case, numbers).all()
+            for quantity, seen in observed.numbers.items():
+                if quantity in right and np.shape(seen) == np.shape(right[quantity]):
+                    scale = np.max(np.abs(right[quantity])) + 1e-3
+                    distance += float(np.minimum(np.nan_to_num(np.abs(seen - right[quantity]) / scale, nan=9), 9).mean())
+        return -count, distance
+
+    return min(hypotheses, key=misfit)
