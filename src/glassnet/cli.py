@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from glassnet import __version__
-from glassnet.errors import CannotWriteError, GlassnetError, UsageError, did_you_mean
+from glassnet.errors import CannotWriteError, GlassnetError, NoInputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from glassnet.checking.examination import Limits
     from glassnet.model import Fitted, Model
     from glassnet.optimizers import LBFGS, Optimizer
     from glassnet.tables import Table
@@ -554,6 +555,115 @@ def derive(model: str, only: str | None, matrix: bool, latex: bool, mathml: bool
     else:
         pieces = (f"{line}\n" for line in every.text_lines(form, _width()))
     sys.stdout.writelines(pieces)  # one after another: a large network's do not fit into memory
+
+
+@commands.command()
+@click.argument("path", required=False, metavar="FILE|FOLDER")
+@click.option("--template", is_flag=True, help="Print a file to fill in, and check nothing.")
+@click.option(
+    "--hint", default="full", show_default=True, metavar="HOW", help="How much is told: none, where, name or full."
+)
+@click.option("--conventions", metavar="TEXT", help="What cannot be detected: layout=columns, half=yes, ...")
+@_number("--seed", 0, "Seed of the networks and data that are made.")
+@click.option("--html", is_flag=True, help="Of a file: the report as a page, with the network and what is wrong lit.")
+@click.option("-o", "--output", metavar="MARKS.csv", help="Of a folder: a row for every file.")
+@click.option("--pages", metavar="FOLDER", help="Of a folder: a page for every file, and an index.")
+@_number("--timeout", 20, "What a file may take.", metavar="SECONDS", kind=float, least=1)
+@_number("--memory", 1024, "What a file may take.", metavar="MEGABYTES", least=256)
+@_JSON
+def check(
+    path: str | None,
+    template: bool,
+    hint: str,
+    conventions: str | None,
+    seed: int,
+    html: bool,
+    output: str | None,
+    pages: str | None,
+    timeout: float,
+    memory: int,
+    as_json: bool,
+) -> None:
+    """Is a backpropagation of your own right, and if not, what is wrong? Exit status 1 where it is not.
+
+    \b
+    glassnet check gradients.py
+    glassnet check gradients.py --hint where
+    glassnet check gradients.py --html > report.html
+    glassnet check submissions/ -o marks.csv --pages marks/
+    glassnet check --template > gradients.py
+
+    FILE is Python: functions forward and backward, a class, or layers; --template shows the simplest. Every quantity is
+    compared with the right one, in order of computation; the first that is off is shown, and the mistake by its name.
+    FOLDER: every .py file in it and in its folders. Each file runs in a process of its own with a limit of time and
+    memory, in a scratch folder, which alone it may write in; network and other programs are refused. This stops
+    accidents, not malice: run files that you do not trust in a container.
+    """
+    from glassnet.checking.examination import Limits, examine
+    from glassnet.checking.page import HINTS
+
+    if template:
+        from glassnet.checking.template import template as to_fill_in
+
+        click.echo(to_fill_in(), nl=False)
+        return
+    if path is None:
+        raise UsageError("check needs a FILE or a FOLDER; --template prints a file to begin with.")
+    if hint not in HINTS:
+        raise UsageError(f"--hint is one of {', '.join(HINTS)}; got {hint!r}.{did_you_mean(hint, HINTS)}")
+    limits = Limits(timeout, memory)
+    if os.path.isdir(path):
+        if html:
+            raise UsageError("--html is the page of one file; the pages of a folder are written by --pages FOLDER.")
+        ok = _check_folder(path, hint, conventions, seed, limits, output, pages, as_json)
+    else:
+        if output is not None or pages is not None:
+            raise UsageError(
+                "-o and --pages are for the marks of a FOLDER; of a file, --html and --json print the report."
+            )
+        if html and as_json:
+            raise UsageError("A report is printed in one form; got --json and --html. Leave one of them out.")
+        if not os.path.exists(path):
+            raise NoInputError(f"There is no file {path}. Name a file of Python, or a folder of them.")
+        (found,) = examine([path], hint=hint, conventions=conventions, seed=seed, limits=limits, width=_width())
+        if as_json:
+            click.echo(_json(found.to_json()))
+        else:
+            click.echo(found.html if html else found.whole_text(), nl=not html)
+        ok = found.verdict == "right"
+    if not ok:
+        click.get_current_context().exit(WRONG)
+
+
+def _check_folder(
+    path: str,
+    hint: str,
+    conventions: str | None,
+    seed: int,
+    limits: Limits,
+    output: str | None,
+    pages: str | None,
+    as_json: bool,
+) -> bool:
+    from glassnet.checking.marks import mark, submissions
+    from glassnet.persistence import check_writable, write_atomically
+
+    if output is not None:
+        if output.lower().endswith(".py"):
+            raise UsageError(f"-o is the file of the marks, MARKS.csv say; {output} looks like one that is checked.")
+        check_writable(output)
+    with _progress(len(submissions(path)[0]), "files") as advance:
+        marks = mark(path, hint=hint, conventions=conventions, seed=seed, limits=limits, progress=advance)
+    if marks.left_out:
+        from glassnet.cells import listed
+
+        _say(f"left out, for they do not end in .py: {listed(marks.left_out)}")
+    if output is not None:
+        write_atomically(output, marks.csv().encode())
+    if pages is not None:
+        marks.write_pages(pages)
+    click.echo(_json(marks.to_json()) if as_json else marks.text())
+    return marks.ok
 
 
 # --- what the commands share --------------------------------------------------------------------------------------

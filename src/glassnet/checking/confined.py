@@ -35,8 +35,10 @@ _PLACES = {
 """What changes places, and how many of its first arguments are the places."""
 
 _PROCESSES = frozenset(
-    ("subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.spawn", "os.startfile")
-    + ("pty.spawn", "os.kill", "os.killpg", "resource.setrlimit", "resource.prlimit")
+    (
+        *("subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.spawn"),
+        *("os.startfile", "pty.spawn", "os.kill", "os.killpg", "resource.setrlimit", "resource.prlimit"),
+    )
 )
 _HARMLESS = frozenset(("socket.gethostname",))
 
@@ -54,7 +56,7 @@ def confine(scratch: str) -> None:
         place = os.path.realpath(os.fsdecode(path))
         if place not in (scratch, os.devnull) and not place.startswith(scratch + os.sep):
             raise PermissionError(
-                f"a checked file may write in its working folder only, which is made for it and removed; this is {place}"
+                f"a checked file may write only in its working folder, which is made for it and removed; got {place}"
             )
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -112,7 +114,7 @@ def main(job: dict[str, Any]) -> None:
     try:
         report = check_file(job["path"], conventions=job["conventions"], seed=job["seed"])
     except GlassnetError as problem:  # the file went away, or may not be read
-        report = of_problem(job["path"], Problem(str(problem), None, None, "nothing"))
+        report = of_problem(job["path"], Problem("nothing", str(problem)))
     hint = job["hint"]
     answer = {"report": report.to_json(hint), "text": report.text(hint, job["width"]), "html": report.html(hint)}
     told = json.dumps(answer).encode()

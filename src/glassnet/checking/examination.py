@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -19,9 +20,15 @@ from typing import IO, Any
 from glassnet.checking.confined import of_problem
 from glassnet.checking.page import with_printed
 from glassnet.checking.report import Problem
+from glassnet.expressions import readable
 
 MOST_PRINTED = 5_000
 """Bytes that are kept of what a file prints; the rest is read and dropped."""
+
+MOST_TOLD = 64 * 2**20
+"""Bytes that are kept of a result; a report has far fewer."""
+MOST_LINES = 20
+"""Lines of it that are shown on a terminal."""
 
 _PASSED_ON = ("PATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 _PATIENCE = 10.0  # seconds beyond a file's own: to start Python, and to tell where the file stood
@@ -33,6 +40,9 @@ class Limits:
 
     seconds: float = 20.0
     megabytes: int = 1024
+
+
+DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,19 @@ class Examined:
         verdict: str = self.report["verdict"]
         return verdict
 
+    def whole_text(self) -> str:
+        """The report, and behind it what the file printed, without control characters."""
+        if not self.printed.strip():
+            return self.text
+        lines = self.printed.splitlines()
+        shown = [f"  {readable(line, 200)}" for line in lines[:MOST_LINES]]
+        shown += [f"  ... and {len(lines) - MOST_LINES:,} more lines"] if len(lines) > MOST_LINES else []
+        return "\n".join([self.text, "", "What the file printed:", *shown])
+
+    def to_json(self) -> dict[str, Any]:
+        """The report's keys, and `printed` and `seconds`."""
+        return {**self.report, "printed": self.printed, "seconds": self.seconds}
+
 
 def examine(
     paths: Sequence[str],
@@ -62,7 +85,7 @@ def examine(
     hint: str = "full",
     conventions: str | None = None,
     seed: int = 0,
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
     width: int = 100,
     at_once: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -85,12 +108,31 @@ def examine(
             for process in list(running):
                 _end(process)
             raise
-    return [future.result() for future in waiting]
+    return [future.result() for future in waiting]  # in the order of `paths`
 
 
 def _examined(path: str, job: dict[str, Any], limits: Limits, running: set[subprocess.Popen[bytes]]) -> Examined:
     told = {**job, "path": os.path.abspath(path), "seconds": limits.seconds, "megabytes": limits.megabytes}
     begun = time.monotonic()
+    if os.path.isfile(path):
+        result, printed, status = _run(told, running)
+        answer = _answer(result, told, limits, status)
+    else:
+        printed = ""
+        said = "This is no file that can be read: a link that leads nowhere, or something that is not a file."
+        answer = _of_problem(told, Problem("nothing", said))
+    return Examined(
+        path=path,
+        printed=printed,
+        seconds=time.monotonic() - begun,
+        report=answer["report"],
+        text=answer["text"],
+        html=with_printed(answer["html"], printed),
+    )
+
+
+def _run(told: dict[str, Any], running: set[subprocess.Popen[bytes]]) -> tuple[str, str, int | None]:
+    """One process: its result, what it printed, and its status, None where it had to be ended."""
     with tempfile.TemporaryDirectory(prefix="glassnet-check-", ignore_cleanup_errors=True) as scratch:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "glassnet.checking.confined", json.dumps(told)],
@@ -103,26 +145,14 @@ def _examined(path: str, job: dict[str, Any], limits: Limits, running: set[subpr
         )
         running.add(process)
         try:
-            result, printed = _Kept(process.stdout, 64 * 2**20), _Kept(process.stderr, MOST_PRINTED)
-            try:
-                process.wait(limits.seconds + _PATIENCE)
-                in_time = True
-            except subprocess.TimeoutExpired:
-                in_time = False
+            result, printed = _Kept(process.stdout, MOST_TOLD), _Kept(process.stderr, MOST_PRINTED)
+            status = process.wait(told["seconds"] + _PATIENCE)
+        except subprocess.TimeoutExpired:
+            status = None
         finally:
             _end(process)  # and whatever it started
             running.discard(process)
-        result.close()
-        printed.close()
-    answer = _answer(result.text, told, limits, process.returncode, in_time)
-    return Examined(
-        path=path,
-        printed=printed.text,
-        seconds=time.monotonic() - begun,
-        report=answer["report"],
-        text=answer["text"],
-        html=with_printed(answer["html"], printed.text),
-    )
+        return result.close(), printed.close(), status
 
 
 def _environment(scratch: str) -> dict[str, str]:
@@ -164,14 +194,11 @@ class _Kept:
             self._bytes += chunk[:room]
             self._cut |= len(chunk) > room
 
-    def close(self) -> None:
-        """Wait for the end; not for ever, should something that escaped still hold the stream."""
+    def close(self) -> str:
+        """What was kept, after the end; which is not waited for for ever, should something that escaped hold on."""
         self._thread.join(2)
         if not self._thread.is_alive():
             self._stream.close()
-
-    @property
-    def text(self) -> str:
         said = bytes(self._bytes).decode("utf-8", "replace")
         return f"{said}\n... and more, which is left out" if self._cut else said
 
@@ -179,29 +206,26 @@ class _Kept:
 # --- where there is no report ---------------------------------------------------------------------------------------
 
 
-def _answer(result: str, told: dict[str, Any], limits: Limits, status: int, in_time: bool) -> dict[str, Any]:
+def _answer(result: str, told: dict[str, Any], limits: Limits, status: int | None) -> dict[str, Any]:
     """What the process told; where it did not come to that, a report of what became of it."""
-    try:
+    with contextlib.suppress(ValueError):
         answer: dict[str, Any] = json.loads(result)
         return answer
-    except ValueError:
-        pass
     line = _stood_at(result, told["path"])
-    problem = Problem(
-        message=_what_became(result, status, in_time, limits, line),
-        line=line,
-        source_line=_source_line(told["path"], line),
-        kind="hangs" if not in_time or result.startswith("Timeout") else "crashes",
-    )
-    report = of_problem(told["path"], problem)
-    hint = told["hint"]
+    hangs = status is None or result.startswith("Timeout") or status == -getattr(signal, "SIGXCPU", 0)
+    said = _what_became(status or 0, hangs, limits, "" if line is None else f" It stood at line {line}.")
+    source = _source_line(told["path"], line)
+    return _of_problem(told, Problem("hangs" if hangs else "crashes", said, line, source))
+
+
+def _of_problem(told: dict[str, Any], problem: Problem) -> dict[str, Any]:
+    report, hint = of_problem(told["path"], problem), told["hint"]
     return {"report": report.to_json(hint), "text": report.text(hint, told["width"]), "html": report.html(hint)}
 
 
-def _what_became(result: str, status: int, in_time: bool, limits: Limits, line: int | None) -> str:
-    at = "" if line is None else f" It stood at line {line}."
+def _what_became(status: int, hangs: bool, limits: Limits, at: str) -> str:
     named = signal.Signals(-status).name if -status in set(signal.Signals) else ""
-    if not in_time or result.startswith("Timeout") or named == "SIGXCPU":
+    if hangs:
         return (
             f"The file did not come to an end within {limits.seconds:g} seconds.{at} A loop that never ends? "
             "Training, plots and input() belong under if __name__ == '__main__':, where the check does not run them."

@@ -8,13 +8,13 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from glassnet.cells import counted, listed, not_a_formula
-from glassnet.checking.examination import Examined, Limits, examine
+from glassnet.checking.examination import DEFAULT_LIMITS, Examined, Limits, examine
 from glassnet.checking.page import VERDICTS, whole_page
 from glassnet.errors import CannotWriteError, NoInputError
 from glassnet.expressions import readable
@@ -83,10 +83,7 @@ class Marks:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: `ok`, `folder`, `counts`, `left_out`, and `files` with the report of each."""
-        files = [
-            {"file": name, "seconds": result.seconds, "printed": result.printed, **result.report}
-            for name, result in self.results.items()
-        ]
+        files = [{"file": name, **result.to_json()} for name, result in self.results.items()]
         about = {"ok": self.ok, "folder": _as_text(self.folder), "counts": self.counts}
         return {**about, "left_out": list(self.left_out), "files": files}
 
@@ -103,7 +100,9 @@ class Marks:
 
     def summary(self) -> str:
         """The counts in a sentence."""
-        counts = ", ".join(f"{n} {'not checked' if verdict == 'error' else verdict}" for verdict, n in self.counts.items())
+        counts = ", ".join(
+            f"{n} {'not checked' if verdict == 'error' else verdict}" for verdict, n in self.counts.items()
+        )
         return f"{counted(len(self.results), 'file')}: {counts}"
 
     def write_pages(self, folder: str) -> None:
@@ -134,7 +133,9 @@ class Marks:
             lines.append((link, verdict, escape(row["problem"] or row.get("name") or row.get("where") or "")))
         parts.append(_table(head, lines))
         if self.left_out:
-            parts.append(f"<p class=\"muted\">Left out, for they do not end in .py: {escape(listed(self.left_out))}</p>\n")
+            parts.append(
+                f'<p class="muted">Left out, for they do not end in .py: {escape(listed(self.left_out))}</p>\n'
+            )
         return whole_page(f"Marks: {self.summary()}", "".join(parts))
 
 
@@ -144,10 +145,10 @@ def mark(
     hint: str = "full",
     conventions: str | None = None,
     seed: int = 0,
-    limits: Limits = Limits(),
-    progress: Callable[[int, int], None] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    progress: Callable[[int], None] | None = None,
 ) -> Marks:
-    """Every `.py` file in a folder and the folders in it, checked. `progress` hears of how many of how many are done.
+    """Every `.py` file in a folder and the folders in it, checked. `progress` hears how many are done.
 
     Hidden folders and those named `__...` are left out, links to folders are not followed.
     Raises NoInputError: there is no such file.
@@ -162,7 +163,7 @@ def mark(
         conventions=conventions,
         seed=seed,
         limits=limits,
-        progress=None if progress is None else lambda done: progress(done, len(python)),
+        progress=progress,
     )
     named = dict(zip(map(_as_text, python), results, strict=True))
     return Marks(folder, hint, named, tuple(map(_as_text, others)))
@@ -170,7 +171,8 @@ def mark(
 
 def submissions(folder: str) -> tuple[list[str], list[str]]:
     """The paths below a folder of its `.py` files, and of all others, each in order of their names."""
-    python, others = [], []
+    python: list[str] = []
+    others: list[str] = []
     for here, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "__"))]
         for name in files:
@@ -204,7 +206,7 @@ def _where(first: dict[str, Any]) -> str | None:
     return f"{first['name']}{row}"
 
 
-def _table(head: str, rows: list[tuple[str, ...]]) -> str:
+def _table(head: str, rows: Iterable[Sequence[str]]) -> str:
     lines = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>\n" for row in rows)
     return f'<div class="scroll"><table>{head}\n{lines}</table></div>\n'
 

@@ -1,4 +1,4 @@
-"""A report as one self-contained HTML page, and as a notebook shows it: with the network, the first wrong quantity lit."""
+"""A report as one self-contained HTML page, or as a notebook shows it: the network, its first wrong quantity lit."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def page(report: Report, hint: str = "full") -> str:
 
 def notebook(report: Report, hint: str = "full") -> str:
     """What a notebook shows: the page's body with its own rules."""
-    return f"<style>{_STYLE}</style>\n<div class=\"check\">\n{''.join(_parts(report, hint))}</div>"
+    return f'<style>{_STYLE}</style>\n<div class="check">\n{"".join(_parts(report, hint))}</div>'
 
 
 def with_printed(html: str, printed: str) -> str:
@@ -131,7 +131,9 @@ def _first(report: Report, first: Wrong, *, numbers: bool) -> str:
         figure = f"<figure>\n{drawn}<figcaption>{escape(caption)}</figcaption>\n</figure>\n"
     table = ""
     if numbers:
-        table = _table(("", ""), [("yours", significant(first.candidate, 6)), ("right", significant(first.expected, 6))])
+        table = _table(
+            ("", ""), [("yours", significant(first.candidate, 6)), ("right", significant(first.expected, 6))]
+        )
         table += f"<p><code>{escape(first.equation)}</code></p>\n" if first.equation else ""
     return f"<p>{said}</p>\n{table}{figure}"
 
@@ -153,14 +155,16 @@ def _mistake(mistake: Named, first: Wrong | None, *, whole: bool) -> str:
 def _quantities(report: Report) -> str:
     first = None if report.first is None else report.first.quantity
     lines = "".join(
-        f'<tr{" class=first" if of.name == first else ""}><td>{escape(of.name)}</td>'
+        f"<tr{' class=first' if of.name == first else ''}><td>{escape(of.name)}</td>"
         f'<td class="number">{of.compared:,}</td><td class="number">{of.wrong:,}</td>'
         f'<td class="number">{escape(significant(of.largest_error, 2))}</td></tr>\n'
         for of in report.quantities
     )
     head = '<tr><th>quantity</th><th class="number">numbers</th><th class="number">off</th>'
     head += '<th class="number">largest error</th></tr>'
-    return f'<h2>Every quantity, in order of computation</h2>\n<div class="scroll"><table>{head}\n{lines}</table></div>\n'
+    return (
+        f'<h2>Every quantity, in order of computation</h2>\n<div class="scroll"><table>{head}\n{lines}</table></div>\n'
+    )
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -182,6 +186,7 @@ def whole_page(title: str, body: str) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}{_PAGE_STYLE}</style>\n</head>\n<body>\n<main class=\"check\">\n{body}"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}{_PAGE_STYLE}</style>\n</head>\n<body>\n"
+        f'<main class="check">\n{body}'
         "</main>\n</body>\n</html>\n"
     )

@@ -1,0 +1,272 @@
+"""One file in one limited process: whatever it does, it is told what became of it, and nothing else is harmed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+import pytest
+
+from glassnet.checking.check import check_file
+from glassnet.checking.examination import MOST_PRINTED, Limits, examine
+
+RIGHT = """
+import numpy as np
+
+def forward(parameters, X):
+    z1 = X @ parameters["W1"] + parameters["b1"]
+    a1 = np.maximum(z1, 0)
+    p = 1 / (1 + np.exp(-(a1 @ parameters["W2"] + parameters["b2"])))
+    return p, (z1, a1)
+
+def backward(parameters, X, y):
+    p, (z1, a1) = forward(parameters, X)
+    delta2 = (p - y) / len(X)
+    delta1 = (delta2 @ parameters["W2"].T) * (z1 > 0)
+    return {"W1": X.T @ delta1, "b1": delta1.sum(axis=0), "W2": a1.T @ delta2, "b2": delta2.sum(axis=0)}
+"""
+WRONG = RIGHT.replace(" * (z1 > 0)", "")
+POSIX = pytest.mark.skipif(os.name == "nt", reason="limits of memory and signals are POSIX's")
+
+
+def examined(folder, text, *, name="gradients.py", seconds=20.0, **options):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    (found,) = examine([str(path)], limits=Limits(seconds), **options)
+    return found
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """A file of somebody else's, which must not change."""
+    path = tmp_path / "marks-of-last-year.txt"
+    path.write_text("all of them")
+    yield path
+    assert path.read_text() == "all of them"
+    assert [entry.name for entry in tmp_path.iterdir() if not entry.name.endswith(".py")] == [path.name]
+
+
+@pytest.mark.parametrize("text", [RIGHT, WRONG, "x = 1", "def f(:", "raise ValueError('no')"])
+def test_the_result_is_that_of_a_check_in_this_process(tmp_path, text):
+    found = examined(tmp_path, text, seed=3)
+    here = check_file(str(tmp_path / "gradients.py"), seed=3)
+    assert found.report == json.loads(json.dumps(here.to_json("full")))
+    assert (found.text, found.html) == (here.text("full"), here.html("full"))
+
+
+@pytest.mark.parametrize(("text", "verdict"), [(RIGHT, "right"), (WRONG, "wrong"), ("x = 1", "error")])
+def test_verdicts(tmp_path, text, verdict):
+    assert examined(tmp_path, text).verdict == verdict
+
+
+def test_a_hang_is_ended_and_its_line_is_named(tmp_path):
+    begun = time.monotonic()
+    found = examined(tmp_path, "x = 1\nwhile x:\n    pass", seconds=1.5)
+    assert time.monotonic() - begun < 10
+    assert found.verdict == "error"
+    assert found.report["problem"]["kind"] == "hangs"
+    assert found.report["problem"]["line"] in (2, 3)
+    assert "within 1.5 seconds" in found.text
+    assert "while x" in found.text or "pass" in found.text
+
+
+def test_a_hang_that_stops_the_watch_is_ended_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("glassnet.checking.examination._PATIENCE", 2.0)
+    found = examined(tmp_path, "import faulthandler, time\nfaulthandler.cancel_dump_traceback_later()\ntime.sleep(100)",
+                     seconds=1.0)
+    assert found.report["problem"]["kind"] == "hangs"
+    assert found.seconds < 10
+
+
+def test_a_hang_in_a_strangely_named_file(tmp_path):
+    found = examined(tmp_path, "while True: pass", name="ä\n<b>𝒙=1.py", seconds=1.5)
+    assert found.report["problem"]["line"] == 1
+
+
+@POSIX
+def test_a_crash_is_told_with_its_line(tmp_path):
+    found = examined(tmp_path, "import ctypes\n\nctypes.string_at(0)")
+    assert found.report["problem"]["kind"] == "crashes"
+    assert found.report["problem"]["line"] == 3
+    assert "SIGSEGV" in found.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep this limit")
+def test_memory_is_limited(tmp_path):
+    (tmp_path / "a.py").write_text("import numpy as np\nkept = [np.ones(2**22) for _ in range(1000)]")
+    (found,) = examine([str(tmp_path / "a.py")], limits=Limits(20, 512))
+    assert found.verdict == "error"
+    assert "MemoryError" in found.text
+
+
+def test_megabytes_of_output_are_cut(tmp_path):
+    found = examined(tmp_path, f"{RIGHT}\nfor _ in range(30): print('a' * 10**6)")
+    assert found.verdict == "right"
+    assert found.printed.startswith("aaa")
+    assert len(found.printed) < MOST_PRINTED + 100
+    assert len(found.html) < 100_000
+
+
+def test_what_is_printed_is_shown_without_control_characters(tmp_path):
+    found = examined(tmp_path, f"{RIGHT}\nprint('\\x1b[31m<b>red</b>')\n")
+    assert "\x1b" not in found.whole_text()
+    assert "red" in found.whole_text()
+    assert "<b>red" not in found.html
+    assert "&lt;b&gt;red" in found.html
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "open({path!r}, 'w')",
+        "open({path!r}, 'r+')",
+        "import os; os.open({path!r}, os.O_WRONLY)",
+        "import os; os.remove({path!r})",
+        "import os; os.rename({path!r}, 'mine')",
+        "import os; open('mine', 'w').close(); os.replace('mine', {path!r})",
+        "import os; os.symlink({path!r}, 'mine'); open('mine', 'a')",
+        "import os; os.link({path!r}, 'mine')",
+        "import os; os.truncate({path!r}, 0)",
+        "import os; os.mkdir({path!r} + '.d')",
+        "import os; os.symlink('/', {path!r} + '.link')",
+        "import shutil, os; shutil.rmtree(os.path.dirname({path!r}))",
+        "import pathlib; pathlib.Path({path!r}).write_text('x')",
+        "import sqlite3; sqlite3.connect({path!r} + '.db')",
+        "import numpy as np; np.save({path!r} + '.npy', np.ones(2))",
+        "import os; open(os.path.join('..', 'escaped'), 'w')",
+    ],
+)
+def test_nothing_is_written_outside(tmp_path, outside, text):
+    found = examined(tmp_path, RIGHT + text.format(path=str(outside)))
+    assert found.verdict == "error"
+    assert "PermissionError" in found.text
+    assert "working folder" in found.text
+
+
+def test_a_scratch_folder_may_be_written_and_everything_read(tmp_path, outside):
+    text = f"""{RIGHT}
+import os, pathlib, tempfile
+assert open({str(outside)!r}).read()
+pathlib.Path("here").write_text("x")
+pathlib.Path.home().joinpath("home").write_text("x")
+with tempfile.TemporaryDirectory() as folder:
+    pathlib.Path(folder, "there").write_text("x")
+os.rename("here", "gone")
+os.remove("gone")
+open(os.devnull, "w").write("x")
+print(os.getcwd())
+"""
+    found = examined(tmp_path, text)
+    assert found.verdict == "right", found.text
+    assert not os.path.exists(found.printed.strip())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import socket; socket.socket()",
+        "import socket; socket.create_connection(('127.0.0.1', 9))",
+        "import socket; socket.getaddrinfo('localhost', 80)",
+        "import urllib.request as u; u.urlopen('http://127.0.0.1:9/')",
+    ],
+)
+def test_the_network_is_refused(tmp_path, text):
+    found = examined(tmp_path, RIGHT + text)
+    assert found.verdict == "error"
+    assert "network" in found.text
+
+
+@POSIX
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\nfor _ in range(3): os.fork()",
+        "import os; os.system('true')",
+        "import subprocess; subprocess.run(['true'])",
+        "import os; os.execv('/bin/true', ['true'])",
+        "import os; os.posix_spawn('/bin/true', ['true'], {})",
+        "import os, signal; os.kill(os.getppid(), signal.SIGCONT)",
+        "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 1))",
+    ],
+)
+def test_processes_are_refused(tmp_path, text):
+    found = examined(tmp_path, RIGHT + text)
+    assert found.verdict == "error"
+    assert "processes" in found.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_what_is_started_behind_pythons_back_is_ended_with_the_process(tmp_path):
+    text = "import ctypes, time\nif not ctypes.CDLL(None).fork(): time.sleep(60.625)\n" + RIGHT
+    examined(tmp_path, text)
+    left = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{process}/cmdline", "rb") as file:
+                left += [process] if os.fsencode(str(tmp_path)) in file.read() else []
+        except OSError:
+            pass  # gone meanwhile
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "print = None",
+        "import sys; sys.stdout = sys.stderr = None",
+        "import sys; sys.stdout.close()",
+        "import os; os.close(1)",
+        "import builtins; builtins.print = lambda *given: 1 / 0",
+        "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()",
+        "import atexit, time; atexit.register(time.sleep, 60)",
+        "import warnings; warnings.simplefilter('error')",
+        "import os; os.chdir('/')",
+    ],
+)
+def test_what_does_not_disturb_the_check(tmp_path, text):
+    assert examined(tmp_path, f"{RIGHT}\n{text}", seconds=15).verdict == "right"
+
+
+@pytest.mark.parametrize("text", ["exit()", "import sys; sys.exit(0)", "import os; os._exit(0)", "input()"])
+def test_a_file_that_ends_or_waits_is_an_error(tmp_path, text):
+    found = examined(tmp_path, f"{text}\n{RIGHT}", seconds=15)
+    assert found.verdict == "error"
+    assert found.report["problem"]["message"]
+
+
+def test_secrets_of_the_environment_are_not_handed_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("A_TOKEN", "secret")
+    found = examined(tmp_path, f"{RIGHT}\nimport os; print(dict(os.environ))")
+    assert "HOME" in found.printed
+    assert "secret" not in found.printed
+
+
+def test_the_hint_keeps_back_what_it_should(tmp_path):
+    mistake = examined(tmp_path, WRONG).report["mistakes"][0]["name"]
+    for hint in ("none", "where"):
+        found = examined(tmp_path, WRONG, hint=hint)
+        assert found.verdict == "wrong"
+        for told in (found.text, found.html, json.dumps(found.report)):
+            assert mistake not in told
+
+
+def test_several_at_once_in_their_order(tmp_path):
+    paths = []
+    for number, text in enumerate([RIGHT, "import time; time.sleep(1)\n" + WRONG, "1/0", RIGHT]):
+        paths.append(str(tmp_path / f"{number}.py"))
+        (tmp_path / f"{number}.py").write_text(text)
+    heard = []
+    found = examine(paths, progress=heard.append)
+    assert [result.path for result in found] == paths
+    assert [result.verdict for result in found] == ["right", "wrong", "error", "right"]
+    assert heard == [1, 2, 3, 4]
+
+
+def test_what_is_no_file_is_told(tmp_path):
+    (tmp_path / "nowhere.py").symlink_to(tmp_path / "missing")
+    (tmp_path / "folder.py").mkdir()
+    for result in examine([str(tmp_path / "nowhere.py"), str(tmp_path / "folder.py")]):
+        assert result.verdict == "error"
+        assert "no file" in result.text
