@@ -600,7 +600,7 @@ def check(
     accidents, not malice: run files that you do not trust in a container.
     """
     from glassnet.checking.examination import Limits, examine
-    from glassnet.checking.page import HINTS
+    from glassnet.checking.report import HINTS
 
     if template:
         from glassnet.checking.template import template as to_fill_in
@@ -629,7 +629,7 @@ def check(
         if as_json:
             click.echo(_json(found.to_json()))
         else:
-            click.echo(found.html if html else found.whole_text(), nl=not html)
+            click.echo(found.html if html else found.text, nl=not html)
         ok = found.verdict == "right"
     if not ok:
         click.get_current_context().exit(WRONG)

@@ -1,8 +1,7 @@
 """The inside of a limited process: gives up what a candidate does not need, then checks one file.
 
 `checking.examination` runs it, `python -P -m glassnet.checking.confined JOB`, in a scratch folder. The result goes, as
-JSON, to what was standard output; everything the candidate prints goes to standard error, whatever it makes of
-`sys.stdout`. Where the process crashes or runs out of time, the lines at which it stood go to the result's place.
+JSON, to what was standard output; what the candidate prints goes to standard error, whatever it makes of `sys.stdout`. Where the process crashes or runs out of time, the lines at which it stood go to the result's place.
 
 This is a fence against accidents and no jail against malice. The limits of time and memory are the system's. What
 the file writes, reaches or starts is refused by Python, which tells of it before it is done (`sys.addaudithook`): code
@@ -19,7 +18,8 @@ import os
 import sys
 from typing import Any
 
-from glassnet.checking.report import Problem, Report
+from glassnet.checking.problems import Problem
+from glassnet.checking.report import Report
 from glassnet.errors import GlassnetError
 
 SCRATCH_BYTES = 64 * 2**20
@@ -95,7 +95,7 @@ def limit(seconds: float, megabytes: int) -> None:
 
 def of_problem(path: str, problem: Problem) -> Report:
     """The report of a file that could not be checked."""
-    return Report(ok=False, verdict="error", title=os.path.basename(path), problem=problem)
+    return Report(os.path.basename(path), "error", problem=problem)
 
 
 def main(job: dict[str, Any]) -> None:

@@ -18,17 +18,14 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from glassnet.checking.confined import of_problem
-from glassnet.checking.page import with_printed
-from glassnet.checking.report import Problem
+from glassnet.checking.problems import Problem
 from glassnet.expressions import readable
 
-MOST_PRINTED = 5_000
-"""Bytes that are kept of what a file prints; the rest is read and dropped."""
+MOST_PRINTED = 20_000
+"""Bytes that are kept of what a process prints; the rest is read and dropped."""
 
 MOST_TOLD = 64 * 2**20
 """Bytes that are kept of a result; a report has far fewer."""
-MOST_LINES = 20
-"""Lines of it that are shown on a terminal."""
 
 _PASSED_ON = ("PATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 _PATIENCE = 10.0  # seconds beyond a file's own: to start Python, and to tell where the file stood
@@ -49,14 +46,13 @@ DEFAULT_LIMITS = Limits()
 class Examined:
     """What came of one file: `report` as `Report.to_json` has it, the same as text and as a page.
 
-    `printed`: what the file printed, cut; `seconds`: of the whole process, Python's start included.
+    `seconds`: of the whole process, Python's start included.
     """
 
     path: str
     report: dict[str, Any]
     text: str
     html: str
-    printed: str
     seconds: float
 
     @property
@@ -65,18 +61,9 @@ class Examined:
         verdict: str = self.report["verdict"]
         return verdict
 
-    def whole_text(self) -> str:
-        """The report, and behind it what the file printed, without control characters."""
-        if not self.printed.strip():
-            return self.text
-        lines = self.printed.splitlines()
-        shown = [f"  {readable(line, 200)}" for line in lines[:MOST_LINES]]
-        shown += [f"  ... and {len(lines) - MOST_LINES:,} more lines"] if len(lines) > MOST_LINES else []
-        return "\n".join([self.text, "", "What the file printed:", *shown])
-
     def to_json(self) -> dict[str, Any]:
-        """The report's keys, and `printed` and `seconds`."""
-        return {**self.report, "printed": self.printed, "seconds": self.seconds}
+        """The report's keys, and `seconds`."""
+        return {**self.report, "seconds": self.seconds}
 
 
 def examine(
@@ -116,18 +103,16 @@ def _examined(path: str, job: dict[str, Any], limits: Limits, running: set[subpr
     begun = time.monotonic()
     if os.path.isfile(path):
         result, printed, status = _run(told, running)
-        answer = _answer(result, told, limits, status)
+        answer = _answer(result, printed, told, limits, status)
     else:
-        printed = ""
         said = "This is no file that can be read: a link that leads nowhere, or something that is not a file."
         answer = _of_problem(told, Problem("nothing", said))
     return Examined(
         path=path,
-        printed=printed,
         seconds=time.monotonic() - begun,
         report=answer["report"],
         text=answer["text"],
-        html=with_printed(answer["html"], printed),
+        html=answer["html"],
     )
 
 
@@ -184,36 +169,33 @@ class _Kept:
     def __init__(self, stream: IO[bytes] | None, most: int) -> None:
         assert stream is not None
         self._stream, self._most = stream, most
-        self._bytes, self._cut = bytearray(), False
+        self._bytes = bytearray()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         while chunk := os.read(self._stream.fileno(), 65536):
-            room = self._most - len(self._bytes)
-            self._bytes += chunk[:room]
-            self._cut |= len(chunk) > room
+            self._bytes += chunk[: self._most - len(self._bytes)]
 
     def close(self) -> str:
         """What was kept, after the end; which is not waited for for ever, should something that escaped hold on."""
         self._thread.join(2)
         if not self._thread.is_alive():
             self._stream.close()
-        said = bytes(self._bytes).decode("utf-8", "replace")
-        return f"{said}\n... and more, which is left out" if self._cut else said
+        return bytes(self._bytes).decode("utf-8", "replace")
 
 
 # --- where there is no report ---------------------------------------------------------------------------------------
 
 
-def _answer(result: str, told: dict[str, Any], limits: Limits, status: int | None) -> dict[str, Any]:
+def _answer(result: str, printed: str, told: dict[str, Any], limits: Limits, status: int | None) -> dict[str, Any]:
     """What the process told; where it did not come to that, a report of what became of it."""
     with contextlib.suppress(ValueError):
         answer: dict[str, Any] = json.loads(result)
         return answer
     line = _stood_at(result, told["path"])
     hangs = status is None or result.startswith("Timeout") or status == -getattr(signal, "SIGXCPU", 0)
-    said = _what_became(status or 0, hangs, limits, "" if line is None else f" It stood at line {line}.")
+    said = _what_became(status or 0, hangs, printed, limits, "" if line is None else f" It stood at line {line}.")
     source = _source_line(told["path"], line)
     return _of_problem(told, Problem("hangs" if hangs else "crashes", said, line, source))
 
@@ -223,7 +205,7 @@ def _of_problem(told: dict[str, Any], problem: Problem) -> dict[str, Any]:
     return {"report": report.to_json(hint), "text": report.text(hint, told["width"]), "html": report.html(hint)}
 
 
-def _what_became(status: int, hangs: bool, limits: Limits, at: str) -> str:
+def _what_became(status: int, hangs: bool, printed: str, limits: Limits, at: str) -> str:
     named = signal.Signals(-status).name if -status in set(signal.Signals) else ""
     if hangs:
         return (
@@ -237,6 +219,8 @@ def _what_became(status: int, hangs: bool, limits: Limits, at: str) -> str:
             f"Python itself crashed ({named}).{at} Plain Python and NumPy cannot do that: look at ctypes, "
             "compiled extensions, or a function that calls itself without end."
         )
+    if status == 1 and printed.lstrip().startswith("Traceback"):
+        return f"The check itself failed: {readable(printed.rstrip().splitlines()[-1], 200)}. Please report it."
     return (
         f"The file ended Python before it was checked (status {status}).{at} "
         "Leave exit(), quit() and os._exit() out of it."

@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
+from glassnet.checking.problems import Problem
+from glassnet.checking.report import HINTS, Named, Report, Wrong
 from glassnet.drawing import network_svg
 from glassnet.expressions import significant
 
-if TYPE_CHECKING:
-    from glassnet.checking.report import Named, Problem, Report, Wrong
-
 VERDICTS = {"right": "Right", "wrong": "Wrong", "error": "Not checked"}
-HINTS = ("none", "where", "name", "full")
 
 _STYLE = """
 .check { --ink: #1b1f24; --muted: #5d6670; --card: #f6f7f9; --line: #dfe3e8; --right: #006b45; --wrong: #b5004f;
@@ -55,16 +52,9 @@ def page(report: Report, hint: str = "full") -> str:
     return whole_page(f"{VERDICTS[report.verdict]}: {report.title}", "".join(_parts(report, hint)))
 
 
-def notebook(report: Report, hint: str = "full") -> str:
+def fragment(report: Report, hint: str = "full") -> str:
     """What a notebook shows: the page's body with its own rules."""
     return f'<style>{_STYLE}</style>\n<div class="check">\n{"".join(_parts(report, hint))}</div>'
-
-
-def with_printed(html: str, printed: str) -> str:
-    """A page with what the file printed at its end, where it printed anything."""
-    if not printed.strip():
-        return html
-    return html.replace("</main>", f"<h2>What the file printed</h2>\n{_pre(printed)}</main>")
 
 
 def picture(report: Report) -> str:
@@ -96,7 +86,7 @@ def _parts(report: Report, hint: str) -> Iterator[str]:
     if report.problem is not None:
         yield _problem(report.problem)
     if report.first is not None and told >= HINTS.index("where"):
-        yield _first(report, report.first, numbers=hint == "full")
+        yield _first(report, report.first)
     if told >= HINTS.index("name"):
         for mistake in report.mistakes:
             yield _mistake(mistake, report.first, whole=hint == "full")
@@ -120,35 +110,44 @@ def _problem(problem: Problem) -> str:
     return f"<p>{escape(problem.message)}</p>\n{source}"
 
 
-def _first(report: Report, first: Wrong, *, numbers: bool) -> str:
+def _first(report: Report, first: Wrong) -> str:
     row = "" if first.row is None else f" in row {first.row}"
-    said = f"The first quantity that is off, in order of computation, is <b>{escape(first.name)}</b>{row}."
-    drawn = picture(report)
-    figure = ""
-    if drawn:
+    note = f" {first.note[:1].upper()}{first.note[1:]}." if first.note else ""
+    said = (
+        f"<p>The first that is off, in order of computation, is <b>{escape(first.name)}</b>{row}.{escape(note)}</p>\n"
+    )
+    if not first.note:
+        said += _two(first.candidate, first.expected)
+    if first.equation:
+        said += f"<p><code>{escape(first.equation)}</code></p>\n"
+    if drawn := picture(report):
         what = "weight" if "W" in first.quantity else "bias" if "b" in first.quantity else "unit"
-        caption = f"The network of the case shown; lit: the {what} of {first.name}."
-        figure = f"<figure>\n{drawn}<figcaption>{escape(caption)}</figcaption>\n</figure>\n"
-    table = ""
-    if numbers:
-        table = _table(
-            ("", ""), [("yours", significant(first.candidate, 6)), ("right", significant(first.expected, 6))]
-        )
-        table += f"<p><code>{escape(first.equation)}</code></p>\n" if first.equation else ""
-    return f"<p>{said}</p>\n{table}{figure}"
+        one = what if first.unit is not None else f"{what}s" if what != "bias" else "biases"
+        sizes = "-".join(map(str, first.case))
+        caption = f"The network in which it shows, {sizes}; lit: the {one} of {first.name}."
+        said += f"<figure>\n{drawn}<figcaption>{escape(caption)}</figcaption>\n</figure>\n"
+    return said
+
+
+def _two(yours: float, right: float) -> str:
+    cells = "".join(
+        f'<tr><td>{of}</td><td class="number">{escape(significant(number, 10))}</td></tr>\n'
+        for of, number in (("yours", yours), ("should be", right))
+    )
+    return f"<table>\n{cells}</table>\n"
 
 
 def _mistake(mistake: Named, first: Wrong | None, *, whole: bool) -> str:
-    layer = "" if mistake.layer is None else f", layer\N{NO-BREAK SPACE}{mistake.layer}"
-    heading = f"<h2>{escape(mistake.name[:1].upper() + mistake.name[1:])}{layer}</h2>\n"
+    place = f" ({mistake.place})" if mistake.place else ""
+    heading = f"<h2>{escape(mistake.name[:1].upper() + mistake.name[1:] + place)}</h2>\n"
     if not whole:
         return heading
     rows = [("right", mistake.equation), ("yours", mistake.wrong_equation)]
     equations = "".join(f"<dt>{of}</dt><dd><code>{escape(text)}</code></dd>" for of, text in rows if text)
     numbers = ""
-    if first is None or tuple(mistake.numbers) != (first.candidate, first.expected):  # else they stand above
-        yours, right = (significant(number, 6) for number in mistake.numbers)
-        numbers = f'<p class="muted">Yours gives {escape(yours)}, right is {escape(right)}.</p>\n'
+    if mistake.numbers is not None and (first is None or mistake.numbers != (first.candidate, first.expected)):
+        shown = f"<p>{escape(mistake.shown)}</p>\n" if mistake.shown else ""
+        numbers = shown + _two(*mistake.numbers)
     return f"{heading}<p>{escape(mistake.sentence)}</p>\n<dl>{equations}</dl>\n{numbers}"
 
 
@@ -165,12 +164,6 @@ def _quantities(report: Report) -> str:
     return (
         f'<h2>Every quantity, in order of computation</h2>\n<div class="scroll"><table>{head}\n{lines}</table></div>\n'
     )
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header) if any(header) else ""
-    lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
-    return f'<div class="scroll"><table>{f"<tr>{head}</tr>" if head else ""}\n{lines}</table></div>\n'
 
 
 def _listed(sentences: Iterable[str]) -> str:
