@@ -94,21 +94,19 @@ MOST_HYPOTHESES_FOR_PAIRS = 4
 State = tuple[Numbers, tuple[Variant, ...]]
 
 
-def diagnose(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> Diagnosis:
-    """Fit conventions first, then mistakes: stage by stage in order of computation, two mistakes at most.
+def diagnose(
+    cases: Sequence[Observed], declared: Declared, free_rows: bool = False, pairs: bool = True
+) -> Diagnosis:
+    """Fit conventions first, then mistakes: stage by stage in order of computation, one, or two where `pairs`.
 
     `free_rows`: the loss is only shown, so that it may be a sum where the gradient is a mean.
     """
     hypotheses = list(_hypotheses(cases, declared, free_rows))
-    for numbers in hypotheses:
-        if all(agrees(observed, numbers) for observed in cases):
-            return Diagnosis(numbers, (), True)
     states: list[State] = [(numbers, ()) for numbers in hypotheses]
     for stage, among in STAGES:
-        states = _explained(cases, states, stage, among)
+        states = _explained(cases, states, stage, among, 2 if pairs else 1)
         if not states:
             break
-    states = [state for state in states if len(state[1]) <= 2]
     if states:
         fewest = min(len(mistakes) for _, mistakes in states)
         fitting = [_activation_missing(cases, state) for state in states if len(state[1]) == fewest]
@@ -116,7 +114,20 @@ def diagnose(cases: Sequence[Observed], declared: Declared, free_rows: bool = Fa
         named = "+".join(sorted({variant.mistake.key for variant in mistakes}))
         others = ("+".join(sorted({variant.mistake.key for variant in other})) for _, other in fitting[1:])
         return Diagnosis(numbers, mistakes, True, tuple(dict.fromkeys(other for other in others if other != named)))
-    return Diagnosis(best_fitting(cases, hypotheses), (), False)
+    return Diagnosis(hypotheses[0], (), False)
+
+
+def unexplained(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> Diagnosis:
+    """Where no mistakes explain it: the conventions that fit best."""
+    return Diagnosis(best_fitting(cases, list(_hypotheses(cases, declared, free_rows))), (), False)
+
+
+def fitted(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> Diagnosis | None:
+    """The conventions under which every number agrees, without a mistake; None where there are none such."""
+    for numbers in _hypotheses(cases, declared, free_rows):
+        if all(agrees(observed, numbers) for observed in cases):
+            return Diagnosis(numbers, (), True)
+    return None
 
 
 def _activation_missing(cases: Sequence[Observed], state: State) -> State:
@@ -160,14 +171,14 @@ def _agreeing(
 
 
 def _explained(
-    cases: Sequence[Observed], states: list[State], stage: str, among: Callable[[Quantity], bool]
+    cases: Sequence[Observed], states: list[State], stage: str, among: Callable[[Quantity], bool], most: int
 ) -> list[State]:
     """The states under which this stage agrees too: as they are, else with one mistake more, else with two."""
     kept = [state for state in states if _fits(cases, state, among)]
     if kept:
         return kept
-    found = [state for start in states if len(start[1]) < 2 for state in _with_one(cases, start, stage, among)]
-    if found or len({numbers for numbers, _ in states}) > MOST_HYPOTHESES_FOR_PAIRS:
+    found = [state for start in states if len(start[1]) < most for state in _with_one(cases, start, stage, among)]
+    if found or most < 2 or len({numbers for numbers, _ in states}) > MOST_HYPOTHESES_FOR_PAIRS:
         return found
     return [state for start in states if not start[1] for state in islice(_with_two(cases, start, stage, among), 4)]
 
