@@ -167,6 +167,8 @@ def _report(candidate: Candidate, said: Declared, seed: int, name: str = "") -> 
         )  # fmt: skip
     ran = {one.case.sizes for one in observed}
     remarks += _limits(ran, [case.sizes for case in cases], failures)
+    if ran == {sizes for sizes in ran if sizes[-1] == 1} and any(one.case.sizes[-1] > 1 for one in runs[0][1]):
+        remarks.append("It was judged with one output; how it averages over several is its own convention.")
     table = compared(observed, diagnosis.numbers)
     if diagnosis.right:
         if diagnosis.numbers.hidden == "identity" and any(len(sizes) > 2 for sizes in ran):
@@ -271,7 +273,7 @@ def _limits(
     ran: set[tuple[int, ...]], tried: Sequence[tuple[int, ...]], failures: Mapping[tuple[int, ...], list[Problem]]
 ) -> list[str]:
     """In which networks it could be checked, where it could not in all."""
-    if ran >= set(tried):
+    if all(sizes in ran or not failures[sizes] for sizes in tried) or not ran:
         return []
     told = ", ".join("-".join(map(str, sizes)) for sizes in tried if sizes in ran)
     return [f"It was checked in networks of sizes {told}; in others it does not run."]
