@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ import numpy as np
 
 from glassnet.checking.agreement import Observed
 from glassnet.checking.cases import SHAPES, Case, generated
+from glassnet.checking.companions import companions
 from glassnet.checking.computation import Quantity
 from glassnet.checking.diagnosis import Diagnosis, diagnose, fitted, unexplained
 from glassnet.checking.functions import FunctionCandidate, ObjectCandidate, nothing_found, roles
@@ -35,6 +37,9 @@ class Candidate(Protocol):
     @property
     def described(self) -> str:
         """For the title."""
+
+    def own_sizes(self) -> tuple[int, ...] | None:
+        """The only sizes that it can have, where it has its own."""
 
     def layouts(self) -> Any:
         """The ways in which its arrays may lie, common ones first."""
@@ -63,10 +68,7 @@ def check(candidate: Any, *, conventions: str | None = None, seed: int = 0) -> R
     (False, 'activation-instead-of-derivative')
     """
     said = declared(conventions if conventions is not None else _own_line(candidate))
-    try:
-        return _report(form_of(candidate, said), said, seed)
-    except Failed as failed:
-        return Report(_title(candidate), "error", problem=failed.problem)
+    return _with_companions(candidate, said, seed, "", _title(candidate))
 
 
 def check_file(path: str | Path, *, conventions: str | None = None, seed: int = 0) -> Report:
@@ -79,11 +81,30 @@ def check_file(path: str | Path, *, conventions: str | None = None, seed: int = 
         declared(conventions)
     try:
         module = module_of(path)
-        line = conventions if conventions is not None else _own_line(module)
-        candidate = form_of(module, declared(line))
-        return _report(candidate, declared(line), seed, name)
     except Failed as failed:
         return Report(name, "error", problem=failed.problem)
+    line = conventions if conventions is not None else _own_line(module)
+    return _with_companions(module, declared(line), seed, name, name)
+
+
+def _with_companions(candidate: Any, said: Declared, seed: int, name: str, title: str) -> Report:
+    """The report on the backpropagation, and on the optimiser's step, the shuffling and the scaling beside it."""
+    namespace = vars(candidate) if isinstance(candidate, ModuleType) else candidate if isinstance(candidate, dict) else {}
+    beside = list(companions(namespace))
+    wrong = [(function, mistake) for function, mistake in beside if mistake is not None]
+    try:
+        found = _report(form_of(candidate, said), said, seed, name)
+    except Failed as failed:
+        found = Report(title, "error", problem=failed.problem)
+        if beside and failed.problem.kind == "nothing":
+            told = ", ".join(function for function, _ in beside)
+            found = Report(f"{title}: {told}", "right", "functions", remarks=(f"Only {told} was there to be checked.",))
+    if not wrong or not found.ok:
+        return found
+    return replace(
+        found, verdict="wrong", mistakes=tuple(mistake for _, mistake in wrong),
+        evidence=tuple(f"Three steps of {function} give other numbers than they should." for function, _ in wrong),
+    )  # fmt: skip
 
 
 def _own_line(candidate: Any) -> str | None:
@@ -138,24 +159,27 @@ def _has_arrays(candidate: Any) -> bool:
 
 def _report(candidate: Candidate, said: Declared, seed: int, name: str = "") -> Report:
     title = f"{name}: {candidate.described}" if name else candidate.described
-    shapes = (said.sizes,) if said.sizes else SHAPES
+    own = said.sizes or candidate.own_sizes()
     penalised = L2 if isinstance(candidate, FunctionCandidate) and candidate.takes_l2 else 0.0
-    cases = [generated(sizes, seed, l2=penalised) for sizes in shapes]
+    if own is None:
+        cases = [generated(sizes, seed, l2=penalised) for sizes in SHAPES]
+    else:
+        cases = [generated(own, seed + more, l2=penalised) for more in range(3)]
     runs, failures = _runs(candidate, cases)
     if not runs:
         return Report(title, "error", candidate.form, problem=_first(failures))
     free = candidate.form == "notebook"
-    layout, observed, diagnosis = _best(runs, said, free)
-    remarks: list[str] = []
-    kept = accumulated(candidate, observed[0], layout)
+    kept = accumulated(candidate, runs[0][1][0], runs[0][0])
     if kept is not None:
         remade, mistake = kept
-        diagnosis = fitted(remade, said, free) or diagnosis
-        if diagnosis.right or isinstance(mistake, Named):
-            return Report(
-                title, "wrong", candidate.form, conventions_said(diagnosis.numbers, layout), mistakes=(mistake,),
-                evidence=("The same function, called twice with the same arguments, gives different numbers.",),
-            )  # fmt: skip
+        found = fitted(remade, said, free)
+        return Report(
+            title, "wrong", candidate.form, conventions_said(found.numbers, runs[0][0]) if found else {},
+            mistakes=(mistake,),
+            evidence=("The same function, called twice with the same arguments, gives different numbers.",),
+        )  # fmt: skip
+    layout, observed, diagnosis = _best(runs, said, free)
+    remarks: list[str] = []
     evidence = own_differences(candidate, observed[0], layout)
     if not diagnosis.right and evidence.consistent and _forward_right(observed, diagnosis):
         remarks.append(

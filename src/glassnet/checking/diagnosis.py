@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from glassnet.checking.agreement import Observed, agrees, n_agreeing
+from glassnet.checking.agreement import Observed, agrees, first_off, n_agreeing
 from glassnet.checking.computation import Computation, Numbers, Quantity
 from glassnet.checking.mistakes import Variant, variants
 from glassnet.checking.protocol import KEYS, Declared
@@ -91,6 +91,10 @@ STAGES: tuple[tuple[str, Callable[[Quantity], bool]], ...] = (
 MOST_HYPOTHESES_FOR_PAIRS = 4
 """Where the conventions are not known better than that, a pair of mistakes could explain almost anything."""
 
+MOST_HYPOTHESES, COMMON = 60, ("relu", "tanh", "sigmoid")
+COMMON_OUTPUTS = ("sigmoid", "softmax", "identity")
+"""Without a forward pass to tell them by, only common activations are tried together with mistakes."""
+
 State = tuple[Numbers, tuple[Variant, ...]]
 
 
@@ -102,6 +106,8 @@ def diagnose(
     `free_rows`: the loss is only shown, so that it may be a sum where the gradient is a mean.
     """
     hypotheses = list(_hypotheses(cases, declared, free_rows))
+    if len(hypotheses) > MOST_HYPOTHESES:
+        hypotheses = [numbers for numbers in hypotheses if numbers.hidden in COMMON and numbers.output in COMMON_OUTPUTS]
     states: list[State] = [(numbers, ()) for numbers in hypotheses]
     for stage, among in STAGES:
         states = _explained(cases, states, stage, among, 2 if pairs else 1)
@@ -156,6 +162,8 @@ def _hypotheses(cases: Sequence[Observed], declared: Declared, free_rows: bool) 
     losses = [numbers for start in forward for numbers in loss_hypotheses(start, declared, sizes, l2)]
     if "loss" in given:
         losses = _agreeing(cases, losses, _up_to_loss) or losses
+    if "loss" not in given:
+        losses = [numbers for numbers in losses if numbers.loss_rows == "mean" or declared.loss_rows]
     for numbers in losses:
         yield numbers
         if (free_rows or "loss" not in given) and declared.gradient_rows is None:
@@ -187,7 +195,8 @@ def _with_one(
     cases: Sequence[Observed], start: State, stage: str, among: Callable[[Quantity], bool]
 ) -> Iterator[State]:
     numbers, mistakes = start
-    for variant in variants(_deepest(cases), numbers, stage):
+    reaches = _reaching(cases, start, stage)
+    for variant in filter(reaches, variants(_deepest(cases), numbers, stage)):
         state = numbers, (*mistakes, variant)
         if _fits(cases, state, among):
             yield state
@@ -198,12 +207,27 @@ def _with_two(
 ) -> Iterator[State]:
     numbers, _ = start
     known = list(variants(_deepest(cases), numbers, stage))
+    reaches = _reaching(cases, start, stage)
     for at, first in enumerate(known):
         for second in known[at + 1 :]:
             if first.mistake.key == second.mistake.key and not (first.units and second.units):
                 continue
+            if not (reaches(first) or reaches(second)):
+                continue
             if _fits(cases, (numbers, (first, second)), among):
                 yield numbers, (first, second)
+
+
+def _reaching(cases: Sequence[Observed], start: State, stage: str) -> Callable[[Variant], bool]:
+    """Whether a mistake can change the first number that is off: most of a search is spared by it."""
+    numbers, mistakes = start
+    changes = [variant.changes for variant in mistakes]
+    for observed in cases:
+        off = first_off(observed, numbers, changes)
+        if off is not None:
+            L = len(observed.case.weights)
+            return lambda variant: stage != "backward" or variant.top(L) >= off.layer
+    return lambda variant: True
 
 
 def _deepest(cases: Sequence[Observed]) -> tuple[int, ...]:

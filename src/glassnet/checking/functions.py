@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -206,6 +207,10 @@ class FunctionCandidate:
         for layout in layouts(self.declared, ("named", "flat", "pairs", "lists") if whole else ("named",)):
             yield Layout(layout.out_in, layout.columns, layout.bias, layout.targets, layout.container, base)
 
+    def own_sizes(self) -> tuple[int, ...] | None:
+        """Functions take any."""
+        return None
+
     @property
     def takes_l2(self) -> bool:
         """Whether its gradients are asked for with a penalty."""
@@ -291,6 +296,25 @@ class ObjectCandidate:
         kind = self.candidate if inspect.isclass(self.candidate) else type(self.candidate)
         return f"{kind.__name__}: {', '.join(name_of(function) for function in self.named.values())}"
 
+    def own_sizes(self) -> tuple[int, ...] | None:
+        """Those of its arrays, where nobody asks for sizes when it is made."""
+        if inspect.isclass(self.candidate) and any(argument(one.name) in _SIZES for one in signature(self.candidate)):
+            return None
+        try:
+            object_ = self.instance((3, 4, 1))
+        except Failed:
+            return None
+        for holder in _holders(object_):
+            for L in (4, 3, 2, 1):
+                found = by_name({k: v for k, v in holder.items() if not isinstance(v, dict)}, L, int("W0" not in holder))
+                Ws = [np.shape(found.get(Quantity("W", layer))) for layer in range(1, L + 1)]
+                if all(len(shape) == 2 for shape in Ws):
+                    straight = all(one[1] == two[0] for one, two in pairwise(Ws)) and Ws[0][1] == np.size(
+                        found.get(Quantity("b", 1), np.zeros(Ws[0][1]))
+                    )
+                    return (Ws[0][0], *(W[1] for W in Ws)) if straight else (Ws[0][1], *(W[0] for W in Ws))
+        return None
+
     def instance(self, sizes: tuple[int, ...]) -> Any:
         """An object of these sizes of its own, or of the only ones it has."""
         if not inspect.isclass(self.candidate):
@@ -325,7 +349,11 @@ class ObjectCandidate:
             if (layout.columns, layout.out_in, layout.bias) in _OPEN:
                 yield layout
 
-    def run(self, case: Case, layout: Layout) -> Observed:
+    def again(self, case: Case, layout: Layout, times: int) -> Observed:
+        """The last of so many backward passes of one object."""
+        return self.run(case, layout, times)
+
+    def run(self, case: Case, layout: Layout, times: int = 1) -> Observed:
         """Hand a case over; raises `Failed`."""
         object_ = self.instance(case.sizes)
         layout = self._placed(object_, case, layout)
@@ -343,12 +371,20 @@ class ObjectCandidate:
             one.keep({Quantity("loss"): loss}, "loss", ("loss",))
         if "backward" in functions:
             before = copy.deepcopy(one.arguments.values["X"]), copy.deepcopy(one.arguments.values["y"])
-            one.backward(one.arguments.call("backward", functions["backward"], ("X", "y")))
+            answer = one.arguments.call("backward", functions["backward"], ("X", "y"))
+            for _ in range(times - 1):
+                if self._moved(object_, start, one):
+                    break
+                if callable(zero := getattr(object_, "zero_grad", None)):
+                    called("zero_grad", zero)
+                if "forward" in functions:
+                    one.arguments.call("forward", functions["forward"], ("X",))
+                answer = one.arguments.call("backward", functions["backward"], ("X", "y"))
+            one.backward(answer)
             _unchanged(before, one.arguments)
             self._read(one, object_, ("dW", "db", "delta"))
         if "update" in functions and not self._moved(object_, start, one):
-            called_update = one.arguments.call("update", functions["update"], ("learning_rate",))
-            del called_update
+            one.arguments.call("update", functions["update"], ("learning_rate",))
         elif "train" in functions and "backward" not in functions:
             for name in ("initialize", "initialise", "init_weights", "initialize_parameters", "init_parameters", "reset"):
                 if callable(getattr(object_, name, None)):

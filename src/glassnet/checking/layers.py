@@ -37,6 +37,17 @@ class LayersCandidate:
         self.loss, self.loss_gradient = _loss_in(namespace)
         self.described = "build" if self.build else f"layers: {', '.join(type(one).__name__ for one in self.layers or ())}"
 
+    def own_sizes(self) -> tuple[int, ...] | None:
+        """Those of a list of layers; what builds them is asked for others."""
+        if self.build is not None:
+            return None
+        Ws = [np.shape(W) for W in (_attribute(one, "W") for one in self.layers or ()) if W is not None]
+        bs = [np.size(b) for b in (_attribute(one, "b") for one in self.layers or ()) if b is not None]
+        if not Ws or any(len(shape) != 2 for shape in Ws):
+            return None
+        straight = [shape[1] for shape in Ws] == bs
+        return (Ws[0][0], *(W[1] for W in Ws)) if straight else (Ws[0][1], *(W[0] for W in Ws))
+
     def layouts(self) -> Iterator[Layout]:
         """The shapes of the layers' own arrays decide the rest."""
         for layout in layouts(self.declared):
@@ -57,9 +68,21 @@ class LayersCandidate:
             built = built.layers
         return list(built), called("loss", loss) if inspect.isclass(loss) else loss
 
-    def run(self, case: Case, layout: Layout) -> Observed:
+    def again(self, case: Case, layout: Layout, times: int) -> Observed:
+        """The last of so many passes of the same layers."""
+        return self.run(case, layout, times)
+
+    def run(self, case: Case, layout: Layout, times: int = 1) -> Observed:
         """Forward through all layers, the loss, backward through all layers; raises `Failed`."""
         layers, loss = self.made(case)
+        for _ in range(times - 1):
+            self._pass(layers, loss, case, layout)
+            for one in layers:
+                if callable(zero := getattr(one, "zero_grad", None)):
+                    called("zero_grad", zero)
+        return self._pass(layers, loss, case, layout)
+
+    def _pass(self, layers: list[Any], loss: Any, case: Case, layout: Layout) -> Observed:
         weighted = [one for one in layers if _attribute(one, "W") is not None]
         layout = self._placed(weighted, case, layout)
         arguments = Arguments(case, layout)

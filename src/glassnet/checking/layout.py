@@ -176,10 +176,11 @@ def in_order(values: Sequence[Any], case: Case, layout: Layout, kinds: tuple[str
     """Unnamed arrays of all layers, weights' and biases', in the order that their sizes fit best."""
     L = len(case.weights)
     one, two = kinds
-    interleaved = [Quantity(kind, layer) for layer in range(1, L + 1) for kind in kinds]
-    grouped = [Quantity(kind, layer) for kind in kinds for layer in range(1, L + 1)]
-    backwards = [Quantity(kind, layer) for layer in range(L, 0, -1) for kind in kinds]
-    grouped_backwards = [Quantity(kind, layer) for kind in kinds for layer in range(L, 0, -1)]
+    orders = []
+    for some in (kinds, kinds[::-1]):
+        for layers in (range(1, L + 1), range(L, 0, -1)):
+            orders.append([Quantity(kind, layer) for layer in layers for kind in some])
+            orders.append([Quantity(kind, layer) for kind in some for layer in layers])
     wanted = {}
     for layer, (W, b) in enumerate(zip(weights_given(case, layout), biases_given(case, layout), strict=True), start=1):
         wanted |= {Quantity(one, layer): (W.shape, W.size), Quantity(two, layer): (b.shape, b.size)}
@@ -193,7 +194,7 @@ def in_order(values: Sequence[Any], case: Case, layout: Layout, kinds: tuple[str
 
     if len(values) != 2 * L:
         return {}
-    best = max((interleaved, grouped, backwards, grouped_backwards), key=fit)
+    best = max(orders, key=fit)
     return dict(zip(best, values, strict=True))
 
 

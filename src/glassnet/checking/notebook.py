@@ -59,6 +59,10 @@ class NotebookCandidate:
         kind = candidate if inspect.isclass(candidate) else type(candidate)
         self.described = f"{kind.__name__}: forward_prop, back_prop"
 
+    def own_sizes(self) -> tuple[int, ...]:
+        """The notebook's."""
+        return SIZES
+
     def layouts(self) -> Iterator[RowLayout]:
         """Common ones first."""
         for crossed, loss_of, rows in product((False, True), "pz", ("mean", "sum")):

@@ -38,6 +38,8 @@ def accumulated(candidate: Any, observed: Observed, layout: Any) -> tuple[list[O
     except (AttributeError, Failed):
         return None
     first, second, third = calls
+    if not any(quantity.kind in ("dW", "db") for quantity in first.numbers):
+        return None
     if all(np.array_equal(first.numbers[q], second.numbers.get(q), equal_nan=True) for q in first.numbers):
         return None
     gradients = [quantity for quantity in first.numbers if quantity.kind in ("dW", "db")]
