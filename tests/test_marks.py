@@ -217,13 +217,14 @@ def test_one_file_as_json_and_as_a_page(capsys, folder):
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        ([], 2, "needs a FILE or a FOLDER"),
+        ([], 2, "takes a FILE of Python or a FOLDER"),
         (["nowhere.py"], 66, "There is no file nowhere.py"),
         (["{folder}/cem.py", "-o", "marks.csv"], 2, "are for the marks of a FOLDER"),
         (["{folder}/cem.py", "--json", "--html"], 2, "in one form"),
         (["{folder}", "--html"], 2, "--pages FOLDER"),
         (["{folder}", "-o", "{folder}/cem.py"], 2, "looks like one that is checked"),
         (["{folder}", "-o", "{folder}/nowhere/marks.csv"], 73, "cannot be written"),
+        (["{folder}", "--conventions", "layout=sideways"], 2, "sideways"),
         (["{folder}", "--hint", "whre"], 2, "Did you mean 'where'?"),
         (["{folder}", "--timeout", "0"], 2, "--timeout"),
         (["{folder}/ben", "--pages", "{folder}/cem.py"], 73, "cannot be made"),

@@ -68,7 +68,8 @@ def agrees(
     """Whether every number that the candidate gave, `among` these, is that of the computation with its changes."""
     left = sum(map(among, observed.numbers))
     try:
-        for quantity, right in Computation(observed.case, numbers, changes).quantities():
+        with_loss = Quantity("loss") in observed.numbers
+        for quantity, right in Computation(observed.case, numbers, changes).quantities(with_loss):
             seen = observed.numbers.get(quantity)
             if seen is None or not among(quantity):
                 continue
@@ -80,6 +81,15 @@ def agrees(
     except (ValueError, IndexError, TypeError):  # shapes that do not fit: such a mistake cannot be made in this network
         return False
     return True
+
+
+def first_off(observed: Observed, numbers: Numbers, changes: Iterable[Mapping[str, Change]] = ()) -> Quantity | None:
+    """The first quantity, in order of computation, that is not the computed one."""
+    for quantity, right in Computation(observed.case, numbers, changes).quantities():
+        seen = observed.numbers.get(quantity)
+        if seen is not None and not same(seen, right, quantity, observed):
+            return quantity
+    return None
 
 
 def n_agreeing(observed: Observed, numbers: Numbers) -> int:

@@ -17,7 +17,7 @@ CLEAR_OF_KINKS = 0.02
 """No pre-activation is closer to zero than this, so that no row lies at a kink."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One network and its data: weights[l] (n_in, n_out), biases[l] (n_out,), X (n, n_features), y (n, n_outputs).
 

@@ -74,6 +74,19 @@ def softmax(z: FloatArray, axis: int = 1) -> FloatArray:
     return raised / raised.sum(axis=axis, keepdims=True)
 
 
+@lru_cache(maxsize=2048)
+def plain_forward(case: Case, hidden: str, output: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """z and a of all layers, from 1, a[0] X: what most of the computations that are tried have in common."""
+    z: list[Any] = [None]
+    a: list[Any] = [case.X]
+    with np.errstate(all="ignore"):
+        for W, b in zip(case.weights, case.biases, strict=True):
+            z.append(a[-1] @ W + b)
+            name = output if len(z) > len(case.weights) else hidden
+            a.append(softmax(z[-1]) if name == "softmax" else activation(name)(z[-1]))
+    return tuple(z), tuple(a)
+
+
 class Computation:
     """All numbers of one step: lists over layers, from 1; a[0] is X, a[L] is p.
 
@@ -98,12 +111,13 @@ class Computation:
         """The numbers of one step of one layer."""
         return self.steps[step](self, layer)
 
-    def quantities(self) -> Iterator[tuple[Quantity, Any]]:
-        """Every number, in order of computation."""
+    def quantities(self, with_loss: bool = True) -> Iterator[tuple[Quantity, Any]]:
+        """Every number, in order of computation; the loss, which nothing depends on, only where it is wanted."""
         with np.errstate(all="ignore"):
             yield from self._forward()
-            self.row_losses = self.do("row_losses")
-            yield Quantity("loss"), self.do("loss") + self.do("penalty")
+            if with_loss:
+                self.row_losses = self.do("row_losses")
+                yield Quantity("loss"), self.do("loss") + self.do("penalty")
             for layer in range(self.L, 0, -1):
                 if layer == self.L:
                     self.delta[layer] = self.do("output_delta", layer)
@@ -123,6 +137,15 @@ class Computation:
 
     def _forward(self) -> Iterator[tuple[Quantity, Any]]:
         self.a[0] = self.case.X
+        if all(self.steps[step] is STEPS[step] for step in FORWARD_STEPS):
+            z, a = plain_forward(self.case, self.numbers.hidden, self.numbers.output)
+            self.z, self.a = list(z), list(a)
+            for layer in range(1, self.L):
+                yield Quantity("z", layer), z[layer]
+                yield Quantity("a", layer), a[layer]
+            yield Quantity("z", self.L), z[self.L]
+            yield Quantity("p"), z[self.L] if self.numbers.logits else a[self.L]
+            return
         for layer in range(1, self.L + 1):
             self.z[layer] = self.do("pre_activation", layer)
             yield Quantity("z", layer), self.z[layer]

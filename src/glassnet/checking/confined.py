@@ -1,7 +1,8 @@
 """The inside of a limited process: gives up what a candidate does not need, then checks one file.
 
 `checking.examination` runs it, `python -P -m glassnet.checking.confined JOB`, in a scratch folder. The result goes, as
-JSON, to what was standard output; what the candidate prints goes to standard error, whatever it makes of `sys.stdout`. Where the process crashes or runs out of time, the lines at which it stood go to the result's place.
+JSON, to what was standard output; what the candidate prints goes to standard error, whatever it makes of `sys.stdout`.
+Where the process crashes or runs out of time, the lines at which it stood go to the result's place.
 
 This is a fence against accidents and no jail against malice. The limits of time and memory are the system's. What
 the file writes, reaches or starts is refused by Python, which tells of it before it is done (`sys.addaudithook`): code

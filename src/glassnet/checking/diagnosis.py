@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from glassnet.checking.agreement import Observed, agrees, n_agreeing
+from glassnet.checking.agreement import Observed, agrees, first_off, n_agreeing
 from glassnet.checking.computation import Computation, Numbers, Quantity
 from glassnet.checking.mistakes import Variant, variants
 from glassnet.checking.protocol import KEYS, Declared
@@ -91,24 +91,28 @@ STAGES: tuple[tuple[str, Callable[[Quantity], bool]], ...] = (
 MOST_HYPOTHESES_FOR_PAIRS = 4
 """Where the conventions are not known better than that, a pair of mistakes could explain almost anything."""
 
+MOST_HYPOTHESES, COMMON = 60, ("relu", "tanh", "sigmoid")
+COMMON_OUTPUTS = ("sigmoid", "softmax", "identity")
+"""Without a forward pass to tell them by, only common activations are tried together with mistakes."""
+
 State = tuple[Numbers, tuple[Variant, ...]]
 
 
-def diagnose(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> Diagnosis:
-    """Fit conventions first, then mistakes: stage by stage in order of computation, two mistakes at most.
+def diagnose(
+    cases: Sequence[Observed], declared: Declared, free_rows: bool = False, pairs: bool = True
+) -> Diagnosis:
+    """Fit conventions first, then mistakes: stage by stage in order of computation, one, or two where `pairs`.
 
     `free_rows`: the loss is only shown, so that it may be a sum where the gradient is a mean.
     """
     hypotheses = list(_hypotheses(cases, declared, free_rows))
-    for numbers in hypotheses:
-        if all(agrees(observed, numbers) for observed in cases):
-            return Diagnosis(numbers, (), True)
+    if len(hypotheses) > MOST_HYPOTHESES:
+        hypotheses = [numbers for numbers in hypotheses if numbers.hidden in COMMON and numbers.output in COMMON_OUTPUTS]
     states: list[State] = [(numbers, ()) for numbers in hypotheses]
     for stage, among in STAGES:
-        states = _explained(cases, states, stage, among)
+        states = _explained(cases, states, stage, among, 2 if pairs else 1)
         if not states:
             break
-    states = [state for state in states if len(state[1]) <= 2]
     if states:
         fewest = min(len(mistakes) for _, mistakes in states)
         fitting = [_activation_missing(cases, state) for state in states if len(state[1]) == fewest]
@@ -116,7 +120,20 @@ def diagnose(cases: Sequence[Observed], declared: Declared, free_rows: bool = Fa
         named = "+".join(sorted({variant.mistake.key for variant in mistakes}))
         others = ("+".join(sorted({variant.mistake.key for variant in other})) for _, other in fitting[1:])
         return Diagnosis(numbers, mistakes, True, tuple(dict.fromkeys(other for other in others if other != named)))
-    return Diagnosis(best_fitting(cases, hypotheses), (), False)
+    return Diagnosis(hypotheses[0], (), False)
+
+
+def unexplained(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> Diagnosis:
+    """Where no mistakes explain it: the conventions that fit best."""
+    return Diagnosis(best_fitting(cases, list(_hypotheses(cases, declared, free_rows))), (), False)
+
+
+def fitted(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> Diagnosis | None:
+    """The conventions under which every number agrees, without a mistake; None where there are none such."""
+    for numbers in _hypotheses(cases, declared, free_rows):
+        if all(agrees(observed, numbers) for observed in cases):
+            return Diagnosis(numbers, (), True)
+    return None
 
 
 def _activation_missing(cases: Sequence[Observed], state: State) -> State:
@@ -145,6 +162,8 @@ def _hypotheses(cases: Sequence[Observed], declared: Declared, free_rows: bool) 
     losses = [numbers for start in forward for numbers in loss_hypotheses(start, declared, sizes, l2)]
     if "loss" in given:
         losses = _agreeing(cases, losses, _up_to_loss) or losses
+    if "loss" not in given:
+        losses = [numbers for numbers in losses if numbers.loss_rows == "mean" or declared.loss_rows]
     for numbers in losses:
         yield numbers
         if (free_rows or "loss" not in given) and declared.gradient_rows is None:
@@ -160,14 +179,14 @@ def _agreeing(
 
 
 def _explained(
-    cases: Sequence[Observed], states: list[State], stage: str, among: Callable[[Quantity], bool]
+    cases: Sequence[Observed], states: list[State], stage: str, among: Callable[[Quantity], bool], most: int
 ) -> list[State]:
     """The states under which this stage agrees too: as they are, else with one mistake more, else with two."""
     kept = [state for state in states if _fits(cases, state, among)]
     if kept:
         return kept
-    found = [state for start in states if len(start[1]) < 2 for state in _with_one(cases, start, stage, among)]
-    if found or len({numbers for numbers, _ in states}) > MOST_HYPOTHESES_FOR_PAIRS:
+    found = [state for start in states if len(start[1]) < most for state in _with_one(cases, start, stage, among)]
+    if found or most < 2 or len({numbers for numbers, _ in states}) > MOST_HYPOTHESES_FOR_PAIRS:
         return found
     return [state for start in states if not start[1] for state in islice(_with_two(cases, start, stage, among), 4)]
 
@@ -176,7 +195,8 @@ def _with_one(
     cases: Sequence[Observed], start: State, stage: str, among: Callable[[Quantity], bool]
 ) -> Iterator[State]:
     numbers, mistakes = start
-    for variant in variants(_deepest(cases), numbers, stage):
+    reaches = _reaching(cases, start, stage)
+    for variant in filter(reaches, variants(_deepest(cases), numbers, stage)):
         state = numbers, (*mistakes, variant)
         if _fits(cases, state, among):
             yield state
@@ -187,12 +207,27 @@ def _with_two(
 ) -> Iterator[State]:
     numbers, _ = start
     known = list(variants(_deepest(cases), numbers, stage))
+    reaches = _reaching(cases, start, stage)
     for at, first in enumerate(known):
         for second in known[at + 1 :]:
             if first.mistake.key == second.mistake.key and not (first.units and second.units):
                 continue
+            if not (reaches(first) or reaches(second)):
+                continue
             if _fits(cases, (numbers, (first, second)), among):
                 yield numbers, (first, second)
+
+
+def _reaching(cases: Sequence[Observed], start: State, stage: str) -> Callable[[Variant], bool]:
+    """Whether a mistake can change the first number that is off: most of a search is spared by it."""
+    numbers, mistakes = start
+    changes = [variant.changes for variant in mistakes]
+    for observed in cases:
+        off = first_off(observed, numbers, changes)
+        if off is not None:
+            L = len(observed.case.weights)
+            return lambda variant: stage != "backward" or variant.top(L) >= off.layer
+    return lambda variant: True
 
 
 def _deepest(cases: Sequence[Observed]) -> tuple[int, ...]:

@@ -107,10 +107,7 @@ class Marks:
 
     def write_pages(self, folder: str) -> None:
         """`index.html` and a page for every file, each written whole or not at all."""
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as problem:
-            raise CannotWriteError(f"{folder}: cannot be made: {problem.strerror}. Name another folder.") from problem
+        make_folder(folder)
         for name, result in self.results.items():
             write_atomically(os.path.join(folder, page_name(name)), _bytes(result.html))
         write_atomically(os.path.join(folder, "index.html"), _bytes(self.index()))
@@ -180,6 +177,14 @@ def submissions(folder: str) -> tuple[list[str], list[str]]:
                 path = os.path.relpath(os.path.join(here, name), folder)
                 (python if name.lower().endswith(".py") else others).append(path)
     return sorted(python), sorted(others)
+
+
+def make_folder(folder: str) -> None:
+    """Make the folder of the pages, where there is none. Raises CannotWriteError: it cannot be made."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as problem:
+        raise CannotWriteError(f"{folder}: cannot be made: {problem.strerror}. Name another folder.") from problem
 
 
 def page_name(name: str) -> str:

@@ -72,13 +72,24 @@ class Variant:
     def changes(self) -> Mapping[str, Change]:
         """What `Computation` takes."""
         wrap = self.mistake.change(*self.units) if self.units else self.mistake.change()
-        return dict.fromkeys(self.mistake.step.split(), _only_in(self.layers, wrap) if self.layers else wrap)
+        hidden = self.mistake.places in ("hidden", "hidden units")
+        return dict.fromkeys(self.mistake.step.split(), _only_in(self.layers, hidden, wrap) if self.layers else wrap)
 
 
-def _only_in(layers: tuple[int, ...], wrap: Wrap) -> Wrap:
+    def top(self, L: int) -> int:
+        """The highest layer whose gradient it can change, in a network of L layers."""
+        if not self.layers:
+            return L
+        hidden = self.mistake.places in ("hidden", "hidden units")
+        return min(max(self.layers) - (self.mistake.step == "upstream_weights"), L - hidden)
+
+
+def _only_in(layers: tuple[int, ...], hidden: bool, wrap: Wrap) -> Wrap:
+    """In these layers; where it is of hidden ones, not in the last of a network that has fewer."""
+
     def change(inner: Step) -> Step:
         changed = wrap(inner)
-        return lambda c, at: changed(c, at) if at in layers else inner(c, at)
+        return lambda c, at: changed(c, at) if at in layers and not (hidden and at == c.L) else inner(c, at)
 
     return change
 
