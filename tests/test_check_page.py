@@ -8,7 +8,7 @@ import pytest
 
 from glassnet.checking.check import check_file
 from glassnet.checking.page import fragment, lit, page, picture
-from glassnet.checking.report import Wrong
+from glassnet.checking.records import Wrong
 from glassnet.drawing import network_svg
 from glassnet.errors import UsageError
 from glassnet.network import Network

@@ -561,7 +561,7 @@ def check(
         )
     from glassnet.checking.examination import Limits, examine
     from glassnet.checking.protocol import declared
-    from glassnet.checking.report import HINTS
+    from glassnet.checking.records import HINTS
 
     if hint not in HINTS:
         raise UsageError(f"--hint is one of {', '.join(HINTS)}; got {hint!r}.{did_you_mean(hint, HINTS)}")

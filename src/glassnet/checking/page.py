@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from glassnet.checking.problems import Problem
-from glassnet.checking.report import HINTS, Named, Report, Wrong
+from glassnet.checking.records import HINTS, Found, Named, Wrong
 from glassnet.drawing import network_svg
 from glassnet.expressions import significant
 
@@ -47,17 +47,17 @@ main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
 """
 
 
-def page(report: Report, hint: str = "full") -> str:
+def page(report: Found, hint: str = "full") -> str:
     """The whole page; nothing is fetched from anywhere, and everything that came from a file is escaped."""
     return whole_page(f"{VERDICTS[report.verdict]}: {report.title}", "".join(_parts(report, hint)))
 
 
-def fragment(report: Report, hint: str = "full") -> str:
+def fragment(report: Found, hint: str = "full") -> str:
     """What a notebook shows: the page's body with its own rules."""
     return f'<style>{_STYLE}</style>\n<div class="check">\n{"".join(_parts(report, hint))}</div>'
 
 
-def picture(report: Report) -> str:
+def picture(report: Found) -> str:
     """The network of the case in which the first wrong quantity lies, as SVG, with that quantity lit; or nothing."""
     if report.trace is None or report.first is None:
         return ""
@@ -80,7 +80,7 @@ def lit(first: Wrong, sizes: Sequence[int]) -> list[str]:
     return lit
 
 
-def _parts(report: Report, hint: str) -> Iterator[str]:
+def _parts(report: Found, hint: str) -> Iterator[str]:
     told = HINTS.index(hint)
     yield f'<h1 class="{report.verdict}">{VERDICTS[report.verdict]}</h1>\n<p class="muted">{escape(report.title)}</p>\n'
     if report.problem is not None:
@@ -110,7 +110,7 @@ def _problem(problem: Problem) -> str:
     return f"<p>{escape(problem.message)}</p>\n{source}"
 
 
-def _first(report: Report, first: Wrong) -> str:
+def _first(report: Found, first: Wrong) -> str:
     row = "" if first.row is None else f" in row {first.row}"
     note = f" {first.note[:1].upper()}{first.note[1:]}." if first.note else ""
     said = (
@@ -151,7 +151,7 @@ def _mistake(mistake: Named, first: Wrong | None, *, whole: bool) -> str:
     return f"{heading}<p>{escape(mistake.sentence)}</p>\n<dl>{equations}</dl>\n{numbers}"
 
 
-def _quantities(report: Report) -> str:
+def _quantities(report: Found) -> str:
     first = None if report.first is None else report.first.quantity
     lines = "".join(
         f"<tr{' class=first' if of.name == first else ''}><td>{escape(of.name)}</td>"
