@@ -32,7 +32,12 @@ def backward(parameters, X, y):
 WRONG = RIGHT.replace(" * (z1 > 0)", "")
 
 HOSTILE = ["=cmd|' 'calc'!A0.py", "+1.py", "@SUM(A1).py", 'a,b"c.py', "<img src=x>.py", "line\nbreak.py", "ä 学.py"]
-HIDES_NOTHING = {"none": [], "where": ["first_wrong", "where"], "name": ["mistake", "name"], "full": ["sentence"]}
+HIDES_NOTHING = {
+    "none": [],
+    "where": ["first_wrong", "where"],
+    "name": ["mistake", "name"],
+    "full": ["sentence", "read_as"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +83,7 @@ def test_the_table(marks):
     assert rows["ben/gradients.py"]["mistake"] == "activation-derivative-missing"
     assert rows["ben/gradients.py"]["first_wrong"]
     assert rows["ben/gradients.py"]["sentence"]
+    assert "output sigmoid" in rows["anna/gradients.py"]["read_as"]
     assert rows["cem.py"]["line"] == "1"
     assert "=no" in rows["cem.py"]["problem"]
     assert not rows["anna/gradients.py"]["mistake"]

@@ -323,7 +323,7 @@ def _drawn_edges(plan: _Plan) -> Iterator[str]:
 
 
 def _quiet_edges(plan: _Plan) -> Iterator[str]:
-    """All lines alike but the lit ones, which lie on top and have their weights printed."""
+    """All lines alike but the lit ones, which lie on top; a single one has its name printed."""
     values: Sequence[float | None] = plan.values or [None] * len(plan.edges)
     for edge in plan.edges:
         if edge.symbol not in plan.lit:
@@ -333,10 +333,12 @@ def _quiet_edges(plan: _Plan) -> Iterator[str]:
             told = "" if value is None else f" = {value!s}"
             more = f' data-symbol="{edge.symbol}"><title>{edge.symbol}{told}</title></line>'
             yield _line(edge.start, edge.end, plan.widest * 0.7, "gn-lit", more)
-    lit = [number for number, edge in enumerate(plan.edges) if edge.symbol in plan.lit]
-    for number in lit if len(lit) == 1 else ():
-        x, y = plan.edges[number].at(0.5)
-        yield _text(x, y - 8, plan.edges[number].symbol, size=plan.text_size + 1, kind="gn-lit")
+    lit = [edge for edge in plan.edges if edge.symbol in plan.lit]
+    if len(lit) == 1:
+        (x, y), size = lit[0].at(0.5), plan.text_size + 1
+        half = _text_width(lit[0].symbol, size) / 2
+        yield f'<rect class="gn-paper" x="{x - half:.1f}" y="{y - 9:.1f}" width="{2 * half:.1f}" height="18" rx="4"/>'
+        yield _text(x, y + 0.36 * size, lit[0].symbol, size=size, kind="gn-lit")
 
 
 def _drawn_units(plan: _Plan) -> Iterator[str]:

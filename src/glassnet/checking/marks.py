@@ -24,7 +24,7 @@ _COLUMNS = {
     "none": ("file", "verdict"),
     "where": ("first_wrong", "where"),
     "name": ("mistake", "name"),
-    "full": ("sentence",),
+    "full": ("sentence", "read_as"),
 }
 """Columns that each hint adds to those before it; `problem`, `line` and `seconds` follow."""
 
@@ -57,7 +57,7 @@ class Marks:
         columns = [name for hint in _upto(self.hint) for name in _COLUMNS[hint]] + ["problem", "line", "seconds"]
         for name, result in self.results.items():
             first, problem = result.report.get("first") or {}, result.report.get("problem") or {}
-            mistakes = result.report.get("mistakes") or ()
+            mistakes, conventions = result.report.get("mistakes") or (), result.report.get("conventions") or {}
             cells = {
                 "file": name,
                 "verdict": result.verdict,
@@ -66,6 +66,7 @@ class Marks:
                 "mistake": "; ".join(mistake["key"] for mistake in mistakes) or ("unknown" if first else None),
                 "name": "; ".join(mistake["name"] for mistake in mistakes),
                 "sentence": " ".join(mistake.get("sentence", "") for mistake in mistakes),
+                "read_as": ", ".join(f"{key} {value}" for key, value in conventions.items()),
                 "problem": problem.get("message"),
                 "line": problem.get("line"),
                 "seconds": f"{result.seconds:.2f}",
@@ -93,9 +94,9 @@ class Marks:
         lines = []
         for row in self.rows():
             if row["verdict"] != "right":
-                said = [row["problem"] or row.get("where", ""), row.get("name") or ""]
-                told = readable(": ".join(part for part in said if part), 200)
-                lines.append(f"{readable(row['file']):<{wide}}  {row['verdict']:<5}  {told}".rstrip())
+                lines.append(
+                    f"{readable(row['file']):<{wide}}  {row['verdict']:<5}  {readable(_what(row), 200)}".rstrip()
+                )
         return "\n".join([*lines, *([""] if lines else []), self.summary()])
 
     def summary(self) -> str:
@@ -127,7 +128,7 @@ class Marks:
         for row in self.rows():
             link = f'<a href="{page_name(row["file"])}">{escape(row["file"])}</a>'
             verdict = f'<span class="{row["verdict"]}">{VERDICTS[row["verdict"]]}</span>'
-            lines.append((link, verdict, escape(row["problem"] or row.get("name") or row.get("where") or "")))
+            lines.append((link, verdict, escape(_what(row))))
         parts.append(_table(head, lines))
         if self.left_out:
             parts.append(
@@ -209,6 +210,14 @@ def _where(first: dict[str, Any]) -> str | None:
         return None
     row = "" if first.get("row") is None else f", row {first['row']}"
     return f"{first['name']}{row}"
+
+
+def _what(row: dict[str, str]) -> str:
+    """What is wrong with a file, in one line, as far as the table has it."""
+    if row["problem"]:
+        return row["problem"]
+    named = row.get("name") or ("no mistake that is known" if row.get("mistake") else "")
+    return ": ".join(part for part in (row.get("where"), named) if part)
 
 
 def _table(head: str, rows: Iterable[Sequence[str]]) -> str:

@@ -77,8 +77,8 @@ class Named:
 class Found:
     """What a report holds.
 
-    `verdict`: "right", "wrong", or "error" where it could not be compared; then `problem` says why. `alternatives`: keys
-    of mistakes that predict the very same numbers. `trace`: the right numbers of the case in which `first` lies.
+    `verdict`: "right", "wrong", or "error" where it could not be compared; then `problem` says why. `alternatives`:
+    keys of mistakes that predict the very same numbers. `trace`: the right numbers of the case in which `first` lies.
     """
 
     title: str
