@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 
 import pytest
 
 from glassnet.checking.check import check_file
-from glassnet.checking.examination import Limits, examine
+from glassnet.checking.examination import Limits, _what_became, examine
 
 RIGHT = """
 import numpy as np
@@ -35,6 +38,15 @@ def examined(folder, text, *, name="gradients.py", seconds=20.0, **options):
     path = folder / name
     path.write_text(text, encoding="utf-8")
     (found,) = examine([str(path)], limits=Limits(seconds), **options)
+    return found
+
+
+def processes_about(folder):
+    """Numbers of the processes that were started with this folder in their command."""
+    found = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{process}/cmdline", "rb") as file:  # it may end meanwhile
+            found += [process] if os.fsencode(str(folder)) in file.read() else []
     return found
 
 
@@ -199,14 +211,7 @@ def test_processes_are_refused(tmp_path, text):
 def test_what_is_started_behind_pythons_back_is_ended_with_the_process(tmp_path):
     text = "import ctypes, time\nif not ctypes.CDLL(None).fork(): time.sleep(60.625)\n" + RIGHT
     examined(tmp_path, text)
-    left = []
-    for process in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{process}/cmdline", "rb") as file:
-                left += [process] if os.fsencode(str(tmp_path)) in file.read() else []
-        except OSError:
-            pass  # gone meanwhile
-    assert left == []
+    assert processes_about(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -250,6 +255,23 @@ def test_the_hint_keeps_back_what_it_should(tmp_path):
             assert mistake not in told
 
 
+def test_a_file_is_called_as_is_asked(tmp_path):
+    paths = [tmp_path / "a.py", tmp_path / "b.py", tmp_path / "c.py"]
+    for path, text in zip(paths, [RIGHT, "1/0", "import os; os._exit(0)"], strict=True):
+        path.write_text(text)
+    names = ["anna/<a>.py", "ben/a.py", "cem/a.py"]
+    for name, result in zip(names, examine([str(path) for path in paths], names=names), strict=True):
+        assert result.report["title"].startswith(name)
+        assert result.text.startswith(name)
+        assert "<a>" not in result.html
+
+
+def test_a_check_that_takes_too_long_does_not_blame_the_file():
+    said = "The check did not come to an end within 20 seconds. --timeout gives it more."
+    assert _what_became(1, True, "", Limits(), "") == said
+    assert "A loop" in _what_became(1, True, "", Limits(), " It stood at line 3.")
+
+
 def test_several_at_once_in_their_order(tmp_path):
     paths = []
     for number, text in enumerate([RIGHT, "import time; time.sleep(1)\n" + WRONG, "1/0", RIGHT]):
@@ -260,6 +282,21 @@ def test_several_at_once_in_their_order(tmp_path):
     assert [result.path for result in found] == paths
     assert [result.verdict for result in found] == ["right", "wrong", "error", "right"]
     assert heard == [1, 2, 3, 4]
+
+
+@POSIX
+def test_an_interrupt_ends_every_process(tmp_path):
+    for name in "abc":
+        (tmp_path / f"{name}.py").write_text("import time; time.sleep(60)")
+    command = [sys.executable, "-m", "glassnet", "check", str(tmp_path), "-o", str(tmp_path / "marks.csv")]
+    check = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    time.sleep(3)
+    check.send_signal(signal.SIGINT)
+    assert "interrupted" in check.communicate(timeout=15)[1]
+    assert check.returncode == 130
+    assert not (tmp_path / "marks.csv").exists()
+    if sys.platform == "linux":
+        assert processes_about(tmp_path) == []
 
 
 def test_what_is_no_file_is_told(tmp_path):

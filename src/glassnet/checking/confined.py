@@ -17,6 +17,7 @@ import faulthandler
 import json
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 from glassnet.checking.problems import Problem
@@ -94,9 +95,9 @@ def limit(seconds: float, megabytes: int) -> None:
             resource.setrlimit(getattr(resource, kind), (most, most))
 
 
-def of_problem(path: str, problem: Problem) -> Report:
+def of_problem(name: str, problem: Problem) -> Report:
     """The report of a file that could not be checked."""
-    return Report(os.path.basename(path), "error", problem=problem)
+    return Report(name, "error", problem=problem)
 
 
 def main(job: dict[str, Any]) -> None:
@@ -115,7 +116,9 @@ def main(job: dict[str, Any]) -> None:
     try:
         report = check_file(job["path"], conventions=job["conventions"], seed=job["seed"])
     except GlassnetError as problem:  # the file went away, or may not be read
-        report = of_problem(job["path"], Problem("nothing", str(problem)))
+        report = of_problem(job["name"], Problem("nothing", str(problem)))
+    title = report.title.removeprefix(os.path.basename(job["path"]))
+    report = replace(report, title=job["name"] + title)
     hint = job["hint"]
     answer = {"report": report.to_json(hint), "text": report.text(hint, job["width"]), "html": report.html(hint)}
     told = json.dumps(answer).encode()

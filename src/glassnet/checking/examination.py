@@ -69,6 +69,7 @@ class Examined:
 def examine(
     paths: Sequence[str],
     *,
+    names: Sequence[str] | None = None,
     hint: str = "full",
     conventions: str | None = None,
     seed: int = 0,
@@ -79,13 +80,18 @@ def examine(
 ) -> list[Examined]:
     """Every file checked, in the order given; `at_once` (as many as there are cores) run side by side.
 
-    Whatever a file does, the others are checked. Interrupted, all processes are ended.
+    `names`: what the files are called in their reports, their own names where left out. Whatever a file does, the
+    others are checked. Interrupted, all processes are ended.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     job = {"hint": hint, "conventions": conventions, "seed": seed, "width": width}
     running: set[subprocess.Popen[bytes]] = set()
     with ThreadPoolExecutor(at_once or cores) as pool:
-        waiting = {pool.submit(_examined, path, job, limits, running): path for path in paths}
+        called = [os.path.basename(path) for path in paths] if names is None else names
+        waiting = [
+            pool.submit(_examined, path, {**job, "name": name}, limits, running)
+            for path, name in zip(paths, called, strict=True)
+        ]
         try:
             for done, _ in enumerate(as_completed(waiting), start=1):
                 if progress is not None:
@@ -201,12 +207,14 @@ def _answer(result: str, printed: str, told: dict[str, Any], limits: Limits, sta
 
 
 def _of_problem(told: dict[str, Any], problem: Problem) -> dict[str, Any]:
-    report, hint = of_problem(told["path"], problem), told["hint"]
+    report, hint = of_problem(told["name"], problem), told["hint"]
     return {"report": report.to_json(hint), "text": report.text(hint, told["width"]), "html": report.html(hint)}
 
 
 def _what_became(status: int, hangs: bool, printed: str, limits: Limits, at: str) -> str:
     named = signal.Signals(-status).name if -status in set(signal.Signals) else ""
+    if hangs and not at:
+        return f"The check did not come to an end within {limits.seconds:g} seconds. --timeout gives it more."
     if hangs:
         return (
             f"The file did not come to an end within {limits.seconds:g} seconds.{at} A loop that never ends? "

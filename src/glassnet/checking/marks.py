@@ -157,6 +157,7 @@ def mark(
         raise NoInputError(f"A folder to check holds .py files; {readable(folder)} has none{without}.")
     results = examine(
         [os.path.join(folder, name) for name in python],
+        names=[readable(_as_text(name), 200) for name in python],
         hint=hint,
         conventions=conventions,
         seed=seed,

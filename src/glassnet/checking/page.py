@@ -14,10 +14,11 @@ from glassnet.expressions import significant
 VERDICTS = {"right": "Right", "wrong": "Wrong", "error": "Not checked"}
 
 _STYLE = """
-.check { --ink: #1b1f24; --muted: #5d6670; --card: #f6f7f9; --line: #dfe3e8; --right: #006b45; --wrong: #b5004f;
-  color: var(--ink); font: 16px/1.55 system-ui, sans-serif; overflow-wrap: break-word; }
-@media (prefers-color-scheme: dark) { .check { --ink: #e6e9ed; --muted: #9aa4af; --card: #1d2126; --line: #343a42;
-  --right: #5fd3a2; --wrong: #ff7eb0; } }
+.check { --paper: #fff; --ink: #1b1f24; --muted: #5d6670; --card: #f6f7f9; --line: #dfe3e8;
+  --right: #006b45; --wrong: #b5004f;
+  color: var(--ink); background: var(--paper); font: 16px/1.55 system-ui, sans-serif; overflow-wrap: break-word; }
+@media (prefers-color-scheme: dark) { .check { --paper: #14171b; --ink: #e6e9ed; --muted: #9aa4af; --card: #1d2126;
+  --line: #343a42; --right: #5fd3a2; --wrong: #ff7eb0; } }
 .check h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; color: var(--ink); }
 .check h2 { font-size: 1.15rem; margin: 2rem 0 .4rem; color: var(--ink); }
 .check p { max-width: 44rem; margin: .4rem 0 .8rem; }
