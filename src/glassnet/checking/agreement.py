@@ -50,13 +50,21 @@ def wrong_places(seen: Any, right: Any, tolerance: float) -> np.ndarray:
 
 def same(seen: Any, right: Any, quantity: Quantity, observed: Observed) -> bool:
     """Whether a candidate's quantity is the computed one. A delta may be a row's own or its share of the mean."""
+    tolerance = observed.tolerance(quantity)
+    if np.shape(seen) == np.shape(right):
+        largest = float(np.max(np.abs(right), initial=1e-3))
+        if largest < np.inf:  # the common case, without a word about NaN
+            if np.max(np.abs(seen - right), initial=0.0) <= tolerance * largest:
+                return True
+            if quantity.kind != "delta":
+                return False
     if not np.all(np.isfinite(right)) and quantity.kind != "loss":
         return False
-    if not wrong_places(seen, right, observed.tolerance(quantity)).any():
+    if not wrong_places(seen, right, tolerance).any():
         return True
     if quantity.kind != "delta":
         return False
-    return not wrong_places(seen, np.asarray(right) / observed.case.n, observed.tolerance(quantity)).any()
+    return not wrong_places(seen, np.asarray(right) / observed.case.n, tolerance).any()
 
 
 def agrees(

@@ -15,7 +15,7 @@ from glassnet.checking.agreement import Observed
 from glassnet.checking.cases import SHAPES, Case, generated
 from glassnet.checking.companions import companions
 from glassnet.checking.computation import Quantity
-from glassnet.checking.diagnosis import Diagnosis, diagnose, fitted, unexplained
+from glassnet.checking.diagnosis import Diagnosis, diagnose, fitted, loss_agrees, unexplained
 from glassnet.checking.functions import FunctionCandidate, ObjectCandidate, nothing_found, roles
 from glassnet.checking.layers import LayersCandidate, are_layers, is_layer
 from glassnet.checking.loading import module_of
@@ -264,14 +264,17 @@ def _best(
             if found is not None and (some is observed or _only_averages_otherwise(observed, said, free)):
                 return layout, some, found
     most = [run for run in runs if len(run[1]) == len(runs[0][1])][:3]
-    for pairs in (False, True):
-        for layout, observed in most[:1] if pairs else most:
-            for some in (observed, _of_one_output(observed)):
-                found = diagnose(some, said, free, pairs) if some else None
-                if found is not None and found.explained:
-                    return layout, some, found
+    for layout, observed in most:
+        for some in (observed, _of_one_output(observed)):
+            found = diagnose(some, said, free, pairs=False) if some else None
+            if found is not None and found.explained:
+                return layout, some, found
     layout, observed = most[0]
-    some = _of_one_output(observed) or observed
+    some = observed if loss_agrees(observed, said, free) else _of_one_output(observed) or observed
+    if all(np.isfinite(number).all() for one in some for number in one.numbers.values()):
+        found = diagnose(some, said, free)
+        if found.explained:
+            return layout, some, found
     return layout, some, unexplained(some, said, free)
 
 

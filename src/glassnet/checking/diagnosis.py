@@ -78,17 +78,16 @@ def _up_to_loss(quantity: Quantity) -> bool:
     return quantity.kind in ("z", "a", "p", "loss")
 
 
-def _everything(quantity: Quantity) -> bool:
-    return True
+def _after_loss(quantity: Quantity) -> bool:
+    return quantity.kind not in ("z", "a", "p", "loss")
 
 
 STAGES: tuple[tuple[str, Callable[[Quantity], bool]], ...] = (
-    ("forward", _is_forward),
     ("loss", _up_to_loss),
-    ("backward", _everything),
+    ("backward", _after_loss),
 )
 
-MOST_HYPOTHESES_FOR_PAIRS = 4
+MOST_HYPOTHESES_FOR_PAIRS = {"forward": 4, "loss": 16, "backward": 4}
 """Where the conventions are not known better than that, a pair of mistakes could explain almost anything."""
 
 MOST_HYPOTHESES, COMMON = 60, ("relu", "tanh", "sigmoid")
@@ -106,16 +105,25 @@ def diagnose(
     `free_rows`: the loss is only shown, so that it may be a sum where the gradient is a mean.
     """
     hypotheses = list(_hypotheses(cases, declared, free_rows))
-    if len(hypotheses) > MOST_HYPOTHESES:
+    seen_forward = any(_is_forward(quantity) for observed in cases for quantity in observed.numbers)
+    if len(hypotheses) > MOST_HYPOTHESES and not seen_forward:
         hypotheses = [numbers for numbers in hypotheses if numbers.hidden in COMMON and numbers.output in COMMON_OUTPUTS]
-    states: list[State] = [(numbers, ()) for numbers in hypotheses]
+    of_forward = {_forward_part(numbers): numbers for numbers in reversed(hypotheses)}
+    found = _explained(cases, [(n, ()) for n in reversed(of_forward.values())], "forward", _is_forward, 2 if pairs else 1)
+    states: list[State] = [
+        (numbers, mistakes)
+        for start, mistakes in [*_activation_missing(cases, found, declared), *found]
+        for numbers in (replace(one, hidden=start.hidden) for one in hypotheses if mistakes or one.hidden == start.hidden)
+        if _forward_part(numbers) == _forward_part(start)
+    ]
+    states = list(dict.fromkeys(states))
     for stage, among in STAGES:
         states = _explained(cases, states, stage, among, 2 if pairs else 1)
         if not states:
             break
     if states:
         fewest = min(len(mistakes) for _, mistakes in states)
-        fitting = [_activation_missing(cases, state) for state in states if len(state[1]) == fewest]
+        fitting = [state for state in states if len(state[1]) == fewest]
         numbers, mistakes = fitting[0]
         named = "+".join(sorted({variant.mistake.key for variant in mistakes}))
         others = ("+".join(sorted({variant.mistake.key for variant in other})) for _, other in fitting[1:])
@@ -123,9 +131,19 @@ def diagnose(
     return Diagnosis(hypotheses[0], (), False)
 
 
+def _forward_part(numbers: Numbers) -> tuple[str, str, bool]:
+    """All that the forward pass depends on."""
+    return numbers.hidden, numbers.output, numbers.logits
+
+
 def unexplained(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> Diagnosis:
     """Where no mistakes explain it: the conventions that fit best."""
     return Diagnosis(best_fitting(cases, list(_hypotheses(cases, declared, free_rows))), (), False)
+
+
+def loss_agrees(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> bool:
+    """Whether there are conventions under which everything up to the loss agrees."""
+    return bool(_agreeing(cases, list(_hypotheses(cases, declared, free_rows))[:1], _up_to_loss))
 
 
 def fitted(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> Diagnosis | None:
@@ -136,17 +154,15 @@ def fitted(cases: Sequence[Observed], declared: Declared, free_rows: bool = Fals
     return None
 
 
-def _activation_missing(cases: Sequence[Observed], state: State) -> State:
-    """A linear hidden layer with the derivative of another activation is a layer whose activation was left out."""
-    numbers, mistakes = state
-    if numbers.hidden != "identity" or not mistakes or not mistakes[0].mistake.key.startswith("derivative-of-"):
-        return state
-    meant = replace(numbers, hidden=mistakes[0].mistake.key.removeprefix("derivative-of-").removesuffix("-at-z"))
-    for variant in variants(_deepest(cases), meant, "forward"):
-        other = meant, (variant, *mistakes[1:])
-        if variant.mistake.key == "activation-missing" and _fits(cases, other, _everything):
-            return other
-    return state
+def _activation_missing(cases: Sequence[Observed], found: Sequence[State], declared: Declared) -> Iterator[State]:
+    """A linear hidden layer may be one whose activation was left out: of each, what would be seen is the same forward."""
+    for numbers, mistakes in found:
+        if numbers.hidden == "identity" and not mistakes and len(_deepest(cases)) > 2:
+            for hidden in KEYS["hidden"]:
+                meant = replace(numbers, hidden=hidden)
+                if hidden != "identity" and declared.allows("hidden", hidden):
+                    missing = (v for v in variants(_deepest(cases), meant, "forward"))
+                    yield from ((meant, (v,)) for v in missing if v.mistake.key == "activation-missing" and not v.layer)
 
 
 def _hypotheses(cases: Sequence[Observed], declared: Declared, free_rows: bool) -> Iterator[Numbers]:
@@ -186,7 +202,7 @@ def _explained(
     if kept:
         return kept
     found = [state for start in states if len(start[1]) < most for state in _with_one(cases, start, stage, among)]
-    if found or most < 2 or len({numbers for numbers, _ in states}) > MOST_HYPOTHESES_FOR_PAIRS:
+    if found or most < 2 or len({numbers for numbers, _ in states}) > MOST_HYPOTHESES_FOR_PAIRS[stage]:
         return found
     return [state for start in states if not start[1] for state in islice(_with_two(cases, start, stage, among), 4)]
 
@@ -206,7 +222,10 @@ def _with_two(
     cases: Sequence[Observed], start: State, stage: str, among: Callable[[Quantity], bool]
 ) -> Iterator[State]:
     numbers, _ = start
-    known = list(variants(_deepest(cases), numbers, stage))
+    if numbers.ascent:
+        return
+    small = all(max(observed.case.sizes) <= 2 for observed in cases)  # else there would be thousands of pasted units
+    known = [v for v in variants(_deepest(cases), numbers, stage) if v.units is None or small]
     reaches = _reaching(cases, start, stage)
     for at, first in enumerate(known):
         for second in known[at + 1 :]:
@@ -214,8 +233,16 @@ def _with_two(
                 continue
             if not (reaches(first) or reaches(second)):
                 continue
-            if _fits(cases, (numbers, (first, second)), among):
-                yield numbers, (first, second)
+            # The outer one may hide the inner one where both change the same step.
+            orders = ((first, second), (second, first)) if _overlap(first, second) else ((first, second),)
+            for pair in orders:
+                if _fits(cases, (numbers, pair), among):
+                    yield numbers, pair
+                    break
+
+
+def _overlap(first: Variant, second: Variant) -> bool:
+    return bool(set(first.mistake.step.split()) & set(second.mistake.step.split()))
 
 
 def _reaching(cases: Sequence[Observed], start: State, stage: str) -> Callable[[Variant], bool]:
