@@ -55,7 +55,8 @@ def page(report: Found, hint: str = "full") -> str:
 
 def fragment(report: Found, hint: str = "full") -> str:
     """What a notebook shows: the page's body with its own rules."""
-    return f'<style>{_STYLE}</style>\n<div class="check">\n{"".join(_parts(report, hint))}</div>'
+    body = "".join(_parts(report, hint))
+    return f'<style>{_STYLE}</style>\n<div class="check" style="padding: .5rem 1rem">\n{body}</div>'
 
 
 def picture(report: Found) -> str:
