@@ -255,6 +255,15 @@ def test_the_hint_keeps_back_what_it_should(tmp_path):
             assert mistake not in told
 
 
+def test_known_fonts_are_lent(tmp_path, monkeypatch):
+    (tmp_path / ".cache" / "matplotlib").mkdir(parents=True)
+    (tmp_path / ".cache" / "matplotlib" / "fontlist-v1.json").write_text("{}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    text = f"{RIGHT}\nimport os; assert os.listdir(os.environ['MPLCONFIGDIR']) == ['fontlist-v1.json']"
+    assert examined(tmp_path, text).verdict == "right"
+
+
 def test_a_file_is_called_as_is_asked(tmp_path):
     paths = [tmp_path / "a.py", tmp_path / "b.py", tmp_path / "c.py"]
     for path, text in zip(paths, [RIGHT, "1/0", "import os; os._exit(0)"], strict=True):

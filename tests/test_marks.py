@@ -9,10 +9,15 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from glassnet import cli
-from glassnet.checking.marks import mark, page_name, submissions
+from glassnet.cells import is_number
+from glassnet.checking.examination import Examined
+from glassnet.checking.marks import Marks, mark, page_name, submissions
 from glassnet.errors import NoInputError
+from glassnet.expressions import readable
 
 RIGHT = """
 import numpy as np
@@ -125,7 +130,7 @@ def hostile(tmp_path_factory):
 
 def test_no_cell_is_a_formula(hostile):
     rows = list(csv.reader(io.StringIO(hostile.csv())))[1:]
-    assert {row[0].removeprefix("'") for row in rows} == set(HOSTILE)
+    assert {row[0].removeprefix("'") for row in rows} == set(map(readable, HOSTILE))
     for row in rows:
         assert not re.match(r"[=+@\t\r-]", row[0])
 
@@ -136,7 +141,7 @@ def test_names_do_no_harm_in_pages(hostile, tmp_path):
     index = Reader(pages.pop("index.html"))
     assert sorted(index.links) == sorted(pages)
     for name in HOSTILE:
-        assert name in index.text
+        assert readable(name) in index.text
         assert re.fullmatch(r"[A-Za-z0-9-]+\.html", page_name(name))
     for text in (*pages.values(),):
         page = Reader(text)
@@ -174,6 +179,37 @@ def test_an_empty_folder_is_no_input(tmp_path):
     (tmp_path / "answer.ipynb").write_text("{}")
     with pytest.raises(NoInputError, match=r"there is 'answer\.ipynb'"):
         mark(str(tmp_path))
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=20)
+
+
+INDEX = {"html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "div", "table", "tr", "th", "td"}
+INDEX |= {"a", "span", "p"}
+
+
+def found(verdict, sentence):
+    """A result as a process would tell it."""
+    first = {"quantity": sentence, "name": sentence, "row": 0}
+    mistakes = [{"key": "sign", "name": sentence, "sentence": sentence}]
+    problem = {"message": sentence, "line": 1} if verdict == "error" else None
+    report = {"verdict": verdict, "first": first, "mistakes": mistakes, "problem": problem}
+    return Examined("a.py", report, sentence, "", 0.5)
+
+
+@given(st.dictionaries(NAMES, st.tuples(st.sampled_from(["right", "wrong", "error"]), NAMES), min_size=1, max_size=4))
+def test_any_name_and_any_text_go_through_unharmed(results):
+    marks = Marks("class", "full", {name: found(*told) for name, told in results.items()}, ())
+    rows = list(csv.reader(io.StringIO(marks.csv(), newline="")))
+    assert len(rows) == 1 + len(results)
+    for row, name in zip(rows[1:], results, strict=True):
+        assert row[0] in (readable(name, 1000), f"'{readable(name, 1000)}")
+        for cell in row:
+            assert len(cell) == 1 or is_number(cell) or not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    page = Reader(marks.index())
+    assert set(page.tags) <= INDEX
+    assert len(page.links) == len(results)
+    assert all(character.isprintable() or character == "\n" for character in marks.text())
 
 
 # --- the command line ---------------------------------------------------------------------------------------------

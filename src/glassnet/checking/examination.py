@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +127,7 @@ def _examined(path: str, job: dict[str, Any], limits: Limits, running: set[subpr
 def _run(told: dict[str, Any], running: set[subprocess.Popen[bytes]]) -> tuple[str, str, int | None]:
     """One process: its result, what it printed, and its status, None where it had to be ended."""
     with tempfile.TemporaryDirectory(prefix="glassnet-check-", ignore_cleanup_errors=True) as scratch:
+        _lend_fonts(scratch)
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "glassnet.checking.confined", json.dumps(told)],
             stdin=subprocess.DEVNULL,
@@ -158,6 +161,14 @@ def _environment(scratch: str) -> dict[str, str]:
     own = {"PYTHONUSERBASE": site.getuserbase(), "PYTHONIOENCODING": "utf-8", "PYTHONHASHSEED": "0"}
     own |= {"PYTHONUNBUFFERED": "1", "MPLBACKEND": "agg"}
     return {**passed, **homes, **threads, **own}
+
+
+def _lend_fonts(scratch: str) -> None:
+    """What matplotlib knows of this machine's fonts: to find them anew can take longer than a file may."""
+    for folder in ("~/.cache/matplotlib", "~/.matplotlib"):
+        for known in glob.glob(os.path.join(os.path.expanduser(folder), "fontlist-*.json")):
+            with contextlib.suppress(OSError):
+                shutil.copy(known, scratch)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -53,7 +53,7 @@ class Marks:
         return {verdict: found[verdict] for verdict in VERDICTS}
 
     def rows(self) -> Iterator[dict[str, str]]:
-        """The table of marks: a dict of texts for every file, without what `hint` keeps back."""
+        """The table of marks: a dict of texts, a line each, for every file; without what `hint` keeps back."""
         columns = [name for hint in _upto(self.hint) for name in _COLUMNS[hint]] + ["problem", "line", "seconds"]
         for name, result in self.results.items():
             first, problem = result.report.get("first") or {}, result.report.get("problem") or {}
@@ -71,7 +71,7 @@ class Marks:
                 "line": problem.get("line"),
                 "seconds": f"{result.seconds:.2f}",
             }
-            yield {column: "" if (cell := cells[column]) is None else str(cell) for column in columns}
+            yield {column: "" if (cell := cells[column]) is None else readable(str(cell), 10_000) for column in columns}
 
     def csv(self) -> str:
         """The table with a header. A text that a spreadsheet would run as a formula stands behind an apostrophe."""
@@ -125,8 +125,8 @@ class Marks:
         parts.append("<h2>Files</h2>\n")
         head = "<tr><th>file</th><th>verdict</th><th>what</th></tr>"
         lines = []
-        for row in self.rows():
-            link = f'<a href="{page_name(row["file"])}">{escape(row["file"])}</a>'
+        for name, row in zip(self.results, self.rows(), strict=True):
+            link = f'<a href="{page_name(name)}">{escape(row["file"])}</a>'
             verdict = f'<span class="{row["verdict"]}">{VERDICTS[row["verdict"]]}</span>'
             lines.append((link, verdict, escape(_what(row))))
         parts.append(_table(head, lines))
