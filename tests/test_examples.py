@@ -24,7 +24,7 @@ PAGES = [
     "docs/how-to.md",
     "docs/deriving.md",
     "docs/local-equation.md",
-    "docs/check.md",
+    "docs/marking.md",
 ]
 
 

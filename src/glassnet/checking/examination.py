@@ -77,10 +77,9 @@ def examine(
     seed: int = 0,
     limits: Limits = DEFAULT_LIMITS,
     width: int = 100,
-    at_once: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Examined]:
-    """Every file checked, in the order given; `at_once` (as many as there are cores) run side by side.
+    """Every file checked, in the order given, as many side by side as there are cores.
 
     `names`: what the files are called in their reports, their own names where left out. Whatever a file does, the
     others are checked. Interrupted, all processes are ended.
@@ -88,7 +87,7 @@ def examine(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     job = {"hint": hint, "conventions": conventions, "seed": seed, "width": width}
     running: set[subprocess.Popen[bytes]] = set()
-    with ThreadPoolExecutor(at_once or cores) as pool:
+    with ThreadPoolExecutor(cores) as pool:
         called = [os.path.basename(path) for path in paths] if names is None else names
         waiting = [
             pool.submit(_examined, path, {**job, "name": name}, limits, running)
