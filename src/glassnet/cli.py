@@ -529,7 +529,8 @@ def check(
     glassnet check mine.py --conventions "layout=columns, output=softmax"
 
     FILE holds functions forward, loss, backward, update; or one function gradients; or a class with such methods, the
-    notebook's among them; or layers. --example FORM prints ten lines of each. Conventions, a sum or a mean, (n_in, n_out) or
+    notebook's among them; or layers. --example FORM prints ten lines of each. Conventions, a sum or a mean, (n_in,
+    n_out) or
     (n_out, n_in), rows or columns, are detected. The file is run as it is: check a stranger's where it can do no harm.
     """
     if template or example is not None:

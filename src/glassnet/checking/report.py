@@ -37,8 +37,10 @@ class Compared:
 class Wrong:
     """The first wrong number in order of computation: of `quantity` ("dW1"), by its own `name` ("dL/dw1_2_1").
 
-    `layer`, `unit`, `source` (the unit or input that a weight comes from) count from 1, `row` from 0; None where there is
-    none. `candidate` and `expected` are the two numbers; `note` says it where the shapes already differ. `case`: its sizes.
+    `layer`, `unit`, `source` (the unit or input that a weight comes from) count from 1, `row` from 0; None where
+    there is
+    none. `candidate` and `expected` are the two numbers; `note` says it where the shapes already differ. `case`: its
+    sizes.
     """
 
     quantity: str
@@ -79,9 +81,11 @@ class Named:
 
 @dataclass(frozen=True)
 class Report:
-    """Whether a candidate is right, and if not, what is wrong with it. See `glassnet.checking.protocol` for what it may be.
+    """Whether a candidate is right, and if not, what is wrong with it. See `glassnet.checking.protocol` for what it
+    may be.
 
-    `verdict`: "right", "wrong", or "error" where it could not be compared; then `problem` says why. `alternatives`: keys of
+    `verdict`: "right", "wrong", or "error" where it could not be compared; then `problem` says why. `alternatives`:
+    keys of
     mistakes that predict the very same numbers. `trace`: the right numbers of the case in which `first` lies.
     """
 
@@ -153,7 +157,9 @@ class Report:
         of_row = "" if first.row is None else f" of row {first.row}"
         note = f": {first.note}" if first.note else ""
         case = "-".join(map(str, first.case))
-        return f"The first in order of computation that is off: {first.name}{of_row}, in a network of sizes {case}{note}."
+        return (
+            f"The first in order of computation that is off: {first.name}{of_row}, in a network of sizes {case}{note}."
+        )
 
     def _names(self, level: int) -> Iterator[str]:
         if not self.mistakes:
@@ -172,7 +178,11 @@ class Report:
             wide = max(len(one.name) for one in self.quantities)
             yield "\n".join(
                 f"  {one.name:<{wide}}  {one.compared:>5} numbers   "
-                + ("agree" if one.ok else f"WRONG: {one.wrong}, off by {significant(one.largest_error, 2)} of the largest")
+                + (
+                    "agree"
+                    if one.ok
+                    else f"WRONG: {one.wrong}, off by {significant(one.largest_error, 2)} of the largest"
+                )
                 for one in self.quantities
             )
         if self.conventions:
