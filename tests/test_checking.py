@@ -251,7 +251,8 @@ def test_the_template_is_right():
 
 def test_the_class_written_by_hand_is_right():
     report = check(by_hand.NeuralNetwork)
-    assert report.ok and report.form == "notebook"
+    assert report.ok
+    assert report.form == "notebook"
     assert {one.name for one in report.quantities} >= {"z1", "a1", "p", "loss", "dW1", "db2", "updated W1"}
 
 
@@ -298,7 +299,9 @@ def planted(key, name, at=None, **convention):
     [
         planted("error-sign", "error", lambda layer, v: -v),
         planted("activation-derivative-missing", "slope", lambda layer, v: np.ones_like(v)),
-        planted("activation-derivative-missing", "slope", lambda layer, v: np.ones_like(v), hidden="relu", columns=True),
+        planted(
+            "activation-derivative-missing", "slope", lambda layer, v: np.ones_like(v), hidden="relu", columns=True
+        ),
         planted("activation-derivative-doubled", "slope", lambda layer, v: v * v, hidden="sigmoid", out_in=True),
         planted("relu-derivative-reversed", "slope", lambda layer, v: 1 - v, hidden="relu"),
         planted("upstream-sign", "upstream", lambda layer, v: -v),
@@ -370,7 +373,14 @@ def test_pairs_of_mistakes_are_named(data):
     cases, kinds = [generated(sizes, seed) for seed in (21, 22)], ("p", "loss", "dW", "db")
     try:
         observed = [
-            Observed(case, {q: v for q, v in Computation(case, numbers, [one.changes, two.changes]).all().items() if q.kind in kinds})
+            Observed(
+                case,
+                {
+                    q: v
+                    for q, v in Computation(case, numbers, [one.changes, two.changes]).all().items()
+                    if q.kind in kinds
+                },
+            )
             for case in cases
         ]
     except ValueError:
@@ -387,8 +397,10 @@ def test_an_unknown_mistake_is_called_unknown_with_the_evidence():
         return value + 0.01 * np.arange(value.size).reshape(value.shape) if what == "dW" and layer == 1 else value
 
     report = check(candidate(wrong=wrong))
-    assert not report.ok and not report.mistakes
-    assert report.first.quantity == "dW1" and report.first.name == "dL/dw1_1_2"
+    assert not report.ok
+    assert not report.mistakes
+    assert report.first.quantity == "dW1"
+    assert report.first.name == "dL/dw1_1_2"
     assert "none of the mistakes" in report.text()
     assert "Differences of your own loss" in report.evidence[0]
 
@@ -419,7 +431,7 @@ def test_a_mistake_in_the_notebook_s_form_is_named(key, right, wrong):
     assert [named.key for named in report.mistakes] == [key], report.text()
 
 
-MAZUR = '''
+MAZUR = """
 import numpy as np
 class NN:
     def __init__(self, sizes):
@@ -437,7 +449,7 @@ class NN:
             self.weights[l] = self.weights[l] - learning_rate * self.a[l].T @ delta
             self.biases[l] = self.biases[l] - learning_rate * delta.sum(axis=0)
             delta = delta @ old.T * self.a[l] * (1 - self.a[l])
-'''
+"""
 
 
 def test_updated_weights_are_seen():
@@ -463,7 +475,7 @@ def test_gradients_that_accumulate_are_seen(form):
 
 
 def test_a_penalty_on_biases_is_named():
-    text = '''
+    text = """
 import numpy as np
 def loss(X, y, W1, b1, W2, b2, l2):
     p = 1 / (1 + np.exp(-(np.tanh(X @ W1 + b1) @ W2 + b2)))
@@ -473,9 +485,11 @@ def gradients(X, y, W1, b1, W2, b2, l2):
     d2 = (1 / (1 + np.exp(-(a @ W2 + b2))) - y) / len(X)
     d1 = d2 @ W2.T * (1 - a**2)
     return X.T @ d1 + l2 * W1, d1.sum(axis=0), a.T @ d2 + l2 * W2, d2.sum(axis=0)
-'''
+"""
     assert check(module(text)).ok
-    text = text.replace("d1.sum(axis=0)", "d1.sum(axis=0) + l2 * b1").replace("d2.sum(axis=0)", "d2.sum(axis=0) + l2 * b2")
+    text = text.replace("d1.sum(axis=0)", "d1.sum(axis=0) + l2 * b1").replace(
+        "d2.sum(axis=0)", "d2.sum(axis=0) + l2 * b2"
+    )
     assert check(module(text)).mistakes[0].key == "penalty-on-biases"
 
 
@@ -486,7 +500,8 @@ def test_one_output_does_not_fail_for_how_several_are_averaged():
         return -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
 
     report = check({**right, "loss": loss})
-    assert report.ok and any("one output" in remark for remark in report.remarks)
+    assert report.ok
+    assert any("one output" in remark for remark in report.remarks)
 
 
 # Companions: momentum, Adam, shuffling, scaling.
@@ -536,7 +551,8 @@ def test_a_slip_in_a_companion_is_named(name, key, function):
     ((_, named),) = companions({name: function})
     assert named.key == key
     report = check({**candidate(), name: function})
-    assert not report.ok and report.mistakes[0].key == key
+    assert not report.ok
+    assert report.mistakes[0].key == key
 
 
 def test_slips_of_optimizers_differ():
@@ -588,7 +604,8 @@ def test_nan_is_said():
         return value * np.nan if what == "dW" and layer == 1 else value
 
     report = check(candidate(wrong=wrong))
-    assert report.verdict == "wrong" and report.problem.kind == "nan"
+    assert report.verdict == "wrong"
+    assert report.problem.kind == "nan"
 
 
 def test_what_is_printed_is_not_shown(capsys):
@@ -622,6 +639,7 @@ def test_conventions_are_declared():
 
 def test_a_declared_convention_decides():
     """A gradient that is a sum while the loss is a mean: wrong as it stands, right where it is said."""
+
     def wrong(what, layer, value):
         return value * 7 if what in ("dW", "db") else value
 
@@ -638,10 +656,14 @@ def _wrong_report():
 
 def test_hints_say_as_much_as_they_should(wrong_report):
     none, where, name, full = (wrong_report.text(hint) for hint in ("none", "where", "name", "full"))
-    assert "WRONG" in none and "dL/d" not in none
-    assert "dL/dw1_1_1" in where and "derivative of the activation" not in where
-    assert "derivative of the activation is missing" in name and "delta_l" not in name
-    assert "delta_l = " in full and "Conventions" in full
+    assert "WRONG" in none
+    assert "dL/d" not in none
+    assert "dL/dw1_1_1" in where
+    assert "derivative of the activation" not in where
+    assert "derivative of the activation is missing" in name
+    assert "delta_l" not in name
+    assert "delta_l = " in full
+    assert "Conventions" in full
     with pytest.raises(UsageError, match="A hint is one of"):
         wrong_report.text("some")
 
@@ -649,14 +671,16 @@ def test_hints_say_as_much_as_they_should(wrong_report):
 def test_json_holds_what_the_hint_lets(wrong_report):
     full = json.loads(json.dumps(wrong_report.to_json()))
     assert full["mistakes"][0]["key"] == "activation-derivative-missing"
-    assert full["first"]["quantity"] == "dW1" and full["ok"] is False
+    assert full["first"]["quantity"] == "dW1"
+    assert full["ok"] is False
     assert "mistakes" not in wrong_report.to_json("where")
     assert "first" not in wrong_report.to_json("none")
 
 
 def test_the_page_escapes(wrong_report):
     page = wrong_report.html()
-    assert page.startswith("<!doctype html>") and "derivative of the activation is missing" in page
+    assert page.startswith("<!doctype html>")
+    assert "derivative of the activation is missing" in page
     assert "<script>" not in type(wrong_report)("<script>", "right").html()
 
 
@@ -669,7 +693,9 @@ def test_the_trace_is_the_reference_s(wrong_report):
 def test_every_mistake_says_what_it_is():
     assert len({mistake.key for mistake in MISTAKES}) >= 30
     for mistake in MISTAKES:
-        assert mistake.sentence.endswith(".") and mistake.equation and mistake.wrong_equation
+        assert mistake.sentence.endswith(".")
+        assert mistake.equation
+        assert mistake.wrong_equation
         assert mistake.key == mistake.key.lower().replace(" ", "-")
 
 
@@ -692,7 +718,7 @@ def test_the_command(tmp_path, capsys):
     path.write_text(capsys.readouterr().out)
     assert run(str(path)) == 0
     assert "Right" in capsys.readouterr().out
-    path.write_text(path.read_text().replace(" * (1 - cache[\"a1\"] ** 2)", ""))
+    path.write_text(path.read_text().replace(' * (1 - cache["a1"] ** 2)', ""))
     assert run(str(path), "--json") == 1
     assert json.loads(capsys.readouterr().out)["mistakes"][0]["key"] == "activation-derivative-missing"
     assert run(str(path), "--hint", "none") == 1

@@ -13,7 +13,8 @@ from glassnet.checking.computation import Change, Computation, Numbers, Quantity
 from glassnet.network import FloatArray
 
 TOLERANCE, LOSS_TOLERANCE, SINGLE_TOLERANCE = 1e-5, 1e-4, 1e-3
-"""Of the largest number of an array. Wide enough for a small epsilon inside a logarithm or a fraction, and for difference
+"""Of the largest number of an array. Wide enough for a small epsilon inside a logarithm or a fraction, and for
+difference
 quotients; no known mistake is so small. The last is for candidates that compute in float32."""
 
 
@@ -30,7 +31,7 @@ class Observed:
         return SINGLE_TOLERANCE if self.single else LOSS_TOLERANCE if quantity.kind == "loss" else TOLERANCE
 
 
-def wrong_places(seen: Any, right: Any, tolerance: float) -> np.ndarray:
+def wrong_places(seen: Any, right: Any, tolerance: float) -> Any:
     """Where two arrays differ; everywhere where their shapes do, a scalar for an array of equal numbers excepted.
 
     >>> wrong_places(np.array([1.0, 2.0]), np.array([1.0, 2.1]), 1e-5).tolist()

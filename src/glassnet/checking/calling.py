@@ -21,7 +21,7 @@ from glassnet.checking.layout import (
     weights_given,
 )
 from glassnet.checking.names import argument, numbered, plain
-from glassnet.checking.problems import Failed, Problem, raised
+from glassnet.checking.problems import FailedError, Problem, raised
 
 _MISSING = object()
 
@@ -47,14 +47,14 @@ def quiet() -> Iterator[None]:
 
 
 def called(what: str, function: Callable[..., Any], *given: Any, case: Case | None = None, **named: Any) -> Any:
-    """The function's answer, or `Failed`."""
+    """The function's answer, or `FailedError`."""
     try:
         with quiet():
             return function(*given, **named)
-    except Failed:
+    except FailedError:
         raise
     except (Exception, SystemExit) as error:
-        raise Failed(raised(what, error, case)) from error
+        raise FailedError(raised(what, error, case)) from error
 
 
 def signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -118,17 +118,19 @@ class Arguments:
         """Positional and keyword arguments for a function; `positions`: roles where no name is known at all."""
         found = signature(function)
         values = [self.value(one.name) for one in found]
-        needed = [one for one, value in zip(found, values, strict=True) if value is _MISSING and one.default is one.empty]
+        needed = [
+            one for one, value in zip(found, values, strict=True) if value is _MISSING and one.default is one.empty
+        ]
         if needed and all(value is _MISSING for value in values) and len(found) == len(positions):
             self.asked.update(positions)
             return {"given": [self.values[role] for role in positions], "named": []}
         if needed:
             names = ", ".join(one.name for one in found)
-            raise Failed(
+            raise FailedError(
                 Problem(
                     "argument",
                     f"{what}({names}) asks for {needed[0].name!r}, which means nothing to the checker, or which no "
-                    "function before it gave. Rename it to one of the names in glassnet check --help: X, y, parameters, "
+                    "function before it gave. Rename it to a name that glassnet check --help has: X, y, parameters, "
                     "W1, b1, weights, biases, cache, a1, z1, p, gradients, learning_rate.",
                     *_line_of(function),
                 )

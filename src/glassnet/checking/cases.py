@@ -65,4 +65,4 @@ def _clear(weights: tuple[FloatArray, ...], biases: tuple[FloatArray, ...], X: F
             return False
         a = np.maximum(z, 0)
     z = a @ weights[-1] + biases[-1]
-    return bool(CLEAR_OF_KINKS < np.abs(z).min() and np.abs(z).max() < 4 and (z > 0).any() and (z < 0).any())
+    return bool(np.abs(z).min() > CLEAR_OF_KINKS and np.abs(z).max() < 4 and (z > 0).any() and (z < 0).any())

@@ -20,10 +20,10 @@ from glassnet.checking.functions import FunctionCandidate, ObjectCandidate, noth
 from glassnet.checking.layers import LayersCandidate, are_layers, is_layer
 from glassnet.checking.loading import module_of
 from glassnet.checking.notebook import NotebookCandidate, is_notebook
-from glassnet.checking.problems import Failed, Problem
+from glassnet.checking.problems import FailedError, Problem
 from glassnet.checking.protocol import Declared, declared
-from glassnet.checking.report import Named, Report
-from glassnet.checking.sequences import accumulated, own_differences
+from glassnet.checking.report import Report
+from glassnet.checking.sequences import accumulated, own_differences, updates_follow
 from glassnet.checking.verdict import compared, conventions_said, first_wrong, named, trace_of
 
 L2 = 0.1
@@ -45,13 +45,14 @@ class Candidate(Protocol):
         """The ways in which its arrays may lie, common ones first."""
 
     def run(self, case: Case, layout: Any) -> Observed:
-        """Hand a case over; raises `Failed`."""
+        """Hand a case over; raises `FailedError`."""
 
 
 def check(candidate: Any, *, conventions: str | None = None, seed: int = 0) -> Report:
     """Is this backpropagation right, and if not, what is wrong?
 
-    `candidate`: a module, a dict or an object with functions forward, backward ..., a class like the notebook's, one function
+    `candidate`: a module, a dict or an object with functions forward, backward ..., a class like the notebook's, one
+    function
     that gives the gradients, or a list of layers; all forms are in `glassnet.checking.protocol`. `conventions`: a line
     such as "layout=columns, output=softmax", for what is not detected. `seed`: of the generated networks and data.
 
@@ -81,7 +82,7 @@ def check_file(path: str | Path, *, conventions: str | None = None, seed: int = 
         declared(conventions)
     try:
         module = module_of(path)
-    except Failed as failed:
+    except FailedError as failed:
         return Report(name, "error", problem=failed.problem)
     line = conventions if conventions is not None else _own_line(module)
     return _with_companions(module, declared(line), seed, name, name)
@@ -89,12 +90,14 @@ def check_file(path: str | Path, *, conventions: str | None = None, seed: int = 
 
 def _with_companions(candidate: Any, said: Declared, seed: int, name: str, title: str) -> Report:
     """The report on the backpropagation, and on the optimiser's step, the shuffling and the scaling beside it."""
-    namespace = vars(candidate) if isinstance(candidate, ModuleType) else candidate if isinstance(candidate, dict) else {}
+    namespace = (
+        vars(candidate) if isinstance(candidate, ModuleType) else candidate if isinstance(candidate, dict) else {}
+    )
     beside = list(companions(namespace))
     wrong = [(function, mistake) for function, mistake in beside if mistake is not None]
     try:
         found = _report(form_of(candidate, said), said, seed, name)
-    except Failed as failed:
+    except FailedError as failed:
         found = Report(title, "error", problem=failed.problem)
         if beside and failed.problem.kind == "nothing":
             told = ", ".join(function for function, _ in beside)
@@ -117,7 +120,7 @@ def _title(candidate: Any) -> str:
 
 
 def form_of(candidate: Any, said: Declared) -> Candidate:
-    """A candidate in the form that it has, or that is declared; `Failed` where there is nothing to check."""
+    """A candidate in the form that it has, or that is declared; `FailedError` where there is nothing to check."""
     if isinstance(candidate, list | tuple) and candidate and all(map(is_layer, candidate)):
         return LayersCandidate({"layers": list(candidate)}, said)
     if isinstance(candidate, ModuleType | dict):
@@ -149,7 +152,7 @@ def _form_of_namespace(namespace: Mapping[str, Any], said: Declared) -> Candidat
         if "train" in methods or {"forward", "backward"} <= methods.keys():
             return ObjectCandidate(one, said)
     names = [name for name, one in namespace.items() if inspect.isfunction(one) or one in classes]
-    raise Failed(Problem("nothing", nothing_found(names)))
+    raise FailedError(Problem("nothing", nothing_found(names)))
 
 
 def _has_arrays(candidate: Any) -> bool:
@@ -181,9 +184,10 @@ def _report(candidate: Candidate, said: Declared, seed: int, name: str = "") -> 
     layout, observed, diagnosis = _best(runs, said, free)
     remarks: list[str] = []
     evidence = own_differences(candidate, observed[0], layout)
-    if not diagnosis.right and evidence.consistent and _forward_right(observed, diagnosis):
+    if not diagnosis.right and evidence.consistent and updates_follow(observed) and _forward_right(observed, diagnosis):
         remarks.append(
-            "The loss is none that the checker knows, but the gradient is the derivative of this loss, as differences of it show."
+            "The loss is none that the checker knows, but the gradient is the derivative of this loss, as "
+            "differences of it show."
         )
         return Report(
             title, "right", candidate.form, conventions_said(diagnosis.numbers, layout, loss_known=False),
@@ -202,7 +206,9 @@ def _report(candidate: Candidate, said: Declared, seed: int, name: str = "") -> 
         )
     first, at = first_wrong(observed, diagnosis.numbers)
     if first is not None and not np.isfinite(first.candidate) and not diagnosis.explained:
-        problem = Problem("nan", f"{first.name} is {first.candidate}: a division by zero, a logarithm of zero or an overflow.")
+        problem = Problem(
+            "nan", f"{first.name} is {first.candidate}: a division by zero, a logarithm of zero or an overflow."
+        )
         return Report(
             title, "wrong", candidate.form, conventions_said(diagnosis.numbers, layout), table, first, problem=problem,
             trace=trace_of(at, diagnosis.numbers),
@@ -216,17 +222,17 @@ def _report(candidate: Candidate, said: Declared, seed: int, name: str = "") -> 
 
 def _runs(
     candidate: Candidate, cases: Sequence[Case]
-) -> tuple[list[tuple[Any, list[Observed]]], dict[tuple[int, ...], list[Problem]]]:
+) -> tuple[list[tuple[Any, list[Observed]]], dict[tuple[int, ...], list[Reached]]]:
     """What each layout under which anything runs gave, most runs first, and why the others did not."""
-    failures: dict[tuple[int, ...], list[Problem]] = {case.sizes: [] for case in cases}
+    failures: dict[tuple[int, ...], list[Reached]] = {case.sizes: [] for case in cases}
     runs: list[tuple[Any, list[Observed]]] = []
     for layout in candidate.layouts():
         observed: list[Observed] = []
         for case in cases:
             try:
                 one = candidate.run(case, layout)
-            except Failed as failed:
-                failures[case.sizes].append(failed.problem)
+            except FailedError as failed:
+                failures[case.sizes].append((failed.reached, failed.problem))
                 continue
             if _whole(one):
                 observed.append(one)
@@ -241,14 +247,22 @@ def _whole(one: Observed) -> bool:
     return any(all(Quantity(kind, layer) in one.numbers for layer in layers) for kind in ("dW", "W"))
 
 
-def _first(failures: Mapping[tuple[int, ...], list[Problem]]) -> Problem:
-    """The problem of the first layout, which is the commonest: one that raises in the candidate's own lines, if any."""
-    every = [problem for problems in failures.values() for problem in problems]
-    counted = [problem for problem in every if problem.kind not in ("argument", "nothing")] or every
-    plain = [p for p in counted if not any(word in p.message for word in ("TypeError", "KeyError", "matmul", "IndexError"))]
-    if not counted:
+def _first(failures: Mapping[tuple[int, ...], list[Reached]]) -> Problem:
+    """The problem of the layout that got furthest, and of those the commonest."""
+    every = [one for some in failures.values() for one in some]
+    if not every:
         return Problem("nothing", "The candidate gives no gradients: backward returns None, and nothing has changed.")
-    return (plain or counted)[0]
+    furthest = max(reached for reached, _ in every)
+    kept = [problem for reached, problem in every if reached == furthest]
+    counted = [problem for problem in kept if problem.kind not in ("argument", "nothing")] or kept
+    return next((p for p in counted if not any(word in p.message for word in _OF_CONTAINERS)), counted[0])
+
+
+_OF_CONTAINERS = ("TypeError", "KeyError", "matmul", "IndexError")
+"""What a candidate says to a list where it wants a dict, or to X turned round: another layout tells more."""
+
+Reached = tuple[int, Problem]
+"""How far a call got, and what stopped it."""
 
 
 def _best(
@@ -297,7 +311,7 @@ def _forward_right(observed: Sequence[Observed], diagnosis: Diagnosis) -> bool:
 
 
 def _limits(
-    ran: set[tuple[int, ...]], tried: Sequence[tuple[int, ...]], failures: Mapping[tuple[int, ...], list[Problem]]
+    ran: set[tuple[int, ...]], tried: Sequence[tuple[int, ...]], failures: Mapping[tuple[int, ...], list[Reached]]
 ) -> list[str]:
     """In which networks it could be checked, where it could not in all."""
     if all(sizes in ran or not failures[sizes] for sizes in tried) or not ran:

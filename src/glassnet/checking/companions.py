@@ -20,20 +20,20 @@ from typing import Any
 import numpy as np
 
 from glassnet.checking.calling import called, signature
-from glassnet.checking.names import plain
-from glassnet.checking.problems import Failed
+from glassnet.checking.names import plain, words
+from glassnet.checking.problems import FailedError
 from glassnet.checking.report import Named
 from glassnet.network import FloatArray
 
 KINDS: dict[str, frozenset[str]] = {
-    "adam": frozenset("adam adamupdate adamstep updateadam updateparameterswithadam updatewithadam".split()),
-    "momentum": frozenset(
+    "adam": words("adam adamupdate adamstep updateadam updateparameterswithadam updatewithadam"),
+    "momentum": words(
         "momentum momentumupdate momentumstep updatemomentum sgdmomentum updateparameterswithmomentum "
-        "updatewithmomentum sgdwithmomentum".split()
+        "updatewithmomentum sgdwithmomentum"
     ),
-    "shuffle": frozenset("shuffle shuffledata shufflerows shuffledataset shufflexy".split()),
-    "scale": frozenset(
-        "scale scaledata standardize standardise normalize normalise scalefeatures standardizedata normalizedata".split()
+    "shuffle": words("shuffle shuffledata shufflerows shuffledataset shufflexy"),
+    "scale": words(
+        "scale scaledata standardize standardise normalize normalise scalefeatures standardizedata normalizedata"
     ),
 }
 RATE, BETA_1, BETA_2, EPSILON = 0.1, 0.8, 0.9, 0.05
@@ -48,7 +48,7 @@ _ARGUMENTS = {
     "beta_2": "beta2 b2", "epsilon": "epsilon eps e",
 }  # fmt: skip
 
-Update = Callable[[FloatArray, dict[str, Any], int], FloatArray]
+Update = Callable[[FloatArray, dict[str, Any], int], Any]
 
 
 def companions(namespace: Mapping[str, Any]) -> Iterator[tuple[str, Named | None]]:
@@ -60,7 +60,7 @@ def companions(namespace: Mapping[str, Any]) -> Iterator[tuple[str, Named | None
             continue
         try:
             yield name, {"adam": _adam, "momentum": _momentum, "shuffle": _shuffle, "scale": _scale}[kind](value)
-        except (Failed, TypeError, ValueError, IndexError):  # of another form than the checker knows
+        except (FailedError, TypeError, ValueError, IndexError):  # of another form than the checker knows
             continue
 
 
@@ -92,7 +92,9 @@ def _trajectory(function: Callable[..., Any], first_t: int, moments: tuple[str, 
 
 
 def _computed(update: Update) -> list[FloatArray]:
-    w, state, found = np.array([0.5, -1.0, 2.0, 0.25]), {"m": np.zeros(4), "v": np.zeros(4)}, []
+    w: Any = np.array([0.5, -1.0, 2.0, 0.25])
+    state: dict[str, Any] = {"m": np.zeros(4), "v": np.zeros(4)}
+    found = []
     for at, g in enumerate(_gradients()):
         state["g"] = g
         w = w - update(g, state, at + 1)
@@ -107,7 +109,7 @@ def _agree(one: list[FloatArray], other: list[FloatArray]) -> bool:
 def adam_step(slip: str = "", hat: bool = False) -> Update:
     """What Adam subtracts, or what it does with a slip. `hat`: epsilon beside the root of the uncorrected v."""
 
-    def step(g: FloatArray, state: dict[str, Any], t: int) -> FloatArray:
+    def step(g: FloatArray, state: dict[str, Any], t: int) -> Any:
         keep_1, keep_2 = (BETA_2, BETA_1) if slip == "adam-betas-exchanged" else (BETA_1, BETA_2)
         old_m = state["m"]
         state["m"] = keep_1 * state["m"] + (1 if slip == "adam-share-missing" else 1 - keep_1) * g
@@ -128,7 +130,7 @@ def adam_step(slip: str = "", hat: bool = False) -> Update:
             return RATE * m_hat / (v_hat + EPSILON)
         if hat:
             return RATE * np.sqrt(1 - keep_2**at) / (1 - keep_1**at) * state["m"] / (np.sqrt(state["v"]) + EPSILON)
-        moved: FloatArray = RATE * m_hat / (np.sqrt(v_hat) + EPSILON)
+        moved = RATE * m_hat / (np.sqrt(v_hat) + EPSILON)
         return -moved if slip == "adam-sign" else moved
 
     return step
@@ -137,21 +139,21 @@ def adam_step(slip: str = "", hat: bool = False) -> Update:
 def momentum_step(slip: str = "", averaged: bool = False) -> Update:
     """What momentum subtracts, or what it does with a slip. `averaged`: v = beta v + (1 - beta) g."""
 
-    def step(g: FloatArray, state: dict[str, Any], t: int) -> FloatArray:
+    def step(g: FloatArray, state: dict[str, Any], t: int) -> Any:
         share = 1 - BETA_1 if averaged else 1.0
         keep = 0.0 if slip == "momentum-not-kept" else 1.0 if slip == "momentum-without-beta" else BETA_1
         state["v"] = keep * state["v"] + (-share if slip == "momentum-gradient-sign" else share) * g
         if slip == "momentum-rate-twice":
             return RATE * RATE * state["v"]
-        if slip == "momentum-velocity-unused":
-            return RATE * g
-        moved: FloatArray = RATE * state["v"]
+        moved = RATE * state["v"]
         return -moved if slip == "momentum-sign" else moved
 
     return step
 
 
-_ADAM = ("m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; w <- w - rate m/(1 - b1^t) / (root of v/(1 - b2^t) + eps)",)
+_ADAM = "m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; w <- w - rate m/(1 - b1^t) / (root of v/(1 - b2^t) + eps)"
+_MOMENTUM = "v <- beta v + g; w <- w - rate v"
+
 ADAM_SLIPS: dict[str, tuple[str, str, str]] = {
     "adam-no-bias-correction": (
         "Adam without its bias correction",
@@ -159,43 +161,77 @@ ADAM_SLIPS: dict[str, tuple[str, str, str]] = {
         "w <- w - rate m / (root of v + eps)",
     ),
     "adam-no-bias-correction-of-m": (
-        "Adam without the bias correction of m", "m begins at 0; it is divided by 1 - beta_1^t.",
+        "Adam without the bias correction of m",
+        "m begins at 0 and is too small at first; it is divided by 1 - beta_1^t.",
         "w <- w - rate m / (root of v/(1 - b2^t) + eps)",
     ),
     "adam-no-bias-correction-of-v": (
-        "Adam without the bias correction of v", "v begins at 0; it is divided by 1 - beta_2^t.",
+        "Adam without the bias correction of v",
+        "v begins at 0 and is too small at first; it is divided by 1 - beta_2^t.",
         "w <- w - rate m/(1 - b1^t) / (root of v + eps)",
     ),
     "adam-epsilon-inside-root": (
-        "epsilon stands inside the root", "epsilon is added to the root of v, not to v under it.",
+        "epsilon stands inside the root",
+        "epsilon is added to the root of v, not to v under it.",
         "w <- w - rate m/(1 - b1^t) / root of (v/(1 - b2^t) + eps)",
     ),
-    "adam-root-missing": ("the root is missing", "m is divided by the root of v, not by v.", "w <- w - rate m / (v + eps)"),
-    "adam-step-not-counted": (
-        "the steps are not counted", "t grows by 1 each step; here the correction is always that of the first.",
-        "1 - beta^1 in every step",
+    "adam-root-missing": (
+        "the root is missing",
+        "m is divided by the root of v, not by v.",
+        "w <- w - rate m/(1 - b1^t) / (v/(1 - b2^t) + eps)",
     ),
-    "adam-not-squared": ("the gradient is not squared", "v is a mean of squares.", "v <- b2 v + (1 - b2) |g|"),
+    "adam-step-not-counted": (
+        "the steps are not counted",
+        "t grows by 1 each step; here the correction is always that of the first.",
+        "m/(1 - b1^1) in every step",
+    ),
+    "adam-not-squared": (
+        "the gradient is not squared",
+        "v is a mean of squares.",
+        "v <- b2 v + (1 - b2) |g|",
+    ),
     "adam-shared-state": (
-        "m and v share what they should each have", "v takes the square of the gradient g, not that of m.",
+        "m and v share what they should each have",
+        "v takes the square of the gradient g, not that of m.",
         "v <- b2 v + (1 - b2) m^2",
     ),
-    "adam-v-from-m": ("v is made from m", "v is kept in itself: beta_2 v, not beta_2 m.", "v <- b2 m + (1 - b2) g^2"),
-    "adam-betas-exchanged": ("beta_1 and beta_2 are exchanged", "beta_1 belongs to m, beta_2 to v.", "m <- b2 m + (1 - b2) g"),
-    "adam-share-missing": (
-        "the factor 1 - beta is missing", "m and v are means: the new gradient counts 1 - beta.", "m <- b1 m + g; v <- b2 v + g^2",
+    "adam-v-from-m": (
+        "v is made from m",
+        "v is kept in itself: beta_2 v, not beta_2 m.",
+        "v <- b2 m + (1 - b2) g^2",
     ),
-    "adam-state-not-kept": ("m and v are not kept", "m and v are handed from step to step.", "m <- (1 - b1) g; v <- (1 - b2) g^2"),
+    "adam-betas-exchanged": (
+        "beta_1 and beta_2 are exchanged",
+        "beta_1 belongs to m, beta_2 to v.",
+        "m <- b2 m + (1 - b2) g",
+    ),
+    "adam-share-missing": (
+        "the factor 1 - beta is missing",
+        "m and v are means: the new gradient counts 1 - beta.",
+        "m <- b1 m + g; v <- b2 v + g^2",
+    ),
+    "adam-state-not-kept": (
+        "m and v are not kept",
+        "m and v are handed from step to step.",
+        "m <- (1 - b1) g; v <- (1 - b2) g^2",
+    ),
     "adam-sign": ("the step goes up the loss", "The step is subtracted.", "w <- w + rate ..."),
-}  # fmt: skip
+}
 MOMENTUM_SLIPS: dict[str, tuple[str, str, str]] = {
-    "momentum-not-kept": ("the velocity is not kept", "The velocity of the step before is kept, times beta.", "v <- g"),
-    "momentum-velocity-unused": ("the velocity is not used", "The step is the velocity, not the gradient.", "w <- w - rate g"),
+    "momentum-not-kept": (
+        "the velocity is not kept",
+        "The velocity of the step before is kept, times beta.",
+        "v <- g",
+    ),
     "momentum-without-beta": ("beta is missing", "The old velocity is multiplied by beta.", "v <- v + g"),
     "momentum-sign": ("the step goes up the loss", "The step is subtracted.", "w <- w + rate v"),
-    "momentum-gradient-sign": ("the gradient is subtracted from the velocity", "The gradient is added.", "v <- beta v - g"),
+    "momentum-gradient-sign": (
+        "the gradient is subtracted from the velocity",
+        "The gradient is added to the velocity that is subtracted.",
+        "v <- beta v - g; w <- w - rate v",
+    ),
     "momentum-rate-twice": ("the learning rate is there twice", "It is a factor once.", "w <- w - rate^2 v"),
-}  # fmt: skip
+}
 
 
 def _adam(function: Callable[..., Any]) -> Named | None:
@@ -205,8 +241,8 @@ def _adam(function: Callable[..., Any]) -> Named | None:
         return None
     for key, (name, sentence, wrong) in ADAM_SLIPS.items():
         if any(_agree(one, _computed(adam_step(key))) for one in seen):
-            return Named(key, name, sentence, _ADAM[0], wrong)
-    return Named("adam-unknown", "not Adam's step", "It is none of the slips that the checker knows.", _ADAM[0], "")
+            return Named(key, name, sentence, _ADAM, wrong)
+    return Named("adam-unknown", "not Adam's step", "It is none of the slips that the checker knows.", _ADAM, "")
 
 
 def _momentum(function: Callable[..., Any]) -> Named | None:
@@ -214,11 +250,11 @@ def _momentum(function: Callable[..., Any]) -> Named | None:
     for averaged in (False, True):
         if _agree(seen, _computed(momentum_step(averaged=averaged))):
             return None
-    equation = "v <- beta v + g; w <- w - rate v"
     for averaged, (key, (name, sentence, wrong)) in product((False, True), MOMENTUM_SLIPS.items()):
         if _agree(seen, _computed(momentum_step(key, averaged))):
-            return Named(key, name, sentence, equation, wrong)
-    return Named("momentum-unknown", "not momentum's step", "It is none of the slips that the checker knows.", equation, "")
+            return Named(key, name, sentence, _MOMENTUM, wrong)
+    none = "It is none of the slips that the checker knows."
+    return Named("momentum-unknown", "not momentum's step", none, _MOMENTUM, "")
 
 
 def _shuffle(function: Callable[..., Any]) -> Named | None:
@@ -240,6 +276,9 @@ def _shuffle(function: Callable[..., Any]) -> Named | None:
     )  # fmt: skip
 
 
+_LEARNED = "What is learned from rows, a mean and a spread too, is learned from training rows; test rows only use it."
+
+
 def _scale(function: Callable[..., Any]) -> Named | None:
     rng = np.random.Generator(np.random.Philox(key=9))
     train, test = rng.normal(3, 2, (30, 2)), rng.normal(5, 1, (10, 2))
@@ -256,14 +295,11 @@ def _scale(function: Callable[..., Any]) -> Named | None:
             right_train = _scaled(train, of_train, ddof, kind)
             right_test = test if of_test is None else _scaled(test, of_test, ddof, kind)
             if np.allclose(new_train, right_train) and np.allclose(new_test, right_test):
-                return None if not key else Named(
-                    key, name, "What is learned from rows, a mean and a spread too, is learned from training rows; test rows "
-                    "are then transformed with these.", "(X_test - mean of train) / spread of train", "",
-                )  # fmt: skip
+                return Named(key, name, _LEARNED, "(X_test - mean of train) / spread of train", "") if key else None
     return None
 
 
-def _scaled(X: FloatArray, by: FloatArray, ddof: int, kind: str) -> FloatArray:
+def _scaled(X: FloatArray, by: FloatArray, ddof: int, kind: str) -> Any:
     if kind == "range":
         return (X - by.min(axis=0)) / (by.max(axis=0) - by.min(axis=0))
     return (X - by.mean(axis=0)) / by.std(axis=0, ddof=ddof)

@@ -1,6 +1,7 @@
 """One training step, forward, backward and update, each equation a step of its own that a mistake may change.
 
-Without mistakes its numbers are those of `glassnet.reference`, to rounding and in the candidate's convention; tests hold
+Without mistakes its numbers are those of `glassnet.reference`, to rounding and in the candidate's convention; tests
+hold
 the two together. With mistakes they are what a candidate gives that makes them.
 """
 
@@ -20,7 +21,8 @@ from glassnet.network import FloatArray
 
 
 class Quantity(NamedTuple):
-    """What is compared: kind z, a, p, loss, delta, dW, db, W or b (after the update), and the layer, 0 where it has none."""
+    """What is compared: kind z, a, p, loss, delta, dW, db, W or b (after the update), and the layer, 0 where it has
+    none."""
 
     kind: str
     layer: int = 0
@@ -68,9 +70,9 @@ def activation_derivative(name: str) -> Callable[[FloatArray, FloatArray], Float
     return lambda z, a: computed(z, a) * np.ones_like(z)
 
 
-def softmax(z: FloatArray, axis: int = 1) -> FloatArray:
+def softmax(z: FloatArray, axis: int = 1) -> Any:
     """exp(z) / sum of exp(z), along an axis."""
-    raised: FloatArray = np.exp(z - z.max(axis=axis, keepdims=True))
+    raised = np.exp(z - z.max(axis=axis, keepdims=True))
     return raised / raised.sum(axis=axis, keepdims=True)
 
 
@@ -185,6 +187,7 @@ class Computation:
     def by_probability(self) -> FloatArray:
         """d row loss / dp."""
         p, y, loss = self.p, self.y, self.numbers.loss
+        slope: FloatArray
         if loss == "binary_cross_entropy":
             slope = (p - y) / (p * (1 - p))
         elif loss == "cross_entropy":
@@ -220,6 +223,7 @@ def _output(c: Computation, layer: int) -> Any:
 
 def _row_losses(c: Computation, layer: int) -> Any:
     p, y, loss = c.p, c.y, c.numbers.loss
+    terms: FloatArray
     if loss == "binary_cross_entropy":
         terms = -(y * np.log(p) + (1 - y) * np.log(1 - p))
     elif loss == "cross_entropy":

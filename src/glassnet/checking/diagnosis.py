@@ -18,7 +18,8 @@ from glassnet.checking.protocol import KEYS, Declared
 class Diagnosis:
     """The conventions under which the candidate fits best, and the mistakes with which it fits entirely.
 
-    `explained`: whether it does; with no mistakes then, it is right. `alternatives`: keys of others that predict the same.
+    `explained`: whether it does; with no mistakes then, it is right. `alternatives`: keys of others that predict the
+    same.
     """
 
     numbers: Numbers
@@ -97,9 +98,7 @@ COMMON_OUTPUTS = ("sigmoid", "softmax", "identity")
 State = tuple[Numbers, tuple[Variant, ...]]
 
 
-def diagnose(
-    cases: Sequence[Observed], declared: Declared, free_rows: bool = False, pairs: bool = True
-) -> Diagnosis:
+def diagnose(cases: Sequence[Observed], declared: Declared, free_rows: bool = False, pairs: bool = True) -> Diagnosis:
     """Fit conventions first, then mistakes: stage by stage in order of computation, one, or two where `pairs`.
 
     `free_rows`: the loss is only shown, so that it may be a sum where the gradient is a mean.
@@ -107,13 +106,19 @@ def diagnose(
     hypotheses = list(_hypotheses(cases, declared, free_rows))
     seen_forward = any(_is_forward(quantity) for observed in cases for quantity in observed.numbers)
     if len(hypotheses) > MOST_HYPOTHESES and not seen_forward:
-        hypotheses = [numbers for numbers in hypotheses if numbers.hidden in COMMON and numbers.output in COMMON_OUTPUTS]
+        hypotheses = [
+            numbers for numbers in hypotheses if numbers.hidden in COMMON and numbers.output in COMMON_OUTPUTS
+        ]
     of_forward = {_forward_part(numbers): numbers for numbers in reversed(hypotheses)}
-    found = _explained(cases, [(n, ()) for n in reversed(of_forward.values())], "forward", _is_forward, 2 if pairs else 1)
+    found = _explained(
+        cases, [(n, ()) for n in reversed(of_forward.values())], "forward", _is_forward, 2 if pairs else 1
+    )
     states: list[State] = [
         (numbers, mistakes)
         for start, mistakes in [*_activation_missing(cases, found, declared), *found]
-        for numbers in (replace(one, hidden=start.hidden) for one in hypotheses if mistakes or one.hidden == start.hidden)
+        for numbers in (
+            replace(one, hidden=start.hidden) for one in hypotheses if mistakes or one.hidden == start.hidden
+        )
         if _forward_part(numbers) == _forward_part(start)
     ]
     states = list(dict.fromkeys(states))
@@ -155,14 +160,17 @@ def fitted(cases: Sequence[Observed], declared: Declared, free_rows: bool = Fals
 
 
 def _activation_missing(cases: Sequence[Observed], found: Sequence[State], declared: Declared) -> Iterator[State]:
-    """A linear hidden layer may be one whose activation was left out: of each, what would be seen is the same forward."""
+    """A linear hidden layer may be one whose activation was left out: of each, what would be seen is the same
+    forward."""
     for numbers, mistakes in found:
         if numbers.hidden == "identity" and not mistakes and len(_deepest(cases)) > 2:
             for hidden in KEYS["hidden"]:
                 meant = replace(numbers, hidden=hidden)
                 if hidden != "identity" and declared.allows("hidden", hidden):
                     missing = (v for v in variants(_deepest(cases), meant, "forward"))
-                    yield from ((meant, (v,)) for v in missing if v.mistake.key == "activation-missing" and not v.layer)
+                    yield from (
+                        (meant, (v,)) for v in missing if v.mistake.key == "activation-missing" and 1 in v.layers
+                    )
 
 
 def _hypotheses(cases: Sequence[Observed], declared: Declared, free_rows: bool) -> Iterator[Numbers]:
@@ -278,7 +286,9 @@ def best_fitting(cases: Sequence[Observed], hypotheses: Sequence[Numbers]) -> Nu
             for quantity, seen in observed.numbers.items():
                 if quantity in right and np.shape(seen) == np.shape(right[quantity]):
                     scale = np.max(np.abs(right[quantity])) + 1e-3
-                    distance += float(np.minimum(np.nan_to_num(np.abs(seen - right[quantity]) / scale, nan=9), 9).mean())
+                    distance += float(
+                        np.minimum(np.nan_to_num(np.abs(seen - right[quantity]) / scale, nan=9), 9).mean()
+                    )
         return -count, distance
 
     return min(hypotheses, key=misfit)

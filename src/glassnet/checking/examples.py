@@ -1,7 +1,7 @@
 """Ten lines for each form that a candidate may have, as the help shows them; a test checks that each is right."""
 
 EXAMPLES = {
-    "functions": '''
+    "functions": """
 import numpy as np
 
 def forward(X, parameters):
@@ -13,8 +13,8 @@ def backward(X, y, parameters, cache, p):
     d2 = (p - y) / len(X)
     d1 = d2 @ parameters["W2"].T * (1 - cache**2)
     return {"dW1": X.T @ d1, "db1": d1.sum(axis=0), "dW2": cache.T @ d2, "db2": d2.sum(axis=0)}
-''',
-    "function": '''
+""",
+    "function": """
 import numpy as np
 
 def gradients(weights, biases, X, y):
@@ -27,8 +27,8 @@ def gradients(weights, biases, X, y):
         dbs.insert(0, delta.sum(axis=0))
         delta = delta @ weights[l].T * a[l] * (1 - a[l])
     return dWs, dbs
-''',
-    "object": '''
+""",
+    "object": """
 import numpy as np
 
 class NeuralNetwork:
@@ -45,8 +45,8 @@ class NeuralNetwork:
         d2 = (self.p - y) / len(X)
         d1 = d2 @ self.W2.T * (self.a1 > 0)
         self.dW1, self.db1, self.dW2, self.db2 = X.T @ d1, d1.sum(axis=0), self.a1.T @ d2, d2.sum(axis=0)
-''',
-    "notebook": '''
+""",
+    "notebook": """
 from math import exp
 
 class NeuralNetwork:
@@ -62,8 +62,8 @@ class NeuralNetwork:
         d1, d2 = (a["z11"] > 0) * self.w21 * e, (a["z12"] > 0) * self.w22 * e
         return {"dw11": x1 * d1, "dw12": x2 * d1, "db11": d1, "dw13": x1 * d2, "dw14": x2 * d2, "db12": d2,
                 "dw21": a["a11"] * e, "dw22": a["a12"] * e, "db2": e}
-''',
-    "layers": '''
+""",
+    "layers": """
 import numpy as np
 
 class Dense:
@@ -95,5 +95,5 @@ def build(sizes):
     for n_in, n_out in zip(sizes, sizes[1:]):
         layers += [Dense(n_in, n_out), Sigmoid()]
     return layers, Loss()
-''',
+""",
 }

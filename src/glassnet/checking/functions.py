@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -27,7 +28,7 @@ from glassnet.checking.layout import (
     weights_given,
 )
 from glassnet.checking.names import FUNCTIONS, argument, numbered, plain, starts_at_zero
-from glassnet.checking.problems import Failed, Problem, not_numbers
+from glassnet.checking.problems import FailedError, Problem, not_numbers
 from glassnet.checking.protocol import Declared
 
 POSITIONS = {
@@ -70,7 +71,7 @@ class Pass:
                 continue
             problem = not_numbers(f"{quantity}, which {what} gives,", value)
             if problem is not None:
-                raise Failed(problem)
+                raise FailedError(problem)
             self.single |= getattr(value, "dtype", None) in (np.dtype("float32"), np.dtype("float16"))
             self.numbers[quantity] = taken(quantity, value, self.case, self.layout)
             self.arguments.numbers.setdefault(quantity, value)
@@ -145,7 +146,7 @@ class Pass:
         if not found:
             found = in_order(flat, self.case, self.layout, ("dW", "db"))
             if not found and flat:
-                raise Failed(
+                raise FailedError(
                     Problem(
                         "shape",
                         f"backward gives {len(flat)} arrays; a network of {L} layers has {2 * L} gradients, one of "
@@ -191,7 +192,9 @@ class FunctionCandidate:
         self.functions = roles(namespace)
         self.form, self.declared, self.namespace = form, declared, namespace
         if not {"backward", "train"} & self.functions.keys():
-            raise Failed(Problem("nothing", nothing_found([name for name, v in namespace.items() if inspect.isfunction(v)])))
+            raise FailedError(
+                Problem("nothing", nothing_found([name for name, v in namespace.items() if inspect.isfunction(v)]))
+            )
 
     @property
     def described(self) -> str:
@@ -222,11 +225,12 @@ class FunctionCandidate:
         return self.run(case, layout)
 
     def run(self, case: Case, layout: Layout) -> Observed:
-        """Hand a case over; raises `Failed`."""
+        """Hand a case over; raises `FailedError`."""
         one = Pass(case, layout, self.functions)
         try:
             return self._run(one)
-        except Failed:
+        except FailedError as failed:
+            failed.reached = len(one.numbers)
             named = one.arguments.parameters
             if isinstance(named, Named) and named.zero_based and layout.base == 1:
                 return self.run(case, Layout(layout.out_in, layout.columns, layout.bias, layout.targets, "named", 0))
@@ -253,11 +257,12 @@ class FunctionCandidate:
 def _unchanged(before: tuple[Any, Any], arguments: Arguments) -> None:
     for name, old in zip("Xy", before, strict=True):
         if not np.array_equal(old, arguments.values[name]):
-            raise Failed(
+            raise FailedError(
                 Problem(
                     "changed-arguments",
                     f"backward changes {name}, which it was given: an array is not copied when a function gets it, and "
-                    f"{name} -= ... or {name}[...] = ... changes the caller's own. Write {name} = {name} - ..., or take a copy.",
+                    f"{name} -= ... or {name}[...] = ... changes the caller's own. Write {name} = {name} - ..., "
+                    "or take a copy.",
                 )
             )
 
@@ -287,7 +292,7 @@ class ObjectCandidate:
         names = {name: getattr(candidate, name, None) for name in dir(candidate) if not name.startswith("__")}
         if not {"backward", "train"} & roles(names).keys():
             methods = [name for name, value in names.items() if callable(value) and not name.startswith("_")]
-            raise Failed(Problem("nothing", nothing_found(methods)))
+            raise FailedError(Problem("nothing", nothing_found(methods)))
         self.named = roles(names)
 
     @property
@@ -302,12 +307,14 @@ class ObjectCandidate:
             return None
         try:
             object_ = self.instance((3, 4, 1))
-        except Failed:
+        except FailedError:
             return None
         for holder in _holders(object_):
             for L in (4, 3, 2, 1):
-                found = by_name({k: v for k, v in holder.items() if not isinstance(v, dict)}, L, int("W0" not in holder))
-                Ws = [np.shape(found.get(Quantity("W", layer))) for layer in range(1, L + 1)]
+                found = by_name(
+                    {k: v for k, v in holder.items() if not isinstance(v, dict)}, L, int("W0" not in holder)
+                )
+                Ws = [np.shape(found.get(Quantity("W", layer), 0)) for layer in range(1, L + 1)]
                 if all(len(shape) == 2 for shape in Ws):
                     straight = all(one[1] == two[0] for one, two in pairwise(Ws)) and Ws[0][1] == np.size(
                         found.get(Quantity("b", 1), np.zeros(Ws[0][1]))
@@ -327,15 +334,15 @@ class ObjectCandidate:
         }  # fmt: skip
         by_role = {one.name: argument(one.name) for one in wanted}
         if len(hidden) != 1 and "n_hidden" in by_role.values():
-            raise Failed(Problem("argument", f"{self.candidate.__name__} has one hidden layer."))
+            raise FailedError(Problem("argument", f"{self.candidate.__name__} has one hidden layer."))
         if all(role in values for role in by_role.values()):
             given = {name: values[role] for name, role in by_role.items() if role is not None}
-            return called(self.candidate.__name__, self.candidate, **given)
+            return called(self.candidate.__name__, partial(self.candidate, **given))
         if len(wanted) == len(sizes):
             return called(self.candidate.__name__, self.candidate, *sizes)
         if len(wanted) == 1:
             return called(self.candidate.__name__, self.candidate, list(sizes))
-        raise Failed(
+        raise FailedError(
             Problem(
                 "argument",
                 f"{self.candidate.__name__}({', '.join(by_role)}) cannot be made: the checker knows Class(sizes), "
@@ -354,7 +361,7 @@ class ObjectCandidate:
         return self.run(case, layout, times)
 
     def run(self, case: Case, layout: Layout, times: int = 1) -> Observed:
-        """Hand a case over; raises `Failed`."""
+        """Hand a case over; raises `FailedError`."""
         object_ = self.instance(case.sizes)
         layout = self._placed(object_, case, layout)
         functions = {role: getattr(object_, name_of(function), function) for role, function in self.named.items()}
@@ -362,6 +369,14 @@ class ObjectCandidate:
         for name in ("learning_rate", "lr", "alpha", "eta"):
             if hasattr(object_, name):
                 setattr(object_, name, case.learning_rate)
+        try:
+            return self._run(one, object_, functions, times)
+        except FailedError as failed:
+            failed.reached = len(one.numbers)
+            raise
+
+    def _run(self, one: Pass, object_: Any, functions: Mapping[str, Callable[..., Any]], times: int) -> Observed:
+        case, layout = one.case, one.layout
         start = {quantity: np.array(value) for quantity, value in _parameters(object_, layout, case).items()}
         if "forward" in functions:
             one.forward(one.arguments.call("forward", functions["forward"], ("X",)))
@@ -386,7 +401,14 @@ class ObjectCandidate:
         if "update" in functions and not self._moved(object_, start, one):
             one.arguments.call("update", functions["update"], ("learning_rate",))
         elif "train" in functions and "backward" not in functions:
-            for name in ("initialize", "initialise", "init_weights", "initialize_parameters", "init_parameters", "reset"):
+            for name in (
+                "initialize",
+                "initialise",
+                "init_weights",
+                "initialize_parameters",
+                "init_parameters",
+                "reset",
+            ):
                 if callable(getattr(object_, name, None)):
                     setattr(object_, name, lambda *given, **named: None)
             one.arguments.call("fit", functions["train"], ("X", "y"))
@@ -400,8 +422,13 @@ class ObjectCandidate:
         return any(not np.array_equal(start[quantity], value) for quantity, value in now.items() if quantity in start)
 
     def _read(self, one: Pass, object_: Any, among: tuple[str, ...]) -> None:
+        L, base = len(one.case.weights), one.layout.base
         named = {name: value for name, value in vars(object_).items() if not callable(value)}
-        one.keep(by_name(named, len(one.case.weights), one.layout.base), "the object", among)
+        found = by_name(named, L, base)
+        for name, value in named.items():
+            if isinstance(value, dict) and argument(name) == "gradients":
+                found |= {_as_gradient(quantity): number for quantity, number in by_name(value, L, base).items()}
+        one.keep(found, "the object", among)
 
     def _placed(self, object_: Any, case: Case, layout: Layout) -> Layout:
         """Put the case's parameters where the object has its own, in their shapes; the layout that they have."""
@@ -410,7 +437,7 @@ class ObjectCandidate:
         own = _parameters(object_, Layout(base=base), case)
         wanted = {Quantity(kind, layer) for kind in "Wb" for layer in range(1, L + 1)}
         if own.keys() != wanted:
-            raise Failed(
+            raise FailedError(
                 Problem(
                     "nothing",
                     f"An object's parameters are attributes W1, b1, ... W{L}, b{L}, or lists weights and biases; "
@@ -420,16 +447,22 @@ class ObjectCandidate:
         shapes = [np.shape(own[Quantity("W", layer)]) for layer in range(1, L + 1)]
         pairs = [(W.shape, W.T.shape) for W in case.weights]
         if any(shape not in both for shape, both in zip(shapes, pairs, strict=True)):
-            raise Failed(Problem("shape", f"Its weights have the shapes {shapes}; not those of sizes {case.sizes}."))
+            raise FailedError(
+                Problem("shape", f"Its weights have the shapes {shapes}; not those of sizes {case.sizes}.")
+            )
         unsure = all(shape[0] == shape[1] for shape in shapes)
-        out_in = layout.out_in if unsure else any(
-            shape == turned != straight for shape, (straight, turned) in zip(shapes, pairs, strict=True)
+        out_in = (
+            layout.out_in
+            if unsure
+            else any(shape == turned != straight for shape, (straight, turned) in zip(shapes, pairs, strict=True))
         )
         first = np.shape(own[Quantity("b", 1)])
         bias = "flat" if len(first) < 2 else "row" if first[0] == 1 and first[1] == case.sizes[1] else "column"
         found = Layout(out_in, layout.columns, bias, layout.targets, layout.container, base)
-        parts = {}
-        for layer, (W, b) in enumerate(zip(weights_given(case, found), biases_given(case, found), strict=True), start=1):
+        parts: dict[Quantity, Any] = {}
+        for layer, (W, b) in enumerate(
+            zip(weights_given(case, found), biases_given(case, found), strict=True), start=1
+        ):
             parts |= {Quantity("W", layer): W, Quantity("b", layer): b}
         _place(object_, parts, found, L)
         return found
@@ -459,11 +492,14 @@ def _parameters(object_: Any, layout: Layout, case: Case) -> dict[Quantity, Any]
 
 def _place(object_: Any, parts: Mapping[Quantity, Any], layout: Layout, L: int) -> None:
     for holder in _holders(object_):
-        if not by_name({k: v for k, v in holder.items() if not isinstance(v, dict)}, L, layout.base).keys() >= parts.keys():
+        if (
+            not by_name({k: v for k, v in holder.items() if not isinstance(v, dict)}, L, layout.base).keys()
+            >= parts.keys()
+        ):
             continue
         for name, value in list(holder.items()):
             quantity = numbered(name, L, layout.base)
-            if quantity in parts:
+            if quantity is not None and quantity in parts:
                 holder[name] = parts[quantity]
             elif isinstance(value, list | tuple) and (found := by_name({name: value}, L, layout.base)):
                 kinds = {one.kind for one in found}

@@ -15,13 +15,13 @@ from glassnet.checking.cases import Case
 from glassnet.checking.computation import Quantity
 from glassnet.checking.functions import _unchanged
 from glassnet.checking.layout import Layout, biases_given, inputs_given, layouts, taken, targets_given, weights_given
-from glassnet.checking.names import argument, listed, plain
-from glassnet.checking.problems import Failed, Problem, not_numbers
+from glassnet.checking.names import argument, listed, plain, words
+from glassnet.checking.problems import FailedError, Problem, not_numbers
 from glassnet.checking.protocol import Declared
 
-BUILDERS = frozenset("build buildnetwork buildmodel makelayers makenetwork buildlayers createnetwork makemodel".split())
-LOSS_GRADIENTS = frozenset(
-    "lossgradient lossgrad lossderivative lossprime dloss gradloss lossbackward costgradient costderivative".split()
+BUILDERS = words("build buildnetwork buildmodel makelayers makenetwork buildlayers createnetwork makemodel")
+LOSS_GRADIENTS = words(
+    "lossgradient lossgrad lossderivative lossprime dloss gradloss lossbackward costgradient costderivative"
 )
 
 
@@ -35,7 +35,9 @@ class LayersCandidate:
         self.build = next((v for name, v in namespace.items() if plain(name) in BUILDERS and callable(v)), None)
         self.layers = next((v for name, v in namespace.items() if plain(name) == "layers" and not callable(v)), None)
         self.loss, self.loss_gradient = _loss_in(namespace)
-        self.described = "build" if self.build else f"layers: {', '.join(type(one).__name__ for one in self.layers or ())}"
+        self.described = (
+            "build" if self.build else f"layers: {', '.join(type(one).__name__ for one in self.layers or ())}"
+        )
 
     def own_sizes(self) -> tuple[int, ...] | None:
         """Those of a list of layers; what builds them is asked for others."""
@@ -59,7 +61,9 @@ class LayersCandidate:
         if self.build is None:
             return called("copying the layers", copy.deepcopy, list(self.layers or ())), copy.deepcopy(self.loss)
         more = len(signature(self.build))
-        built = called("build", self.build, *(case.sizes if more == len(case.sizes) > 1 else (list(case.sizes),)), case=case)
+        built = called(
+            "build", self.build, *(case.sizes if more == len(case.sizes) > 1 else (list(case.sizes),)), case=case
+        )
         loss = self.loss
         if isinstance(built, tuple) and len(built) == 2 and isinstance(built[0], Sequence):
             built, loss = built
@@ -73,7 +77,7 @@ class LayersCandidate:
         return self.run(case, layout, times)
 
     def run(self, case: Case, layout: Layout, times: int = 1) -> Observed:
-        """Forward through all layers, the loss, backward through all layers; raises `Failed`."""
+        """Forward through all layers, the loss, backward through all layers; raises `FailedError`."""
         layers, loss = self.made(case)
         for _ in range(times - 1):
             self._pass(layers, loss, case, layout)
@@ -93,7 +97,7 @@ class LayersCandidate:
             nonlocal single
             problem = not_numbers(f"{quantity}, which {what} gives,", value)
             if problem is not None:
-                raise Failed(problem)
+                raise FailedError(problem)
             single |= getattr(value, "dtype", None) in (np.dtype("float32"), np.dtype("float16"))
             numbers[quantity] = taken(quantity, value, case, layout)
 
@@ -129,8 +133,11 @@ class LayersCandidate:
                 elif (found := _attribute(one, f"d{kind}")) is not None:
                     keep(Quantity(f"d{kind}", at), found, "backward")
         if not moved and Quantity("dW", 1) not in numbers:
-            raise Failed(
-                Problem("nothing", "After backward a layer with weights has their gradients: dW and db, or grad_W and grad_b.")
+            raise FailedError(
+                Problem(
+                    "nothing",
+                    "After backward a layer with weights has their gradients: dW and db, or grad_W and grad_b.",
+                )
             )
         return Observed(case, numbers, single)
 
@@ -145,10 +152,10 @@ class LayersCandidate:
             many = len(signature(loss.backward))
             return value, called("the loss's backward", loss.backward, *((p, y) if many == 2 else ()), case=case)
         if self.loss_gradient is None:
-            raise Failed(
-                Problem("nothing", "Layers need a loss: an object `loss` with forward(p, y) and backward(), or functions "
-                        "loss(p, y) and loss_gradient(p, y).")
-            )  # fmt: skip
+            needed = (
+                "an object `loss` with forward(p, y) and backward(), or functions loss(p, y) and loss_gradient(p, y)"
+            )
+            raise FailedError(Problem("nothing", f"Layers need a loss: {needed}."))
         value = called("loss", loss, p, y, case=case) if callable(loss) else None
         return value, called("loss_gradient", self.loss_gradient, p, y, case=case)
 
@@ -157,7 +164,9 @@ class LayersCandidate:
         if len(weighted) != len(case.weights) or any(
             shape not in (W.shape, W.T.shape) for shape, W in zip(shapes, case.weights, strict=True)
         ):
-            raise Failed(Problem("shape", f"The layers have weights of shapes {shapes}; not those of sizes {case.sizes}."))
+            raise FailedError(
+                Problem("shape", f"The layers have weights of shapes {shapes}; not those of sizes {case.sizes}.")
+            )
         square = all(shape[0] == shape[1] for shape in shapes)
         out_in = layout.out_in if square else any(s != W.shape for s, W in zip(shapes, case.weights, strict=True))
         first = np.shape(_attribute(weighted[0], "b"))
@@ -170,8 +179,11 @@ class LayersCandidate:
 
 
 def _attribute(one: Any, kind: str, value: Any = None) -> Any:
-    """A layer's W, b, dW or db, under whatever name, in its attributes or in a dict among them; set where one is given."""
-    words = {"W": ("weight",), "b": (), "dW": ("gradweight", "weightgradient"), "db": ("gradbias", "biasgradient")}[kind]
+    """A layer's W, b, dW or db, under whatever name, in its attributes or in a dict among them; set where one is
+    given."""
+    words = {"W": ("weight",), "b": (), "dW": ("gradweight", "weightgradient"), "db": ("gradbias", "biasgradient")}[
+        kind
+    ]
     for holder in [vars(one), *(held for held in vars(one).values() if isinstance(held, dict))]:
         of_gradients = holder is not vars(one) and any(
             held is holder and plain(name).startswith(("grad", "d")) for name, held in vars(one).items()
@@ -191,7 +203,11 @@ def _loss_in(namespace: Mapping[str, Any]) -> tuple[Any, Callable[..., Any] | No
     loss = next((v for name, v in namespace.items() if plain(name) in ("loss", "criterion", "lossfn", "cost")), None)
     gradient = next((v for name, v in namespace.items() if plain(name) in LOSS_GRADIENTS and callable(v)), None)
     if loss is None:
-        classes = [v for v in namespace.values() if inspect.isclass(v) and "loss" in v.__name__.lower() and hasattr(v, "backward")]
+        classes = [
+            v
+            for v in namespace.values()
+            if inspect.isclass(v) and "loss" in v.__name__.lower() and hasattr(v, "backward")
+        ]
         loss = classes[-1] if classes else None
     return (called("loss", loss) if inspect.isclass(loss) else loss), gradient
 

@@ -18,7 +18,8 @@ from glassnet.checking.protocol import Declared
 class Layout:
     """`out_in`: weights are (n_out, n_in). `columns`: X is (n_features, n). `bias`: flat, row or column.
 
-    `targets`: table (n, k), flat (n,) or labels (class numbers). `container`: how `parameters` holds the arrays: named, flat (a list W1,
+    `targets`: table (n, k), flat (n,) or labels (class numbers). `container`: how `parameters` holds the arrays:
+    named, flat (a list W1,
     b1, ...), pairs or lists (of weights, of biases). `base`: the number of the first layer.
     """
 
@@ -107,7 +108,7 @@ def parameters_given(case: Case, layout: Layout) -> Any:
         return list(zip(Ws, bs, strict=True))
     if layout.container == "lists":
         return [Ws, bs]
-    named = {}
+    named: dict[str, Any] = {}
     for at, (W, b) in enumerate(zip(Ws, bs, strict=True), start=layout.base):
         named |= {f"W{at}": W, f"b{at}": b}
     return Named(named, layout, len(Ws))
@@ -181,7 +182,7 @@ def in_order(values: Sequence[Any], case: Case, layout: Layout, kinds: tuple[str
         for layers in (range(1, L + 1), range(L, 0, -1)):
             orders.append([Quantity(kind, layer) for layer in layers for kind in some])
             orders.append([Quantity(kind, layer) for kind in some for layer in layers])
-    wanted = {}
+    wanted: dict[Quantity, tuple[tuple[int, ...], int]] = {}
     for layer, (W, b) in enumerate(zip(weights_given(case, layout), biases_given(case, layout), strict=True), start=1):
         wanted |= {Quantity(one, layer): (W.shape, W.size), Quantity(two, layer): (b.shape, b.size)}
 

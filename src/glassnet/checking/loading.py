@@ -8,9 +8,10 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from glassnet.checking.calling import called
-from glassnet.checking.problems import Failed, Problem
+from glassnet.checking.problems import FailedError, Problem
 from glassnet.errors import NoInputError
 from glassnet.expressions import readable
 
@@ -18,12 +19,12 @@ from glassnet.expressions import readable
 class _WithoutBytecode(importlib.machinery.SourceFileLoader):
     """Writes nothing beside the file."""
 
-    def set_data(self, path: str, data: bytes, *, _mode: int = 0o666) -> None:
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
         """Keep nothing."""
 
 
 def module_of(path: str | Path) -> ModuleType:
-    """The file as a module, run in this process; `Failed` says why that could not be, `NoInputError` that it is not there."""
+    """The file as a module, run in this process; `FailedError` says why not, `NoInputError` that it is not there."""
     path = Path(path)
     try:
         raw = path.read_bytes()
@@ -32,31 +33,35 @@ def module_of(path: str | Path) -> ModuleType:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
-        raise Failed(
+        raise FailedError(
             Problem("not-python", f"{path.name} is not a Python file: byte {problem.start} is no UTF-8 text.")
         ) from problem
     if "\0" in text:
-        raise Failed(Problem("not-python", f"{path.name} is not a Python file: it holds NUL bytes."))
+        raise FailedError(Problem("not-python", f"{path.name} is not a Python file: it holds NUL bytes."))
     if text.lstrip().startswith("{") and '"cells"' in text:
-        raise Failed(
-            Problem("not-python", f"{path.name} is a notebook, not a Python file. Save it as .py: File, Save as, in Jupyter.")
+        raise FailedError(
+            Problem(
+                "not-python",
+                f"{path.name} is a notebook, not a Python file. Save it as .py: File, Save as, in Jupyter.",
+            )
         )
     try:
         ast.parse(text)
     except SyntaxError as problem:
         line = problem.lineno or 1
         shown = (text.splitlines() or [""])[min(line, len(text.splitlines()) or 1) - 1].strip()
-        raise Failed(
+        raise FailedError(
             Problem(
                 "syntax",
-                f"Python cannot read line {line}: {problem.msg}. Look for a missing bracket, colon or quote there, or on "
+                f"Python cannot read line {line}: {problem.msg}. Look for a missing bracket, colon or quote there, or "
+                "on "
                 "the line above.",
                 line,
                 readable(shown, most=100),
             )
         ) from problem
     except (RecursionError, MemoryError, ValueError) as problem:
-        raise Failed(Problem("not-python", f"Python cannot read {path.name}: {problem}.")) from problem
+        raise FailedError(Problem("not-python", f"Python cannot read {path.name}: {problem}.")) from problem
     loader = _WithoutBytecode("candidate", str(path))
     specification = importlib.util.spec_from_loader("candidate", loader)
     assert specification is not None

@@ -17,50 +17,56 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]", "", str(name)).lower()
 
 
+def words(text: str) -> frozenset[str]:
+    """The words of a line."""
+    return frozenset(text.split())
+
+
 FUNCTIONS: dict[str, frozenset[str]] = {
-    "forward": frozenset(
-        "forward forwardpass forwardprop forwardpropagation forwardpropagate feedforward lmodelforward modelforward "
-        "forwardpropagationn fwd predictproba".split()
+    "forward": words(
+        "forward forwardpass forwardprop forwardpropagation forwardpropagate feedforward lmodelforward "
+        "modelforward forwardpropagationn fwd predictproba"
     ),
-    "backward": frozenset(
-        "backward backwardpass backwardprop backwardpropagation backprop backpropagation backpropagate gradient gradients "
-        "grad grads computegradient computegradients computegrads getgradients calculategradients lmodelbackward "
-        "modelbackward lossandgradient lossandgradients lossandgrads valueandgrad costandgradients bwd".split()
+    "backward": words(
+        "backward backwardpass backwardprop backwardpropagation backprop backpropagation backpropagate "
+        "gradient gradients grad grads computegradient computegradients computegrads getgradients "
+        "calculategradients lmodelbackward modelbackward lossandgradient lossandgradients lossandgrads "
+        "valueandgrad costandgradients bwd"
     ),
-    "loss": frozenset(
-        "loss cost lossfunction costfunction computeloss computecost getloss getcost objective calculateloss "
-        "calculatecost lossfn costfn binarycrossentropy crossentropy mse meansquarederror bceloss mseloss "
-        "binarycrossentropyloss crossentropyloss meansquarederrorloss squarederror bce".split()
+    "loss": words(
+        "loss cost lossfunction costfunction computeloss computecost getloss getcost objective "
+        "calculateloss calculatecost lossfn costfn binarycrossentropy crossentropy mse meansquarederror "
+        "bceloss mseloss binarycrossentropyloss crossentropyloss meansquarederrorloss squarederror bce"
     ),
-    "update": frozenset(
-        "update updateparameters updateparams updateweights gradientdescent gradientdescentstep sgd sgdstep step "
-        "applygradients optimize".split()
+    "update": words(
+        "update updateparameters updateparams updateweights gradientdescent gradientdescentstep sgd "
+        "sgdstep step applygradients optimize"
     ),
-    "train": frozenset("fit train trainstep trainonbatch partialfit learn trainbatch".split()),
+    "train": words("fit train trainstep trainonbatch partialfit learn trainbatch"),
 }
 
 ARGUMENTS: dict[str, frozenset[str]] = {
-    "parameters": frozenset("parameters params param p theta thetas weightsandbiases model net network".split()),
-    "weights": frozenset("weights ws w weightmatrices".split()),
-    "biases": frozenset("biases bs b bias biasvectors".split()),
-    "X": frozenset("x xs inputs input data features xtrain xbatch a0 inp batchx xb".split()),
-    "y": frozenset("y ys target targets label labels ytrue ytrain t batchy ybatch truth yb".split()),
-    "cache": frozenset("cache caches memory saved store forwardcache ctx context trace state forwardresult".split()),
-    "gradients": frozenset("gradients grads grad gradient gs derivatives".split()),
-    "learning_rate": frozenset("learningrate lr alpha eta rate stepsize".split()),
-    "l2": frozenset("l2 lambda lambd lam reg regularization weightdecay l2reg regstrength".split()),
-    "hidden": frozenset("activation hiddenactivation act activationname hidden".split()),
-    "output_name": frozenset("outputactivation finalactivation".split()),
-    "epochs": frozenset("epochs epoch nepochs iterations niter numiterations steps nsteps maxiter numepochs".split()),
-    "n": frozenset("n m nsamples batchsize numsamples nrows".split()),
-    "sizes": frozenset("sizes layers layersizes layerdims dims shape shapes architecture layerssizes".split()),
-    "n_in": frozenset("nin inputsize nfeatures ninputs nx inputdim numinputs din indim infeatures dinput".split()),
-    "n_hidden": frozenset("nhidden hiddensize nh hiddendim numhidden hiddenunits dhidden hiddenlayersize".split()),
-    "n_out": frozenset("nout outputsize noutputs ny outputdim numoutputs nclasses dout outdim outfeatures doutput".split()),
+    "parameters": words("parameters params param p theta thetas weightsandbiases model net network"),
+    "weights": words("weights ws w weightmatrices"),
+    "biases": words("biases bs b bias biasvectors"),
+    "X": words("x xs inputs input data features xtrain xbatch a0 inp batchx xb"),
+    "y": words("y ys target targets label labels ytrue ytrain t batchy ybatch truth yb"),
+    "cache": words("cache caches memory saved store forwardcache ctx context trace state forwardresult"),
+    "gradients": words("gradients grads grad gradient gs derivatives"),
+    "learning_rate": words("learningrate lr alpha eta rate stepsize"),
+    "l2": words("l2 lambda lambd lam reg regularization weightdecay l2reg regstrength"),
+    "hidden": words("activation hiddenactivation act activationname hidden"),
+    "output_name": words("outputactivation finalactivation"),
+    "epochs": words("epochs epoch nepochs iterations niter numiterations steps nsteps maxiter numepochs"),
+    "n": words("n m nsamples batchsize numsamples nrows"),
+    "sizes": words("sizes layers layersizes layerdims dims shape shapes architecture layerssizes"),
+    "n_in": words("nin inputsize nfeatures ninputs nx inputdim numinputs din indim infeatures dinput"),
+    "n_hidden": words("nhidden hiddensize nh hiddendim numhidden hiddenunits dhidden hiddenlayersize"),
+    "n_out": words("nout outputsize noutputs ny outputdim numoutputs nclasses dout outdim outfeatures doutput"),
 }
-OUTPUTS = frozenset(
-    "p yhat ypred ypredicted prob probs probability probabilities prediction predictions al out output outputs pred yh o "
-    "preds score scores afinal aout".split()
+OUTPUTS = words(
+    "p yhat ypred ypredicted prob probs probability probabilities prediction predictions al out "
+    "output outputs pred yh o preds score scores afinal aout"
 )
 _GRADIENT = r"(?:gradients?|grads?|dlossd|dcostd|dld|djd|dcd|ded|dl|dj|nabla|d|g)"
 _WEIGHT, _BIAS = r"(?:w|weights?|kernel|theta)", r"(?:b|bias|biases)"
@@ -79,8 +85,8 @@ def argument(name: str) -> str | None:
 def numbered(name: str, L: int, base: int = 1) -> Quantity | None:
     """The quantity that a name with a layer's number means; the output is p. `base`: the number of the first layer.
 
-    >>> numbered("dW_1", 2), numbered("dloss_db2", 2), numbered("A2", 2), numbered("W0", 2, base=0)
-    (Quantity(kind='dW', layer=1), Quantity(kind='db', layer=2), Quantity(kind='p', layer=0), Quantity(kind='W', layer=1))
+    >>> numbered("dW_1", 2), numbered("dloss_db2", 2), str(numbered("A2", 2)), numbered("W0", 2, base=0)
+    (Quantity(kind='dW', layer=1), Quantity(kind='db', layer=2), 'p', Quantity(kind='W', layer=1))
     """
     word = plain(name)
     if word in OUTPUTS:
@@ -117,7 +123,7 @@ def listed(name: str) -> str | None:
     """The kind of a list over layers, dW of `grad_weights` say, or None.
 
     >>> listed("weights"), listed("dbs"), listed("deltas")
-    ('W', 'b', 'delta')
+    ('W', 'db', 'delta')
     """
     word = plain(name)
     words = {

@@ -17,7 +17,7 @@ from glassnet.checking.cases import Case
 from glassnet.checking.computation import Quantity
 from glassnet.checking.functions import roles
 from glassnet.checking.layout import is_number
-from glassnet.checking.problems import Failed, Problem, not_numbers
+from glassnet.checking.problems import FailedError, Problem, not_numbers
 from glassnet.checking.protocol import Declared
 
 SIZES = (2, 2, 1)
@@ -45,7 +45,8 @@ def places(crossed: bool) -> dict[str, tuple[str, int, tuple[int, ...]]]:
 
 
 _FORWARD = {
-    "z11": ("z", 1, 0), "z12": ("z", 1, 1), "a11": ("a", 1, 0), "a12": ("a", 1, 1), "z2": ("z", 2, 0), "a2": ("p", 0, 0),
+    "z11": ("z", 1, 0), "z12": ("z", 1, 1), "a11": ("a", 1, 0), "a12": ("a", 1, 1), "z2": ("z", 2, 0), "a2": ("p", 0,
+    0),
 }  # fmt: skip
 
 
@@ -71,10 +72,8 @@ class NotebookCandidate:
 
     def instance(self, case: Case, layout: RowLayout) -> Any:
         """An object that holds the case's nine numbers."""
-        if inspect.isclass(self.candidate):
-            object_ = called(self.candidate.__name__, self.candidate)
-        else:
-            object_ = self.candidate
+        kind = self.candidate
+        object_ = called(kind.__name__, kind) if inspect.isclass(kind) else kind
         self._put(object_, case, layout)
         return object_
 
@@ -84,13 +83,13 @@ class NotebookCandidate:
             setattr(object_, name, float(arrays[kind][layer - 1][at]))
 
     def run(self, case: Case, layout: RowLayout) -> Observed:
-        """Every row forward and backward, then one epoch of `fit` where there is one; raises `Failed`."""
+        """Every row forward and backward, then one epoch of `fit` where there is one; raises `FailedError`."""
         if case.sizes != SIZES:
-            raise Failed(Problem("shape", "The notebook's class is a network of sizes 2-2-1."))
+            raise FailedError(Problem("shape", "The notebook's class is a network of sizes 2-2-1."))
         object_ = self.instance(case, layout)
         names = {name: getattr(object_, name) for name in dir(object_) if not name.startswith("__")}
         functions = roles(names)
-        numbers = {Quantity("dW", 1): np.zeros((2, 2)), Quantity("dW", 2): np.zeros((2, 1))}
+        numbers: dict[Quantity, Any] = {Quantity("dW", 1): np.zeros((2, 2)), Quantity("dW", 2): np.zeros((2, 1))}
         numbers |= {Quantity("db", 1): np.zeros(2), Quantity("db", 2): np.zeros(1)}
         rows: dict[Quantity, list[list[Any]]] = {}
         losses = []
@@ -114,8 +113,11 @@ class NotebookCandidate:
                 numbers[Quantity(f"d{kind}", layer)][at] += _number(f"{key} of back_prop", value) / share
                 found += 1
             if found != len(NAMES):
-                raise Failed(
-                    Problem("shape", f"back_prop gives nine gradients, of {', '.join(NAMES)}; got {', '.join(map(str, gradients))}.")
+                raise FailedError(
+                    Problem(
+                        "shape",
+                        f"back_prop gives nine gradients, of {', '.join(NAMES)}; got {', '.join(map(str, gradients))}.",
+                    )
                 )
             if "binary_cross_entropy" in names:
                 of = passed.get("a2") if layout.loss_of == "p" else passed.get("z2")
@@ -136,8 +138,10 @@ class NotebookCandidate:
         X, y = case.X.copy(), case.y.copy()
         called("fit", fit, X, y, case.learning_rate, 1, case=case)
         if not (np.array_equal(X, case.X) and np.array_equal(y, case.y)):
-            raise Failed(Problem("changed-arguments", "fit changes X or y, which it was given. Take a copy first."))
-        after = {
+            raise FailedError(
+                Problem("changed-arguments", "fit changes X or y, which it was given. Take a copy first.")
+            )
+        after: dict[Quantity, Any] = {
             Quantity("W", 1): np.zeros((2, 2)), Quantity("W", 2): np.zeros((2, 1)),
             Quantity("b", 1): np.zeros(2), Quantity("b", 2): np.zeros(1),
         }  # fmt: skip
@@ -163,12 +167,12 @@ def is_notebook(candidate: Any) -> bool:
 
 def _dict(what: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Failed(Problem("list", f"{what} gives a dict of numbers by name; got a {type(value).__name__}."))
+        raise FailedError(Problem("list", f"{what} gives a dict of numbers by name; got a {type(value).__name__}."))
     return value
 
 
 def _number(what: str, value: Any) -> float:
     problem = not_numbers(what, value)
     if problem is not None or not (is_number(value) or np.size(value) == 1):
-        raise Failed(problem or Problem("shape", f"{what} is one number; it has the shape {np.shape(value)}."))
+        raise FailedError(problem or Problem("shape", f"{what} is one number; it has the shape {np.shape(value)}."))
     return float(np.asarray(value).ravel()[0])

@@ -27,8 +27,10 @@ class Problem:
     source_line: str | None = None
 
 
-class Failed(Exception):
-    """A candidate could not be run; `problem` says why."""
+class FailedError(Exception):
+    """A candidate could not be run; `problem` says why, `reached` how many quantities there were before."""
+
+    reached = 0
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)

@@ -17,7 +17,10 @@ __all__ = ["HINTS", "Compared", "Named", "Report", "Wrong"]
 
 @dataclass(frozen=True)
 class Report(Found):
-    """Whether a candidate is right, and if not, what is wrong with it. See `glassnet.checking.protocol` for what it may be."""
+    """Whether a candidate is right, and if not, what is wrong with it.
+
+    See `glassnet.checking.protocol` for what a candidate may be, and `Found` for the fields.
+    """
 
     def __str__(self) -> str:
         return self.text()
@@ -67,7 +70,9 @@ class Report(Found):
         of_row = "" if first.row is None else f" of row {first.row}"
         note = f": {first.note}" if first.note else ""
         case = "-".join(map(str, first.case))
-        return f"The first in order of computation that is off: {first.name}{of_row}, in a network of sizes {case}{note}."
+        return (
+            f"The first in order of computation that is off: {first.name}{of_row}, in a network of sizes {case}{note}."
+        )
 
     def _names(self, level: int) -> Iterator[str]:
         if not self.mistakes:
@@ -86,7 +91,11 @@ class Report(Found):
             wide = max(len(one.name) for one in self.quantities)
             yield "\n".join(
                 f"  {one.name:<{wide}}  {one.compared:>5} numbers   "
-                + ("agree" if one.ok else f"WRONG: {one.wrong}, off by {significant(one.largest_error, 2)} of the largest")
+                + (
+                    "agree"
+                    if one.ok
+                    else f"WRONG: {one.wrong}, off by {significant(one.largest_error, 2)} of the largest"
+                )
                 for one in self.quantities
             )
         if self.conventions:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from glassnet.checking.agreement import Observed
+from glassnet.checking.agreement import Observed, wrong_places
 from glassnet.checking.computation import Quantity
-from glassnet.checking.problems import Failed
+from glassnet.checking.problems import FailedError
 from glassnet.checking.report import Named
 from glassnet.expressions import significant
 
 ACCUMULATE = Named(
     "gradients-accumulate",
     "gradients accumulate between calls",
-    "The second call with the same arguments gives the first one's gradients added to its own. Set them to zero where a "
+    "The second call with the same arguments gives the first one's gradients added to its own. Set them "
+    "to zero where a "
     "backward pass begins.",
     "dW = 1/n a^T delta",
     "dW = dW of the call before + 1/n a^T delta",
@@ -35,7 +37,7 @@ def accumulated(candidate: Any, observed: Observed, layout: Any) -> tuple[list[O
     """What two more calls add, where calls with the same arguments differ; None where they do not."""
     try:
         calls = [candidate.again(observed.case, layout, times) for times in (1, 2, 3)]
-    except (AttributeError, Failed):
+    except (AttributeError, FailedError):
         return None
     first, second, third = calls
     if not any(quantity.kind in ("dW", "db") for quantity in first.numbers):
@@ -52,6 +54,21 @@ def accumulated(candidate: Any, observed: Observed, layout: Any) -> tuple[list[O
         numbers[quantity] = two
     kept = {q: v for q, v in numbers.items() if q.kind in ("z", "a", "p", "loss", "dW", "db")}
     return [Observed(observed.case, kept, third.single)], ACCUMULATE if steady else KEEPS_STATE
+
+
+def updates_follow(observed: Sequence[Observed]) -> bool:
+    """Whether the parameters after an update are those before, less the rate times the candidate's own gradient."""
+    for one in observed:
+        for quantity, after in one.numbers.items():
+            if quantity.kind not in ("W", "b"):
+                continue
+            before = (one.case.weights if quantity.kind == "W" else one.case.biases)[quantity.layer - 1]
+            gradient = one.numbers.get(Quantity(f"d{quantity.kind}", quantity.layer))
+            if gradient is None or np.shape(gradient) != before.shape:
+                return False
+            if wrong_places(after, before - one.case.learning_rate * gradient, one.tolerance(quantity)).any():
+                return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -85,9 +102,10 @@ def own_differences(candidate: Any, observed: Observed, layout: Any) -> OwnDiffe
                 moved = arrays[quantity.layer - 1].copy()
                 moved[at] += side
                 parts = tuple(moved if one == quantity.layer - 1 else part for one, part in enumerate(arrays))
+                near = replace(case, weights=parts) if kind == "weights" else replace(case, biases=parts)
                 try:
-                    found = candidate.run(replace(case, **{kind: parts}), layout)
-                except Failed:
+                    found = candidate.run(near, layout)
+                except FailedError:
                     return OwnDifferences()
                 losses.append(float(found.numbers[Quantity("loss")]))
             differences[at] = (losses[0] - losses[1]) / (2 * STEP)
@@ -100,7 +118,8 @@ def own_differences(candidate: Any, observed: Observed, layout: Any) -> OwnDiffe
             place = "_".join(str(i + 1) for i in at)
             name = f"dL/d{'w' if quantity.kind == 'dW' else 'b'}{quantity.layer}_{place}"
             worst_said = (
-                f"Differences of your own loss give {significant(float(differences[at]), 7)} for {name}, your gradient is "
+                f"Differences of your own loss give {significant(float(differences[at]), 7)} for {name}, your "
+                "gradient is "
                 f"{significant(float(own[at]), 7)}: the two are not of the same loss."
             )
     if worst_said:

@@ -3,7 +3,8 @@
 TEMPLATE = '''"""Your own backpropagation. Fill in the functions, then: glassnet check THIS_FILE.py
 
 Keep the names of the functions and of their arguments. Anything may be left out but backward: the more there is, the
-closer a mistake is found. Your conventions are your own: sums or means, (n_in, n_out) or (n_out, n_in), rows or columns.
+closer a mistake is found. Your conventions are your own: sums or means, (n_in, n_out) or (n_out, n_in), rows or
+columns.
 What is not detected can be declared, for example:
 
 CONVENTIONS = "hidden=tanh, output=sigmoid, loss=binary_cross_entropy"

@@ -31,7 +31,8 @@ EQUATIONS = {
 
 
 def compared(observed: Sequence[Observed], numbers: Numbers, loss_known: bool = True) -> tuple[Compared, ...]:
-    """Every quantity that the candidate gave, in order of computation, over all cases; only up to p without a known loss."""
+    """Every quantity that the candidate gave, in order of computation, over all cases; only up to p without a known
+    loss."""
     found: dict[Quantity, list[float]] = {}
     for one in observed:
         for quantity, right in Computation(one.case, numbers).quantities():
@@ -50,7 +51,8 @@ def compared(observed: Sequence[Observed], numbers: Numbers, loss_known: bool = 
     order = {quantity: at for at, quantity in enumerate(_order(deepest))}
     rows = sorted(found.items(), key=lambda item: order.get(item[0], 0))
     return tuple(
-        Compared(str(quantity), quantity.layer or None, int(n), int(wrong), error) for quantity, (n, wrong, error) in rows
+        Compared(str(quantity), quantity.layer or None, int(n), int(wrong), error)
+        for quantity, (n, wrong, error) in rows
     )
 
 
@@ -94,7 +96,11 @@ def _wrong(one: Observed, quantity: Quantity, seen: Any, right: Any) -> Wrong:
         note = f"it has the shape {seen.shape}, and should have {right.shape}"
         mine = float(seen.ravel()[0]) if seen.size else float("nan")
     else:
-        at = tuple(int(i) for i in np.argwhere(wrong_places(seen, right, one.tolerance(quantity)))[0]) if seen.ndim else ()
+        at = (
+            tuple(int(i) for i in np.argwhere(wrong_places(seen, right, one.tolerance(quantity)))[0])
+            if seen.ndim
+            else ()
+        )
         mine = float(seen[at])
     row = unit = source = None
     if kind in ("z", "a", "p", "delta"):
@@ -105,7 +111,17 @@ def _wrong(one: Observed, quantity: Quantity, seen: Any, right: Any) -> Wrong:
         unit = at[0] + 1
     name = _name(quantity, unit, source, one.case)
     return Wrong(
-        str(quantity), name, layer or None, unit, source, row, mine, float(right[at]), EQUATIONS[kind], note, one.case.sizes
+        str(quantity),
+        name,
+        layer or None,
+        unit,
+        source,
+        row,
+        mine,
+        float(right[at]),
+        EQUATIONS[kind],
+        note,
+        one.case.sizes,
     )
 
 
@@ -141,7 +157,10 @@ def conventions_said(numbers: Numbers, layout: Any, loss_known: bool = True) -> 
         if numbers.l2 != "none":
             said["l2"] = numbers.l2
     if isinstance(layout, Layout):
-        said |= {"orientation": "out_in" if layout.out_in else "in_out", "layout": "columns" if layout.columns else "rows"}
+        said |= {
+            "orientation": "out_in" if layout.out_in else "in_out",
+            "layout": "columns" if layout.columns else "rows",
+        }
     return said
 
 
