@@ -193,7 +193,7 @@ def page_name(name: str) -> str:
     """The file name of a page: letters, digits and signs that mean nothing anywhere, and the same in every run.
 
     >>> page_name("anna/gradients.py"), page_name("=<b>.py")
-    ('anna-gradients-py-b8d6a6c4.html', 'b-py-b30d3bc8.html')
+    ('anna-gradients-py-b16c344b.html', 'b-py-fd41130b.html')
     """
     plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60]
     return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.html"
