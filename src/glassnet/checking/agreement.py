@@ -12,7 +12,7 @@ from glassnet.checking.cases import Case
 from glassnet.checking.computation import Change, Computation, Numbers, Quantity
 from glassnet.network import FloatArray
 
-TOLERANCE, LOSS_TOLERANCE, SINGLE_TOLERANCE = 1e-5, 1e-4, 1e-3
+TOLERANCE, LOSS_TOLERANCE, SINGLE_TOLERANCE = 1e-4, 2e-3, 2e-3
 """Of the largest number of an array. Wide enough for a small epsilon inside a logarithm or a fraction, and for
 difference
 quotients; no known mistake is so small. The last is for candidates that compute in float32."""
@@ -20,15 +20,21 @@ quotients; no known mistake is so small. The last is for candidates that compute
 
 @dataclass(frozen=True)
 class Observed:
-    """What a candidate gave for one case: numbers by quantity, in glassnet's orientation, rows in rows."""
+    """What a candidate gave for one case: numbers by quantity, in glassnet's orientation, rows in rows.
+
+    `single`: some are float32. `layout`: how its arrays were found to lie, where it says so itself.
+    """
 
     case: Case
     numbers: Mapping[Quantity, FloatArray]
     single: bool = False
+    layout: Any = None
 
     def tolerance(self, quantity: Quantity) -> float:
         """How far off a number may be, as a part of the largest."""
-        return SINGLE_TOLERANCE if self.single else LOSS_TOLERANCE if quantity.kind == "loss" else TOLERANCE
+        tolerance = SINGLE_TOLERANCE if self.single else LOSS_TOLERANCE if quantity.kind == "loss" else TOLERANCE
+        # After an update most of a number is what it was before: what is judged is the step.
+        return tolerance / 20 if quantity.kind in ("W", "b") else tolerance
 
 
 def wrong_places(seen: Any, right: Any, tolerance: float) -> Any:

@@ -182,6 +182,7 @@ def _report(candidate: Candidate, said: Declared, seed: int, name: str = "") -> 
             evidence=("The same function, called twice with the same arguments, gives different numbers.",),
         )  # fmt: skip
     layout, observed, diagnosis = _best(runs, said, free)
+    layout = observed[0].layout or layout
     remarks: list[str] = []
     evidence = own_differences(candidate, observed[0], layout)
     if not diagnosis.right and evidence.consistent and updates_follow(observed) and _forward_right(observed, diagnosis):
@@ -236,9 +237,18 @@ def _runs(
                 continue
             if _whole(one):
                 observed.append(one)
+        several = [one for one in observed if one.case.sizes[-1] > 1]
+        if several and all(_is_softmax(one) for one in several):
+            observed = several  # a softmax of one output is always 1
         if observed:
             runs.append((layout, observed))
     return sorted(runs, key=lambda run: -len(run[1])), failures
+
+
+def _is_softmax(one: Observed) -> bool:
+    """Whether the outputs of every row sum to 1."""
+    p = one.numbers.get(Quantity("p"))
+    return p is not None and bool(np.allclose(p.sum(axis=1), 1))
 
 
 def _whole(one: Observed) -> bool:

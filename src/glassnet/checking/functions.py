@@ -177,7 +177,7 @@ class Pass:
 
     def observed(self) -> Observed:
         """All of it."""
-        return Observed(self.case, self.numbers, self.single)
+        return Observed(self.case, self.numbers, self.single, self.layout)
 
 
 def _as_gradient(quantity: Quantity) -> Quantity:

@@ -139,7 +139,7 @@ class LayersCandidate:
                     "After backward a layer with weights has their gradients: dW and db, or grad_W and grad_b.",
                 )
             )
-        return Observed(case, numbers, single)
+        return Observed(case, numbers, single, layout)
 
     def _backward(self, one: Any, gradient: Any, case: Case) -> Any:
         named = [each.name for each in signature(one.backward)]

@@ -138,8 +138,6 @@ def named(variant: Variant, first: Wrong | None) -> Named:
     """A mistake with the two numbers that show it."""
     mistake, units = variant.mistake, variant.units
     numbers = None if first is None else (first.candidate, first.expected)
-    what = "input" if mistake.places == "inputs" else "unit"
-    del what
     return Named(
         mistake.key, mistake.name, mistake.sentence, mistake.equation, mistake.wrong_equation, variant.layer or None,
         None if units is None else (units[0] + 1, units[1] + 1), numbers, "" if first is None else first.name,
@@ -167,6 +165,8 @@ def conventions_said(numbers: Numbers, layout: Any, loss_known: bool = True) -> 
 def trace_of(case: Case, numbers: Numbers) -> Trace | None:
     """The reference's record of a case, where the reference has such a network; in glassnet's own convention."""
     losses = {"squared_error": "mean_squared_error"}
+    if numbers.output == "softmax" and case.sizes[-1] == 1:
+        return None
     if (numbers.output, numbers.loss) in FUSED:
         activations = (numbers.hidden,) * (len(case.sizes) - 2)
     elif numbers.output == "softmax" or numbers.loss != "squared_error":
