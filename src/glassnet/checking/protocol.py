@@ -24,7 +24,7 @@ functions   A module, a file, a dict or any object with plain functions. One of 
                 p, a2, y_hat, z1, a1 ...    what forward gave, by name
                 gradients, grads            what backward gave
                 learning_rate, lr, alpha    0.1 or another
-                l2, lambda_, lambd          the penalty's factor, where there is a penalty
+                l2, lambd, ``lambda_``      the penalty's factor, where there is a penalty
                 activation, loss            a name: "relu", "tanh", "sigmoid"; "binary_cross_entropy" ...
 
             Gradients come as a dict (dW1, db1 or W1, b1), a list or a tuple in the order of the parameters, or two
