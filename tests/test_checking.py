@@ -507,6 +507,46 @@ def gradients(X, y, W1, b1, W2, b2, l2):
     assert check(module(text)).mistakes[0].key == "penalty-on-biases"
 
 
+PLAIN_LISTS = """
+from math import exp
+
+def gradients(X, y, W1, b1):
+    dW1, db1 = [[0.0] * len(b1) for _ in W1], [0.0] * len(b1)
+    for x, t in zip(X, y):
+        for k in range(len(b1)):
+            z = b1[k] + sum(x[i] * W1[i][k] for i in range(len(x)))
+            d = (1 / (1 + exp(-z)) - t[k]) / len(X)
+            db1[k] += d
+            for i in range(len(x)):
+                dW1[i][k] += x[i] * d
+    return dW1, db1
+
+CONVENTIONS = "sizes=3-2"
+"""
+
+
+def test_plain_lists_are_arrays_too():
+    assert check(module(PLAIN_LISTS)).ok
+    report = check(module(PLAIN_LISTS.replace("dW1[i][k] += x[i] * d", "dW1[i][k] += d")))
+    assert report.mistakes[0].key == "weight-gradient-without-inputs"
+
+
+def test_whole_numbers_are_said():
+    right = candidate()
+
+    def backward(X, y, parameters):
+        return {name: value.astype(int) for name, value in right["backward"](X, y, parameters).items()}
+
+    assert check({**right, "backward": backward}).problem.kind == "integers"
+
+
+def test_the_logarithm_of_zero_is_a_remark():
+    report = check(candidate())
+    assert report.ok
+    assert any(remark.startswith("log of zero") for remark in report.remarks)
+    assert not check(candidate(epsilon=1e-8)).remarks
+
+
 def test_one_output_does_not_fail_for_how_several_are_averaged():
     right = candidate()
 
@@ -577,6 +617,7 @@ def test_slips_of_optimizers_differ():
 
 # What is broken, and how it is said.
 
+GIVES = "def backward(X, y, W1, b1, W2, b2):\n"
 BROKEN = {
     "raises": ("raises", "import numpy as np\ndef backward(X, y, W1, b1):\n    return np.zeros(3) @ foo\n", 3),
     "while it is read": ("raises", "import numpy as np\nx = 1 / 0\n", 2),
@@ -586,10 +627,10 @@ BROKEN = {
     "a notebook": ("not-python", '{"cells": []}', None),
     "nothing": ("nothing", "def f(x):\n    return x\n", None),
     "unknown argument": ("argument", "def backward(quux, y, X):\n    return 1\n", 1),
-    "a list of text": ("list", "def backward(X, y, W1, b1, W2, b2):\n    return {'dW1': 'a', 'dW2': 'b'}\n", None),
-    "too few": ("shape", "def backward(X, y, W1, b1, W2, b2):\n    return W1, b1, b2\n", None),
-    "changes X": ("changed-arguments", "def backward(X, y, W1, b1, W2, b2):\n    X *= 2\n    return W1, b1, W2, b2\n", None),
-}  # fmt: skip
+    "a list of text": ("list", GIVES + "    return {'dW1': 'a', 'dW2': 'b'}\n", None),
+    "too few": ("shape", GIVES + "    return W1, b1, b2\n", None),
+    "changes X": ("changed-arguments", GIVES + "    X *= 2\n    return W1, b1, W2, b2\n", None),
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)

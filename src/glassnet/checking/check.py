@@ -23,7 +23,7 @@ from glassnet.checking.notebook import NotebookCandidate, is_notebook
 from glassnet.checking.problems import FailedError, Problem
 from glassnet.checking.protocol import Declared, declared
 from glassnet.checking.report import Report
-from glassnet.checking.sequences import accumulated, own_differences, updates_follow
+from glassnet.checking.sequences import accumulated, log_of_zero, own_differences, updates_follow
 from glassnet.checking.verdict import compared, conventions_said, first_wrong, named, trace_of
 
 L2 = 0.1
@@ -200,6 +200,8 @@ def _report(candidate: Candidate, said: Declared, seed: int, name: str = "") -> 
         remarks.append("It was judged with one output; how it averages over several is its own convention.")
     table = compared(observed, diagnosis.numbers)
     if diagnosis.right:
+        if (unsure := log_of_zero(candidate, observed[0], layout)) is not None:
+            remarks.append(unsure)
         if diagnosis.numbers.hidden == "identity" and any(len(sizes) > 2 for sizes in ran):
             remarks.append("Its hidden layers have no activation: such a network is no more than one layer.")
         return Report(

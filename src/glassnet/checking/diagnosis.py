@@ -210,7 +210,11 @@ def _explained(
     if kept:
         return kept
     found = [state for start in states if len(start[1]) < most for state in _with_one(cases, start, stage, among)]
-    if found or most < 2 or len({numbers for numbers, _ in states}) > MOST_HYPOTHESES_FOR_PAIRS[stage]:
+    if (
+        found
+        or most < 2
+        or len({numbers for numbers, _ in states if not numbers.ascent}) > MOST_HYPOTHESES_FOR_PAIRS[stage]
+    ):
         return found
     return [state for start in states if not start[1] for state in islice(_with_two(cases, start, stage, among), 4)]
 

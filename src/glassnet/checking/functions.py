@@ -24,6 +24,7 @@ from glassnet.checking.layout import (
     is_number,
     layouts,
     leaves,
+    parts_of,
     taken,
     weights_given,
 )
@@ -72,6 +73,14 @@ class Pass:
             problem = not_numbers(f"{quantity}, which {what} gives,", value)
             if problem is not None:
                 raise FailedError(problem)
+            if among[0] == "dW" and isinstance(value, np.ndarray) and value.ndim and value.dtype.kind in "iu":
+                raise FailedError(
+                    Problem(
+                        "integers",
+                        f"{quantity}, which {what} gives, is an array of whole numbers, which cannot hold a gradient: "
+                        "np.zeros_like of an array of integers is one, and so is astype(int).",
+                    )
+                )
             self.single |= getattr(value, "dtype", None) in (np.dtype("float32"), np.dtype("float16"))
             self.numbers[quantity] = taken(quantity, value, self.case, self.layout)
             self.arguments.numbers.setdefault(quantity, value)
@@ -134,7 +143,7 @@ class Pass:
                 named = by_name(part, L, base if not starts_at_zero(part) else 0)
                 found |= {_as_gradient(quantity): value for quantity, value in named.items()}
                 self.gradients = part
-        flat = leaves(answer)
+        flat = parts_of(answer, L)
         loss = None
         if not found and len(flat) == 2 * L + 1 and (is_number(flat[0]) or is_number(flat[-1])):
             loss = flat.pop(0) if is_number(flat[0]) else flat.pop()
@@ -172,7 +181,7 @@ class Pass:
             if isinstance(part, dict):
                 found |= by_name(part, L, base)
         if not found:
-            found = in_order(leaves(answer), self.case, self.layout, ("W", "b"))
+            found = in_order(parts_of(answer, L), self.case, self.layout, ("W", "b"))
         self.keep(found, "update", ("W", "b"))
 
     def observed(self) -> Observed:
@@ -215,6 +224,13 @@ class FunctionCandidate:
         return None
 
     @property
+    def depth(self) -> int | None:
+        """The only number of layers that it can have: that of its arguments W1, W2 ..."""
+        names = [one.name for function in self.functions.values() for one in signature(function)]
+        found = [numbered(name, 99, int(not starts_at_zero(names))) for name in names]
+        return max((one.layer for one in found if one and one.kind == "W"), default=None)
+
+    @property
     def takes_l2(self) -> bool:
         """Whether its gradients are asked for with a penalty."""
         function = self.functions.get("backward")
@@ -226,6 +242,8 @@ class FunctionCandidate:
 
     def run(self, case: Case, layout: Layout) -> Observed:
         """Hand a case over; raises `FailedError`."""
+        if self.depth not in (None, len(case.weights)):
+            raise FailedError(Problem("argument", f"Its arguments are those of a network of {self.depth} layers."))
         one = Pass(case, layout, self.functions)
         try:
             return self._run(one)

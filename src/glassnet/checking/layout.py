@@ -151,6 +151,17 @@ def leaves(value: Any) -> list[Any]:
     return [] if value is None or isinstance(value, str | dict) else [value]
 
 
+def parts_of(value: Any, L: int) -> list[Any]:
+    """The arrays of all layers in order, also where each of them is made of lists of numbers.
+
+    >>> len(parts_of(([[1.0, 2.0]], [0.0, 0.0]), L=1)), len(parts_of([[np.ones(2)], [np.ones(1)]], L=1))
+    (2, 2)
+    """
+    flat = leaves(value)
+    plain_lists = isinstance(value, list | tuple) and not any(isinstance(leaf, np.ndarray) for leaf in flat)
+    return list(value) if plain_lists and len(value) in (2 * L, 2 * L + 1) else flat
+
+
 def by_name(values: Mapping[str, Any], L: int, base: int) -> dict[Quantity, Any]:
     """Numbers under the names of a dict or of attributes; lists over layers too."""
     found: dict[Quantity, Any] = {}

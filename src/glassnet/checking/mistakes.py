@@ -918,6 +918,16 @@ MISTAKES: tuple[Mistake, ...] = (
         only=lambda n: n.gradient_rows == "mean",
     ),
     M(
+        "gradient-of-last-row",
+        "only the last row counts in the weight gradient",
+        "The rows' gradients are added; here each overwrites the one before: = where += belongs.",
+        "dW = 1/n sum over rows of a delta",
+        "dW = 1/n a delta of the last row",
+        "weight_delta",
+        _of(lambda c, layer, delta: delta * (np.arange(c.n) == c.n - 1)[:, np.newaxis]),
+        "every",
+    ),
+    M(
         "gradient-of-first-row",
         "only the first row counts",
         "The rows' gradients are added; here the first row's is all there is: a return inside the loop does that.",

@@ -56,6 +56,26 @@ def accumulated(candidate: Any, observed: Observed, layout: Any) -> tuple[list[O
     return [Observed(observed.case, kept, third.single)], ACCUMULATE if steady else KEEPS_STATE
 
 
+VERY_SURE = 60.0
+"""By how much the last layer's weights are multiplied, so that an output is rounded to 0 or to 1."""
+
+
+def log_of_zero(candidate: Any, observed: Observed, layout: Any) -> str | None:
+    """That the loss is not finite for a network that is very sure; no mistake, for on ordinary rows it is."""
+    case = observed.case
+    sure = replace(case, weights=(*case.weights[:-1], VERY_SURE * case.weights[-1]))
+    try:
+        found = candidate.run(sure, layout).numbers.get(Quantity("loss"))
+    except FailedError as failed:
+        return f"For a network that is very sure it fails: {failed.problem.message}"
+    if found is None or np.isfinite(found):
+        return None
+    return (
+        f"log of zero: where a network is very sure, p is rounded to 0 or 1 and the loss is {float(found)}. Keep p "
+        "a little away from both, np.clip(p, 1e-12, 1 - 1e-12), or take the loss from z."
+    )
+
+
 def updates_follow(observed: Sequence[Observed]) -> bool:
     """Whether the parameters after an update are those before, less the rate times the candidate's own gradient."""
     for one in observed:
