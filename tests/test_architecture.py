@@ -58,6 +58,7 @@ ROOMS = (
     "svg",
     "drawing_regions",
     "drawing",
+    "checking",
     "estimators",
     "importing",
     "evaluation",

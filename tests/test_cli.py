@@ -21,6 +21,7 @@ import pytest
 import glassnet as gn
 from glassnet import cli
 from glassnet.activations import ACTIVATIONS
+from glassnet.cells import not_a_formula
 from glassnet.losses import LOSSES
 
 TUMORS = Path(gn.__file__).with_name("bdiag.csv")
@@ -195,7 +196,7 @@ def test_predictions_are_no_formulas(run: Any, tmp_path: Path) -> None:
     rows = list(csv.reader(io.StringIO(run("predict", kept, table).out)))
     assert rows[0] == ["'=y", "probability_-3", "probability_=1+1"]
     assert {row[0] for row in rows[1:]} == {"'=1+1", "-3"}
-    assert [cli._not_a_formula(name) for name in ("+", "-", "-low", "low")] == ["+", "-", "'-low", "low"]
+    assert [not_a_formula(name) for name in ("+", "-", "-low", "low")] == ["+", "-", "'-low", "low"]
 
 
 def test_useless_columns_are_an_error_where_strict(run: Any, tmp_path: Path) -> None:

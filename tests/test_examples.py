@@ -18,7 +18,14 @@ import glassnet as gn
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "examples" / "neural_network_from_scratch.ipynb"
-PAGES = ["README.md", "docs/tutorial.md", "docs/how-to.md", "docs/deriving.md", "docs/local-equation.md"]
+PAGES = [
+    "README.md",
+    "docs/tutorial.md",
+    "docs/how-to.md",
+    "docs/deriving.md",
+    "docs/local-equation.md",
+    "docs/marking.md",
+]
 
 
 def blocks(text: str) -> Iterator[tuple[str, str]]:

@@ -112,6 +112,16 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
+def not_a_formula(cell: str) -> str:
+    """The text, behind an apostrophe where a spreadsheet would take it for a formula and run it.
+
+    >>> not_a_formula("=cmd()"), not_a_formula("-1.5"), not_a_formula("-")
+    ("'=cmd()", '-1.5', '-')
+    """
+    runs = len(cell) > 1 and cell.startswith(("=", "+", "-", "@", "\t", "\r"))  # a sign alone is a class's name
+    return f"'{cell}" if runs and not is_number(cell) else cell
+
+
 def is_number(text: str, rules: CellRules = PLAIN) -> bool:
     """Whether a text, blanks around it aside, is a number to the last character.
 

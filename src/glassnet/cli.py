@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from glassnet import __version__
-from glassnet.errors import CannotWriteError, GlassnetError, UsageError, did_you_mean
+from glassnet.errors import CannotWriteError, GlassnetError, NoInputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from glassnet.checking.examination import Limits
     from glassnet.model import Fitted, Model
     from glassnet.optimizers import LBFGS, Optimizer
     from glassnet.tables import Table
@@ -386,6 +387,8 @@ def predict(model: str, data: str, reading: dict[str, Any], as_json: bool) -> No
     """
     import csv
 
+    from glassnet.cells import not_a_formula
+
     loaded = _load(model)
     table = _read(data, reading, loaded)
     names = [loaded.target.source]
@@ -398,9 +401,9 @@ def predict(model: str, data: str, reading: dict[str, Any], as_json: bool) -> No
         click.echo(_json([dict(zip(names, row, strict=True)) for row in rows]))
         return
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(map(_not_a_formula, names))
+    writer.writerow(map(not_a_formula, names))
     for label, *chances in rows:
-        said = _not_a_formula(label) if isinstance(label, str) else repr(float(label))
+        said = not_a_formula(label) if isinstance(label, str) else repr(float(label))
         writer.writerow([said, *map(repr, chances)])
 
 
@@ -502,6 +505,101 @@ def verify(model: str, data: str | None, reading: dict[str, Any], as_json: bool)
 
 
 @commands.command()
+@click.argument("path", required=False, metavar="FILE|FOLDER")
+@click.option(
+    "--hint", default="full", metavar="HOW", show_default=True, help="How much is said: none, where, name or full."
+)
+@click.option("--conventions", metavar="LINE", help="What is not detected: layout=columns, output=softmax, ...")
+@_number("--seed", 0, "Of the generated networks and data.")
+@click.option("--template", is_flag=True, help="Print a file to fill in.")
+@click.option("--example", metavar="FORM", help="Print one of: functions, function, object, notebook, layers.")
+@click.option(
+    "--html", is_flag=True, help="Of a file: the report as a page, with the network, what is wrong in it lit."
+)
+@click.option("-o", "--output", metavar="MARKS.csv", help="Of a folder: a row for every file.")
+@click.option("--pages", metavar="FOLDER", help="Of a folder: a page for every file, and an index.")
+@_number("--timeout", 20, "Seconds that a file may take.", metavar="SECONDS", kind=float, least=1)
+@_number("--memory", 1024, "Memory that a file may take.", metavar="MEGABYTES", least=256)
+@_JSON
+def check(
+    path: str | None,
+    hint: str,
+    conventions: str | None,
+    seed: int,
+    template: bool,
+    example: str | None,
+    html: bool,
+    output: str | None,
+    pages: str | None,
+    timeout: float,
+    memory: int,
+    as_json: bool,
+) -> None:
+    """Is your own backpropagation right, and if not, what is wrong? Exit status 1 where it is not.
+
+    \b
+    glassnet check --template > mine.py
+    glassnet check mine.py
+    glassnet check mine.py --hint where
+    glassnet check mine.py --conventions "layout=columns, output=softmax"
+    glassnet check mine.py --html > report.html
+    glassnet check submissions -o marks.csv --pages marks
+
+    FILE holds functions forward, loss, backward, update; or one function gradients; or a class with such methods, the
+    notebook's among them; or layers. --example FORM prints ten lines of each. Conventions, a sum or a mean,
+    (n_in, n_out) or (n_out, n_in), rows or columns, are detected. FOLDER: every .py file in it and in its folders.
+    Each file runs in a process of its own with limits of time and memory; it may write in a scratch folder only, and
+    the network and other programs are refused. That stops accidents, not malice: check a stranger's where it can do
+    no harm.
+    """
+    if template or example is not None:
+        click.echo(_candidate_text(example), nl=False)
+        return
+    if path is None:
+        raise UsageError(
+            "check takes a FILE of Python or a FOLDER of them; got none. --template prints one to fill in."
+        )
+    from glassnet.checking.examination import Limits, examine
+    from glassnet.checking.protocol import declared
+    from glassnet.checking.records import HINTS
+
+    if hint not in HINTS:
+        raise UsageError(f"--hint is one of {', '.join(HINTS)}; got {hint!r}.{did_you_mean(hint, HINTS)}")
+    if conventions is not None:
+        declared(conventions)
+    limits = Limits(timeout, memory)
+    if os.path.isdir(path):
+        if html:
+            raise UsageError("--html is the page of one file; --pages FOLDER writes those of a folder.")
+        ok = _mark(path, hint, conventions, seed, limits, output, pages, as_json)
+    else:
+        if output is not None or pages is not None:
+            raise UsageError(
+                "-o and --pages are for the marks of a FOLDER; --html and --json print the report of a file."
+            )
+        if html and as_json:
+            raise UsageError("A report is printed in one form; got --json and --html. Leave one of them out.")
+        if not os.path.exists(path):
+            raise NoInputError(f"There is no file {path}. Name a file of Python, or a folder of them.")
+        (found,) = examine([path], hint=hint, conventions=conventions, seed=seed, limits=limits, width=_width())
+        click.echo(_json(found.to_json()) if as_json else found.html if html else found.text, nl=not html)
+        ok = found.verdict == "right"
+    if not ok:
+        click.get_current_context().exit(WRONG)
+
+
+def _candidate_text(form: str | None) -> str:
+    from glassnet.checking.examples import EXAMPLES
+    from glassnet.checking.template import template
+
+    if form is None:
+        return template()
+    if form not in EXAMPLES:
+        raise UsageError(f"--example is one of {', '.join(EXAMPLES)}; got {form!r}.{did_you_mean(form, EXAMPLES)}")
+    return EXAMPLES[form].lstrip()
+
+
+@commands.command()
 @click.argument("model")
 @click.option(
     "--only", metavar="NAME", help="One quantity and all that it depends on: w1_1_2, delta1_2, dL/dw1_1_2, p."
@@ -554,6 +652,39 @@ def derive(model: str, only: str | None, matrix: bool, latex: bool, mathml: bool
     sys.stdout.writelines(pieces)  # one after another: a large network's do not fit into memory
 
 
+def _mark(
+    path: str,
+    hint: str,
+    conventions: str | None,
+    seed: int,
+    limits: Limits,
+    output: str | None,
+    pages: str | None,
+    as_json: bool,
+) -> bool:
+    from glassnet.checking.marks import make_folder, mark, submissions
+    from glassnet.persistence import check_writable, write_atomically
+
+    if output is not None:
+        if output.lower().endswith(".py"):
+            raise UsageError(f"-o is the file of the marks, MARKS.csv say; {output} looks like one that is checked.")
+        check_writable(output)
+    if pages is not None:
+        make_folder(pages)
+    with _progress(len(submissions(path)[0]), "files") as advance:
+        marks = mark(path, hint=hint, conventions=conventions, seed=seed, limits=limits, progress=advance)
+    if marks.left_out:
+        from glassnet.cells import listed
+
+        _say(f"left out, for they do not end in .py: {listed(marks.left_out)}")
+    if output is not None:
+        write_atomically(output, marks.csv().encode())
+    if pages is not None:
+        marks.write_pages(pages)
+    click.echo(_json(marks.to_json()) if as_json else marks.text())
+    return marks.ok
+
+
 # --- what the commands share --------------------------------------------------------------------------------------
 
 
@@ -603,14 +734,6 @@ def _load(path: str) -> Model:
     from glassnet.model import load
 
     return load(path)
-
-
-def _not_a_formula(cell: str) -> str:
-    """The text, behind an apostrophe where a spreadsheet would take it for a formula and run it."""
-    from glassnet.cells import is_number
-
-    runs = len(cell) > 1 and cell.startswith(("=", "+", "-", "@", "\t", "\r"))  # a sign alone is a class's name
-    return f"'{cell}" if runs and not is_number(cell) else cell
 
 
 def _between_commas(text: str) -> list[str]:

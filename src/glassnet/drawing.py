@@ -10,7 +10,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -169,6 +169,13 @@ def _checked_names(what: str, names: Sequence[str] | None, n: int, default: str)
     return [_cleaned(name) for name in names]
 
 
+def _checked_lit(network: Network, lit: Collection[str]) -> frozenset[str]:
+    units = {f"z{layer}_{unit}" for layer, size in enumerate(network.sizes) for unit in range(1, size + 1) if layer}
+    for symbol in sorted(set(lit) - units - set(network.parameter_names() if lit else ())):
+        raise UsageError(f"lit holds a network's weights w1_1_1, biases b1_1 and units z1_1; got {symbol!r}.")
+    return frozenset(lit)
+
+
 def _check_parameters(network: Network, parameters: Parameters | None) -> None:
     if parameters is None:
         return
@@ -201,6 +208,7 @@ class _Plan:
     edges: list[_Edge]
     values: list[float]  # of the edges, empty without parameters
     labels: list[_Box]  # where weights are printed, empty where they are not
+    lit: frozenset[str]  # symbols of what stands out; where there are any, all else is quiet
 
     @property
     def names_away(self) -> float:
@@ -211,7 +219,13 @@ class _Plan:
         return max((abs(value) for value in self.values if math.isfinite(value)), default=0.0)
 
 
-def _plan(network: Network, parameters: Parameters | None, inputs: list[str], outputs: list[str]) -> _Plan:
+def _plan(
+    network: Network,
+    parameters: Parameters | None,
+    inputs: list[str],
+    outputs: list[str],
+    lit: frozenset[str],
+) -> _Plan:
     sizes = network.sizes
     link = network.loss_row.link
     n_weights = sum(n_in * n_out for n_in, n_out in pairwise(sizes))
@@ -251,6 +265,7 @@ def _plan(network: Network, parameters: Parameters | None, inputs: list[str], ou
         edges=edges,
         values=values,
         labels=labels,
+        lit=lit,
     )
 
 
@@ -272,6 +287,9 @@ def _bias_text(bias: float) -> str:
 
 def _drawn_edges(plan: _Plan) -> Iterator[str]:
     """The lines, the strongest of each layer last, so that it lies on top; then the printed weights."""
+    if plan.lit:
+        yield from _quiet_edges(plan)
+        return
     if plan.parameters is None:
         for edge in plan.edges:
             yield _line(edge.start, edge.end, 1, "gn-neutral", f' data-symbol="{edge.symbol}"') + "/>"
@@ -304,20 +322,43 @@ def _drawn_edges(plan: _Plan) -> Iterator[str]:
         yield _text(box.x, box.y + 0.36 * plan.text_size, significant(value), size=plan.text_size, kind=kind)
 
 
+def _quiet_edges(plan: _Plan) -> Iterator[str]:
+    """All lines alike but the lit ones, which lie on top; a single one has its name printed."""
+    values: Sequence[float | None] = plan.values or [None] * len(plan.edges)
+    for edge in plan.edges:
+        if edge.symbol not in plan.lit:
+            yield _line(edge.start, edge.end, 1, "gn-neutral", f' data-symbol="{edge.symbol}"') + "/>"
+    for edge, value in zip(plan.edges, values, strict=True):
+        if edge.symbol in plan.lit:
+            told = "" if value is None else f" = {value!s}"
+            more = f' data-symbol="{edge.symbol}"><title>{edge.symbol}{told}</title></line>'
+            yield _line(edge.start, edge.end, plan.widest * 0.7, "gn-lit", more)
+    lit = [edge for edge in plan.edges if edge.symbol in plan.lit]
+    if len(lit) == 1:
+        (x, y), size = lit[0].at(0.5), plan.text_size + 1
+        half = _text_width(lit[0].symbol, size) / 2
+        yield f'<rect class="gn-paper" x="{x - half:.1f}" y="{y - 9:.1f}" width="{2 * half:.1f}" height="18" rx="4"/>'
+        yield _text(x, y + 0.36 * size, lit[0].symbol, size=size, kind="gn-lit")
+
+
 def _drawn_units(plan: _Plan) -> Iterator[str]:
     """The circles with their numbers, biases and names; below each column what it computes."""
     for number, layer in enumerate(plan.layers):
         for unit, y in layer.heights.items():
             tooltip = f"unit {unit + 1} of layer {number}" if number else f"input {unit + 1}"
+            kind = "gn-unit gn-lit" if f"z{number}_{unit + 1}" in plan.lit else "gn-unit"
             if number and plan.parameters is not None:
                 bias = plan.parameters.biases[number - 1][unit]
                 tooltip += f": b{number}_{unit + 1} = {bias!s}"
-                if plan.small:
-                    kind = _by_sign(bias, "gn-above", "gn-below", "gn-muted")
+                if f"b{number}_{unit + 1}" in plan.lit:
                     above = y - plan.radius - 7
-                    yield _text(layer.x, above, _bias_text(bias), size=plan.text_size, kind=kind)
+                    yield _text(layer.x, above, f"b{number}_{unit + 1}", size=plan.text_size + 1, kind="gn-lit")
+                elif plan.small and not plan.lit:
+                    sign = _by_sign(bias, "gn-above", "gn-below", "gn-muted")
+                    above = y - plan.radius - 7
+                    yield _text(layer.x, above, _bias_text(bias), size=plan.text_size, kind=sign)
             label = str(unit + 1)
-            circle = f'<circle cx="{layer.x:.1f}" cy="{y:.1f}" r="{plan.radius:g}" class="gn-unit"/>'
+            circle = f'<circle cx="{layer.x:.1f}" cy="{y:.1f}" r="{plan.radius:g}" class="{kind}"/>'
             yield (
                 f"<g><title>{tooltip}</title>{circle}"
                 + _text(layer.x, y + 4, label, size=min(11.0, 2.3 * plan.radius / len(label)))
@@ -344,7 +385,9 @@ def _legend(plan: _Plan, y: float) -> tuple[list[str], float, float]:
     elements: list[str] = []
     right = _MARGIN
     n_weights = sum(n_in * n_out for n_in, n_out in pairwise(plan.network.sizes))
-    if plan.parameters is None:
+    if plan.lit:
+        lines = [f"of {len(plan.edges):,} of {n_weights:,} weights"] if len(plan.edges) < n_weights else []
+    elif plan.parameters is None:
         lines = [f"{counted(n_weights, 'weight')}, values not given: lines show connections only"]
     else:
         samples = [("gn-positive", 4.0, "weight above 0"), ("gn-negative", 4.0, "below 0")]
@@ -397,6 +440,7 @@ def network_svg(
     *,
     feature_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
+    lit: Collection[str] = (),
 ) -> str:
     """The network as a standalone SVG: a column of units per layer, an edge per weight.
 
@@ -408,7 +452,9 @@ def network_svg(
     into a page, twice even: it has no ids and its rules apply to itself alone; it follows light and dark mode.
 
     `feature_names` (n_features), `output_names` (n_outputs): any text; long names are shortened, whole as tooltip.
-    Raises `UsageError` for the wrong number of names, or for parameters of another network or of several.
+    `lit`: what shall stand out, weights `w1_2_1`, biases `b1_1`, units by their `z1_1`; all else is drawn quietly.
+    Raises `UsageError` for the wrong number of names, for parameters of another network or of several, or for a
+    symbol in `lit` that the network has not.
 
     >>> svg = network_svg(Network((2, 2, 1)), feature_names=["texture", "radius"], output_names=["P(malignant)"])
     >>> svg.count("data-symbol"), "<title>Network 2-2-1</title>" in svg
@@ -417,7 +463,7 @@ def network_svg(
     _check_parameters(network, parameters)
     inputs = _checked_names("feature_names", feature_names, network.n_features, "x")
     outputs = _checked_names("output_names", output_names, network.n_outputs, "output ")
-    plan = _plan(network, parameters, inputs, outputs)
+    plan = _plan(network, parameters, inputs, outputs, _checked_lit(network, lit))
     legend, right, bottom = _legend(plan, plan.bottom + plan.radius + 74)
     last = plan.layers[-1]
     names_end = max(_text_width(_shortened(plan.outputs[unit]), _NAME_SIZE) for unit in last.heights)
@@ -427,6 +473,8 @@ def network_svg(
     height = math.ceil(bottom + _MARGIN)
 
     title = f"Network {'-'.join(map(str, network.sizes))}"
+    if lit:
+        title += f", {', '.join(sorted(lit))} lit" if len(lit) <= 4 else f", {len(lit)} of its parts lit"
     content = "\n".join(
         (
             f"<title>{title}</title><desc>{escape(_description(plan))}</desc>",
@@ -440,7 +488,7 @@ def network_svg(
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{title}" class="{scope}" '
         f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" style="max-width:100%;height:auto">'
-        f"<style>{_style(scope)}</style>{content}</svg>\n"
+        f"<style>{_style(scope, lit=bool(lit))}</style>{content}</svg>\n"
     )
 
 

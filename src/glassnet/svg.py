@@ -60,10 +60,22 @@ def text_width(text: str, size: float) -> float:
     return size * sum(map(ems, text))
 
 
-def style(scope: str) -> str:
-    """The rules, all below the picture's own class so that they touch nothing else on a page."""
+def style(scope: str, *, lit: bool = False) -> str:
+    """The rules, all below the picture's own class so that they touch nothing else on a page.
 
-    def rules(paper: str, ink: str, muted: str, line: str, fills: tuple[str, str], strokes: tuple[str, str]) -> str:
+    `lit`: a picture in which some things stand out, of class gn-lit, before the others.
+    """
+
+    def rules(
+        paper: str, ink: str, muted: str, line: str, fills: tuple[str, str], strokes: tuple[str, str], strong: str
+    ) -> str:
+        of_lit = (
+            (".gn-unit", f"stroke:{muted}"),
+            ("line.gn-lit", f"stroke:{strong}"),
+            ("text.gn-lit", f"fill:{strong};font-weight:600"),
+            (".gn-unit.gn-lit", f"stroke:{strong};fill:{strong};stroke-width:3px"),
+            (".gn-unit.gn-lit+text", f"fill:{paper};stroke:none;font-weight:600"),
+        )
         return "".join(
             f".{scope} {selector}{{{declaration}}}"
             for selector, declaration in (
@@ -77,6 +89,7 @@ def style(scope: str) -> str:
                 (".gn-negative", f"stroke:{strokes[1]}"),
                 ("text.gn-above", f"fill:{fills[0]}"),
                 ("text.gn-below", f"fill:{fills[1]}"),
+                *(of_lit if lit else ()),
             )
         )
 
@@ -85,9 +98,9 @@ def style(scope: str) -> str:
         "stroke-width:4px;stroke-linejoin:round;paint-order:stroke}"
         f".{scope} line{{stroke-linecap:butt}}"
         f".{scope} .gn-unit{{stroke-width:1.5px}}"
-        + rules("#ffffff", INK, MUTED, "#9aa3ad", ("#005f96", "#a84a00"), (BLUE, ORANGE))
+        + rules("#ffffff", INK, MUTED, "#9aa3ad", ("#005f96", "#a84a00"), (BLUE, ORANGE), "#b5004f")
         + "@media (prefers-color-scheme:dark){"
-        + rules("#14181d", "#e8ebee", "#a3adb8", "#66707a", ("#7cc4f2", "#f5ad6a"), ("#56b4e9", "#f0954a"))
+        + rules("#14181d", "#e8ebee", "#a3adb8", "#66707a", ("#7cc4f2", "#f5ad6a"), ("#56b4e9", "#f0954a"), "#ff7eb0")
         + "}"
     )
 
