@@ -123,7 +123,7 @@ def parts(style: str, text: str, d: Any, X: np.ndarray, y: np.ndarray) -> Parts:
             put(values)
             net.forward(X)
             net.backward(X, y, *((0.0,) if net.backward.__code__.co_argcount == 4 else ()))
-            return [net.dW1, net.db1, net.dW2, net.db2]
+            return [-g if d.ascent else g for g in (net.dW1, net.db1, net.dW2, net.db2)]
 
         return objective, left
     net = next(v for v in vars(m).values() if isinstance(v, type) and hasattr(v, "back_prop"))()
@@ -186,7 +186,9 @@ def difference(style: str, text: str, d: Any, seed: int) -> float:
     """The largest difference between a file's gradients and difference quotients of its own loss."""
     values, X, y = a_case(style, d, seed)
     loss, gradients = parts(style, text, d, X, y)
-    pairs = zip(gradients(values), quotients(loss, values), strict=True)
+    pairs = list(zip(gradients(values), quotients(loss, values), strict=True))
+    if any(np.size(g) != q.size for g, q in pairs):
+        return np.inf
     return max(float(np.max(np.abs(np.reshape(g, q.shape) - q))) for g, q in pairs)
 
 

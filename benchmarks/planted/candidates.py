@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from types import ModuleType
 from typing import Any
 
-from planted import dicts, layers, lecture, lists, loops, notebook, objects
+from planted import dicts, extras, layers, lecture, lists, loops, notebook, objects
 from planted.draws import Draw, drawn
 from planted.edits import Edit, lines_changed
 from planted.mistakes import PLANTED, UNKNOWN
@@ -22,6 +22,8 @@ STYLES: Mapping[str, ModuleType] = {
     "objects": objects,
     "notebook": notebook,
 }
+WITH_EXTRAS = ("dicts", "lists", "objects")
+"""Which style has which way of writing what stands beside backpropagation."""
 TRIES = 400
 
 
@@ -42,26 +44,34 @@ def right(seed: int, style: str | None = None, **wants: tuple[Any, ...]) -> Cand
     rng = Random(f"right {seed}")
     style = style or rng.choice(tuple(STYLES))
     draw, text = _written(style, rng, wants)
+    for texts in extras.TEXTS.values():
+        if style != "notebook" and rng.random() < 0.15:
+            text += "\n" + rng.choice(texts)
     return Candidate(style, seed, draw, text, text)
 
 
 def planted(style: str, seed: int, *mistakes: str) -> Candidate | None:
     """One or two mistakes in one file; None where the style has no place for them in any draw."""
-    edits = [STYLES[style].MISTAKES.get(mistake) for mistake in mistakes]
-    if None in edits:
-        return None
-    wants: dict[str, tuple[Any, ...]] = {}
+    edits: list[Edit | None] = []
+    beside: list[str] = []
+    for mistake in mistakes:
+        kind, edit = extras.MISTAKES.get(mistake, ("", STYLES[style].MISTAKES.get(mistake)))
+        if edit is None or (kind and style not in WITH_EXTRAS):
+            return None
+        edits.append(edit)
+        beside += [kind] if kind else []
+    wants: dict[str, tuple[Any, ...]] = {"ascent": (False,)}
     for mistake in mistakes:
         for key, values in PLANTED[mistake].wants.items():
             wants[key] = tuple(value for value in wants.get(key, values) if value in values)
             if not wants[key]:
                 return None
-    return _edited(style, seed, mistakes, edits, wants)
+    return _edited(style, seed, mistakes, edits, wants, beside)
 
 
 def unknown(style: str, seed: int, mistake: str) -> Candidate | None:
     """A mistake that no table has."""
-    return _edited(style, seed, (mistake,), [UNKNOWN[style][mistake]], {"has_loss": (True,)})
+    return _edited(style, seed, (mistake,), [UNKNOWN[style][mistake]], {"has_loss": (True,), "ascent": (False,)}, ())
 
 
 def places() -> Iterator[tuple[str, str]]:
@@ -72,13 +82,22 @@ def places() -> Iterator[tuple[str, str]]:
                 yield mistake, style
 
 
-def _edited(style: str, seed: int, mistakes: tuple[str, ...], edits: list[Edit | None], wants: Mapping[str, tuple[Any, ...]]) -> Candidate | None:
+def _edited(
+    style: str,
+    seed: int,
+    mistakes: tuple[str, ...],
+    edits: Sequence[Edit | None],
+    wants: Mapping[str, tuple[Any, ...]],
+    beside: Iterable[str],
+) -> Candidate | None:
     rng = Random(f"{style} {seed} {mistakes}")
     for _ in range(TRIES):
         try:
             draw, correct = _written(style, rng, wants)
         except ValueError:
             return None
+        for kind in dict.fromkeys(beside):
+            correct += "\n" + extras.TEXTS[kind][WITH_EXTRAS.index(style)]
         text: str | None = correct
         touched: set[str] = set()
         for edit in edits:

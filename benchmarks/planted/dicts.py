@@ -30,7 +30,7 @@ OUTPUT_CALL = {"sigmoid": "sigmoid_out({})", "softmax": "softmax({})", "identity
 
 def wants(rng: Random) -> dict[str, tuple[object, ...]]:
     """What this style can write."""
-    return {"in_out": (True,)}
+    return {"ascent": (False,), "in_out": (True,)}
 
 
 def source(d: Draw, rng: Random) -> str:
@@ -139,7 +139,7 @@ def _output_delta(d: Draw, p: str, scale: str) -> list[str]:
 
 DELTA = r"^(    dZ\d = dA\d) \* (.*_derivative\([ZA]\d\)|\((?:.*)\))$"
 EDITS: Mapping[str, Edit] = {
-    "gradient summed": either(every(r" / n(?= \+|\n| \*)|(?<=y\)) / n$", ""), every(r"(dW\d = .*?|db\d = .*?) / n", r"\1")),
+    "gradient summed": every(r"^(    d[WbZ]\d = .*?) / n(?= \+|$)", r"\1"),
     "gradient averaged": every(r"^(    d[Wb]\d = .*?dZ\d(?:, axis=0\))?)( \+ .*)?$", r"\1 / n\2"),
     "averaged twice": either(
         both(every(r"^(    d[Wb]\d = .*?dZ\d(?:, axis=0\))?)( \+ .*)?$", r"\1 / n\2")),
@@ -164,7 +164,7 @@ EDITS: Mapping[str, Edit] = {
     "bias gradient of one row": every(r"np\.sum\((dZ\d), axis=0\)", r"\1[0]"),
     "bias gradient not summed": every(r"np\.sum\((dZ\d), axis=0\)", r"\1"),
     "bias gradient summed over units": every(r"np\.sum\((dZ\d), axis=0\)", r"np.sum(\1)"),
-    "bias gradient of another layer": either(every(r"np\.sum\(dZ1,", "np.sum(dZ2,"), every(r"np\.sum\(dZ2,", "np.sum(dZ1,")),
+    "bias gradient of another layer": every(r"np\.sum\(dZ1,", "np.sum(dZ2,"),
     "bias gradient of another unit": every(r"np\.sum\((dZ\d), axis=0\)", r"np.sum(\1, axis=0)[::-1]"),
     "sigmoid derivative on cross-entropy": every(r"^(    dZ\d = )\((A\d) - y\)( / .*)?$", r"\1(\2 - y) * \2 * (1 - \2)\3"),
     "output derivative missing": every(r"^(    dZ\d = .*\(A\d - y\)) \* (?:A\d \* \(1 - A\d\)|\(1 - A\d \*\* 2\))", r"\1"),

@@ -36,7 +36,8 @@ class Draw:
 
     sizes: None where the file takes any; declared in the file where it is about one network. derivative: whether f' is
     a function of z, of a, or written inline. scaled_at: whether the mean over rows is taken at the output's delta or at
-    every gradient. guard: what keeps the logarithm from zero. fused: p - y, or dL/dp times the output's derivative.
+    every gradient. guard: what keeps the logarithm from zero. fused: p - y, or dL/dp times the output's derivative. ascent: the error is y - p, and the step adds it; for those who
+    take a step.
     """
 
     layers: int
@@ -55,6 +56,7 @@ class Draw:
     has_loss: bool
     has_update: bool
     in_out: bool
+    ascent: bool
 
     @property
     def conventions(self) -> str:
@@ -101,6 +103,7 @@ def _drawn(rng: Random, shapes: Sequence[str]) -> Draw:
         has_loss=rng.random() < 0.8,
         has_update=rng.random() < 0.6,
         in_out=rng.random() < 0.7,
+        ascent=rng.random() < 0.1,
     )
 
 

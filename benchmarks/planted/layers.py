@@ -13,7 +13,7 @@ CLASS = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "elu": "ELU"}
 
 def wants(rng: Random) -> dict[str, tuple[object, ...]]:
     """What this style can write."""
-    return {"derivative": ("z", "a"), "has_loss": (True,), "has_update": (False,), "l2": ("none",), "guard": ("", "add")}
+    return {"ascent": (False,), "derivative": ("z", "a"), "has_loss": (True,), "has_update": (False,), "l2": ("none",), "guard": ("", "add")}
 
 
 def source(d: Draw, rng: Random) -> str:
@@ -153,6 +153,6 @@ MISTAKES: Mapping[str, Edit] = {
     "square forgotten in tanh derivative": either(every(r"(return grad \* \(1 - np\.tanh\(z\)) \*\* 2", r"\1"), every(r"return grad \* \(1 - a \*\* 2\)", "return grad * (1 - a)")),
     "loss without the rows of class 0": every(r"(np\.sum\(-y \* np\.log\(.*?\)) - \(1 - y\) \* np\.log\(.*?\)\)", r"\1)"),
     "loss with the wrong sign": every(r"np\.sum\(-y \* (.*) - \(1 - y\)", r"np.sum(y * \1 + (1 - y)"),
-    "softmax over the wrong axis": every(r"axis=1, keepdims=True\)(?=$|\))(?!\)\))", "axis=0, keepdims=True)"),
+    "softmax over the wrong axis": every(r"e / e\.sum\(axis=1, keepdims=True\)", "e / e.sum(axis=0, keepdims=True)"),
     "one unit's formula for another": every(r"^(        [za] = self\.[za]\n)        (return grad \* .*)$", r"\1        grad[:, 1] = grad[:, 0]\n        \2"),
 }

@@ -11,7 +11,7 @@ from planted.edits import Edit, both, either, every
 
 def wants(rng: Random) -> dict[str, tuple[object, ...]]:
     """What this style can write."""
-    return {"in_out": (False,), "derivative": ("z", "a"), "outputs": ("sum",)}
+    return {"ascent": (False,), "in_out": (False,), "derivative": ("z", "a"), "outputs": ("sum",)}
 
 
 def source(d: Draw, rng: Random) -> str:

@@ -12,7 +12,7 @@ from planted.edits import Edit, both, either, every
 
 def wants(rng: Random) -> dict[str, tuple[object, ...]]:
     """What this style can write."""
-    return {"derivative": ("z", "a"), "has_update": (False,), "guard": ("", "clip"), "has_loss": (True,)}
+    return {"ascent": (False,), "derivative": ("z", "a"), "has_update": (False,), "guard": ("", "clip"), "has_loss": (True,)}
 
 
 def source(d: Draw, rng: Random) -> str:

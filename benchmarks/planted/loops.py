@@ -20,6 +20,7 @@ OF_A = {"tanh": "1 - a * a", "sigmoid": "a * (1 - a)"}
 def wants(rng: Random) -> dict[str, tuple[object, ...]]:
     """What this style can write."""
     return {
+        "ascent": (False,),
         "hidden": tuple(HIDDEN),
         "derivative": ("z", "a"),
         "guard": ("",),

@@ -41,7 +41,7 @@ PLANTED: Mapping[str, Planted] = {
     "derivative of z at a": _of("activation-derivative-at-a", hidden=SMOOTH, derivative="z"),
     "derivative of a at z": _of("activation-derivative-at-z", hidden=("tanh", "sigmoid"), derivative="a"),
     "derivative at the wrong layer": _of(
-        "activation-derivative-wrong-layer", "activation-derivative-layer-below", layers=3, sizes="equal_hidden"
+        "activation-derivative-wrong-layer", "activation-derivative-layer-below", sizes="square"
     ),
     "weights transposed": _of("weights-transposed", sizes="square"),
     "updated weights used": _of("updated-weights-used", has_loss=True),
@@ -58,7 +58,7 @@ PLANTED: Mapping[str, Planted] = {
         "output-derivative-missing", "gradient-of-cross-entropy", output=("sigmoid", "tanh"), loss="squared_error", has_loss=True
     ),
     "softmax without cross terms": _of("softmax-without-cross-terms", output="softmax"),
-    "accumulates between calls": _of("accumulates-between-calls", "gradients-accumulate", "accumulates", sizes="one"),
+    "accumulates between calls": _of("gradients-accumulate", sizes="one"),
     "factor of the square in the gradient": _of(
         "factor-two-missing", "factor-two-extra", "gradient-halved", "gradient-doubled", loss="squared_error", has_loss=True, l2="none"
     ),
@@ -67,7 +67,7 @@ PLANTED: Mapping[str, Planted] = {
         has_loss=True, l2="none",
     ),
     "log of a rounded probability": _of(
-        "log-of-zero", "loss-of-class", problem="nan", output="sigmoid", loss="binary_cross_entropy", guard="", has_loss=True
+        "log-of-zero", problem="nan", output="sigmoid", loss="binary_cross_entropy", guard="", has_loss=True
     ),
     "penalty on biases": _of("penalty-on-biases", l2=("half",), has_loss=True),
     "penalty missing": _of("penalty-missing-in-gradient", l2=("half", "whole", "half_over_n"), has_loss=True),
@@ -92,6 +92,14 @@ PLANTED: Mapping[str, Planted] = {
     "update without learning rate": _of("learning-rate-missing", has_update=True),
     "biases not updated": _of("biases-not-updated", has_update=True),
     "first layer not trained": _of("weight-gradient-zero"),
+    "scaling learned on test rows": _of("scaled-on-test-rows"),
+    "X shuffled without y": _of("rows-shuffled-without-targets"),
+    "momentum's sign": _of("momentum-sign"),
+    "momentum without its memory": _of("momentum-missing"),
+    "Adam without bias correction": _of("adam-bias-correction-missing"),
+    "Adam's epsilon inside the root": _of("adam-epsilon-inside-root"),
+    "Adam's state shared": _of("state-shared"),
+    "Adam's square forgotten": _of("adam-square-missing"),
     "one unit's formula for another": _of(
         "unit-pasted", "derivative-pasted", "upstream-pasted", "weight-gradient-pasted", "input-pasted", "first-output-only",
     ),
@@ -99,7 +107,7 @@ PLANTED: Mapping[str, Planted] = {
 
 UNKNOWN: Mapping[str, Mapping[str, Edit]] = {
     "dicts": {
-        "gradient clipped": every(r"^(    )((\w+) = \{.*'d?W1': dW1.*\})$", r"\1\2\n    \3 = {key: np.clip(g, -0.05, 0.05) for key, g in \3.items()}"),
+        "gradient clipped": every(r"^(    )((\w+) = \{.*'d?W1': dW1.*\})$", r"\1\2\n    \3 = {key: np.clip(g, -0.01, 0.01) for key, g in \3.items()}"),
         "gradient normalised": every(r"^(    dW(\d) = .*)$", r"\1\n    dW\2 = dW\2 / np.linalg.norm(dW\2)"),
         "absolute value": every(r"^(    dA1 = )(.*)$", r"\1np.abs(\2)"),
         "a constant in the derivative": every(r"^(    dZ1 = dA1 \* .*)$", r"\1 * 1.7"),
@@ -107,7 +115,7 @@ UNKNOWN: Mapping[str, Mapping[str, Edit]] = {
         "weights squared on the way back": every(r"^(    dA1 = .*)(\w+)\['W2'\]\.T", r"\1\2['W2'].T ** 2"),
     },
     "lists": {
-        "gradient clipped": every(r"^(    return loss, )", r"    dW = [np.clip(g, -0.05, 0.05) for g in dW]\n\1"),
+        "gradient clipped": every(r"^(    return loss, )", r"    dW = [np.clip(g, -0.01, 0.01) for g in dW]\n\1"),
         "noise": every(r"^(            (?:err|delta) = .*)$", r"\1 + 0.05 * X[0, 0]"),
         "rows weighted by themselves": every(r"^    (err|delta) = (.*y.*)$", r"    \1 = (\2) * (1 + 0.3 * X[:, :1])"),
         "cube of a": every(r"^(        dW\.insert\(0, .*)activations\[k\]", r"\1(activations[k] ** 3)"),

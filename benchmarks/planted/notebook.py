@@ -19,6 +19,7 @@ HIDDEN = {
 def wants(rng: Random) -> dict[str, tuple[object, ...]]:
     """What this style can write."""
     return {
+        "ascent": (False,),
         "layers": (2,),
         "in_out": (True,),
         "sizes": ("any",),

@@ -40,6 +40,8 @@ def source(d: Draw, rng: Random) -> str:
         "cross_entropy": f"-y * np.log({q})",
         "binary_cross_entropy": f"-(y * np.log({q}) + (1 - y) * np.log({o}))",
     }[d.loss]
+    if d.ascent:
+        inner = inner.replace("(self.p - y)", "(self.p -  y)")
     lines = [
         "import numpy as np",
         "",
@@ -88,7 +90,11 @@ def source(d: Draw, rng: Random) -> str:
     else:
         lines += ["", "    def update(self, learning_rate):", *take, ""]
         lines += ["    def fit(self, X, y, learning_rate, epochs):", "        for _ in range(epochs):", "            self.forward(X)", "            self.backward(X, y)", "            self.update(learning_rate)", ""]
-    return "\n".join(lines)
+    if rng.random() < 0.3:  # the rows in another order, which changes nothing
+        at = lines.index("        for _ in range(epochs):") + 1
+        lines[at:at] = ["            order = np.random.permutation(len(X))", "            X, y = X[order], y[order]"]
+    text = "\n".join(lines)
+    return text.replace("(self.p - y)", "(y - self.p)").replace(" -= learning", " += learning").replace("-  y", "- y") if d.ascent else text
 
 
 EDITS: Mapping[str, Edit] = {
