@@ -1,4 +1,4 @@
-"""The planted files: right ones are right by difference quotients of their own loss, mistakes change what is computed."""
+"""The planted files: right ones agree with difference quotients of their own loss, others do not."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def parts(style: str, text: str, d: Any, X: np.ndarray, y: np.ndarray) -> Parts:
         return {f"{'Wb'[i % 2]}{i // 2 + 1}": value for i, value in enumerate(values)}
 
     def back(gradients: dict[str, np.ndarray]) -> list[np.ndarray]:
-        return [gradients[f"{d}{q}{i + 1}"] for i in range(len(gradients) // 2) for q in "Wb" for d in [prefix(gradients)]]
+        return [
+            gradients[f"{d}{q}{i + 1}"] for i in range(len(gradients) // 2) for q in "Wb" for d in [prefix(gradients)]
+        ]
 
     def prefix(gradients: dict[str, np.ndarray]) -> str:
         return "d" if "dW1" in gradients else ""
@@ -94,7 +96,9 @@ def parts(style: str, text: str, d: Any, X: np.ndarray, y: np.ndarray) -> Parts:
         net = m.build([X.shape[1], *(0,) * (d.layers - 1), y.shape[1]])
 
         def run(values: list[np.ndarray]) -> float:
-            for layer, (W, b) in zip([e for e in net if hasattr(e, "W")], zip(values[::2], values[1::2], strict=True), strict=True):
+            for layer, (W, b) in zip(
+                [e for e in net if hasattr(e, "W")], zip(values[::2], values[1::2], strict=True), strict=True
+            ):
                 layer.W, layer.b = W, b
             a = X
             for layer in net:
@@ -135,7 +139,10 @@ def parts(style: str, text: str, d: Any, X: np.ndarray, y: np.ndarray) -> Parts:
 
     def rows(values: list[np.ndarray]) -> float:
         scalars(values)
-        row = among(SimpleNamespace(squared_error=getattr(net, "squared_error", None) or net.binary_cross_entropy), "squared_error")
+        row = among(
+            SimpleNamespace(squared_error=getattr(net, "squared_error", None) or net.binary_cross_entropy),
+            "squared_error",
+        )
         return sum(row(net.forward_prop(*x)["a2"], t[0]) for x, t in zip(X, y, strict=True))
 
     def summed(values: list[np.ndarray]) -> list[np.ndarray]:
@@ -233,3 +240,30 @@ def test_the_same_seed_writes_the_same_file(planted: Any) -> None:
     first = planted.planted("lists", 5, "derivative missing", "bias gradient not summed")
     assert first == planted.planted("lists", 5, "derivative missing", "bias gradient not summed")
     assert first.text != first.correct
+
+
+@pytest.mark.parametrize(
+    ("mistakes", "verdict", "named", "equals", "problem", "wanted"),
+    [
+        ((), "right", (), (), None, "passed"),
+        ((), "wrong", (), (), None, "accused"),
+        ((), "error", (), (), "shape", "accused"),
+        (("derivative missing",), "wrong", ("activation-derivative-missing",), (), None, "named right"),
+        (("derivative missing",), "wrong", ("error-sign",), ("activation-derivative-missing",), None, "among equals"),
+        (("derivative missing",), "wrong", ("error-sign",), (), None, "wrong name"),
+        (("derivative missing",), "wrong", ("activation-derivative-missing", "error-sign"), (), None, "wrong name"),
+        (("derivative missing",), "wrong", (), (), None, "unknown"),
+        (("derivative missing",), "error", (), (), "raises", "error"),
+        (("derivative missing",), "right", (), (), None, "passed"),
+        (("derivative missing", "sign of the error"), "wrong", ("error-sign",), (), None, "half"),
+        (("input changed in place",), "error", (), (), "changed-arguments", "named right"),
+        (("a mistake of no table",), "wrong", (), (), None, "unknown"),
+        (("a mistake of no table",), "wrong", ("error-sign",), (), None, "wrong name"),
+    ],
+)
+def test_the_count_tells_right_names_from_wrong(
+    planted: Any, mistakes: Any, verdict: str, named: Any, equals: Any, problem: str | None, wanted: str
+) -> None:
+    import named_mistakes
+
+    assert named_mistakes.outcome(mistakes, verdict, named, equals, problem) == wanted

@@ -102,7 +102,8 @@ def _edited(
         touched: set[str] = set()
         for edit in edits:
             before = text
-            assert before is not None and edit is not None
+            assert before is not None
+            assert edit is not None
             text = edit(before, rng)
             if text is None:
                 break

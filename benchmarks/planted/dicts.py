@@ -158,7 +158,8 @@ EDITS: Mapping[str, Edit] = {
         every(r"\(A(\d) \* \(1 - A\1\)\)$", r"(Z\1 * (1 - Z\1))"),
     ),
     "derivative at the wrong layer": either(
-        every(r"_derivative\(([ZA])1\)", r"_derivative(\g<1>2)"), every(r"_derivative\(([ZA])2\)", r"_derivative(\g<1>1)")
+        every(r"_derivative\(([ZA])1\)", r"_derivative(\g<1>2)"),
+        every(r"_derivative\(([ZA])2\)", r"_derivative(\g<1>1)"),
     ),
     "weights transposed": every(r"(\['W\d'\])\.T$", r"\1"),
     "bias gradient of one row": every(r"np\.sum\((dZ\d), axis=0\)", r"\1[0]"),
@@ -166,18 +167,24 @@ EDITS: Mapping[str, Edit] = {
     "bias gradient summed over units": every(r"np\.sum\((dZ\d), axis=0\)", r"np.sum(\1)"),
     "bias gradient of another layer": every(r"np\.sum\(dZ1,", "np.sum(dZ2,"),
     "bias gradient of another unit": every(r"np\.sum\((dZ\d), axis=0\)", r"np.sum(\1, axis=0)[::-1]"),
-    "sigmoid derivative on cross-entropy": every(r"^(    dZ\d = )\((A\d) - y\)( / .*)?$", r"\1(\2 - y) * \2 * (1 - \2)\3"),
-    "output derivative missing": every(r"^(    dZ\d = .*\(A\d - y\)) \* (?:A\d \* \(1 - A\d\)|\(1 - A\d \*\* 2\))", r"\1"),
-    "softmax without cross terms": every(
-        r"^(    dZ\d = )\((A\d) - y\)", r"\1(-y / \2) * \2 * (1 - \2)"
+    "sigmoid derivative on cross-entropy": every(
+        r"^(    dZ\d = )\((A\d) - y\)( / .*)?$", r"\1(\2 - y) * \2 * (1 - \2)\3"
     ),
+    "output derivative missing": every(
+        r"^(    dZ\d = .*\(A\d - y\)) \* (?:A\d \* \(1 - A\d\)|\(1 - A\d \*\* 2\))", r"\1"
+    ),
+    "softmax without cross terms": every(r"^(    dZ\d = )\((A\d) - y\)", r"\1(-y / \2) * \2 * (1 - \2)"),
     "accumulates between calls": both(
         every(r"^(    )((?:grads|gradients) = )(\{.*\})$", r"\1\2\3\n    for key in \2TOTAL"),
-        every(r"for key in (grads|gradients) = TOTAL", r"for key in \1:\n        total[key] = total.get(key, 0) + \1[key]\n        \1[key] = total[key]"),
+        every(
+            r"for key in (grads|gradients) = TOTAL",
+            r"for key in \1:\n        total[key] = total.get(key, 0) + \1[key]\n        \1[key] = total[key]",
+        ),
         every(r"\A(import numpy as np\n)", r"\1\ntotal = {}\n"),
     ),
     "factor of the square in the gradient": either(
-        every(r"(dZ\d = )2 \* (\(A\d - y\))", r"\1\2"), every(r"(dZ\d = )(\(A\d - y\) \*|\(A\d - y\)(?= / |$))", r"\g<1>2 * \2")
+        every(r"(dZ\d = )2 \* (\(A\d - y\))", r"\1\2"),
+        every(r"(dZ\d = )(\(A\d - y\) \*|\(A\d - y\)(?= / |$))", r"\g<1>2 * \2"),
     ),
     "gradient of another loss": every(r"np\.sum\(-\(y \* np\.log.*\)\)$", "np.sum((P_ - y) ** 2)"),
     "log of a rounded probability": every(r"(np\.log\(|np\.log\(1 - )(p|y_hat|y_pred)\)", r"\1np.round(\2))"),
@@ -192,14 +199,14 @@ EDITS: Mapping[str, Edit] = {
         every(r"^(    n = X\.shape\[0\])$", r"\1\n    X *= 1.0 / n"),
     ),
     "bias forgotten": one(r"^(    Z\d = .*) \+ \w+\['b\d'\]$", r"\1"),
-    "activation forgotten": one(r"^(    A\d = )(?:relu|tanh|sigmoid|leaky_relu|elu|softplus|softsign)\((Z\d)\)$", r"\1\2"),
+    "activation forgotten": one(
+        r"^(    A\d = )(?:relu|tanh|sigmoid|leaky_relu|elu|softplus|softsign)\((Z\d)\)$", r"\1\2"
+    ),
     "weight gradient with z": one(r"^(    dW\d = )A(\d)\.T", r"\1Z\2.T"),
     "inputs of another layer": either(
         every(r"^(    dW[23] = )A\d\.T", r"\1X.T"), every(r"^(    dW3 = )A2\.T", r"\1A1.T")
     ),
-    "delta of another layer": either(
-        every(r"^(    dW1 = .*)dZ1", r"\1dZ2"), every(r"^(    dW2 = .*)dZ2", r"\1dZ1")
-    ),
+    "delta of another layer": either(every(r"^(    dW1 = .*)dZ1", r"\1dZ2"), every(r"^(    dW2 = .*)dZ2", r"\1dZ1")),
     "weights left out of the chain": one(r"^(    dA\d = dZ\d) @ .*$", r"\1"),
     "gradient instead of weights": every(r"^(    dA(\d) = dZ(\d)) @ .*$", r"\1 @ dW\3.T"),
     "weights of another layer": every(r"^(    dA\d = dZ3 @ \w+)\['W3'\]", r"\1['W2']"),
@@ -226,5 +233,6 @@ EDITS: Mapping[str, Edit] = {
     "one unit's formula for another": every(r"^(    dZ1 = .*)$", r"\1\n    dZ1[:, 1] = dZ1[:, 0]"),
 }
 MISTAKES: Mapping[str, Edit] = {
-    name: named(edit, PAR=r"(\w+)\['W1'\]", LAM=r"\b(l2|lambd)\b", P_=r"\b(p|y_hat|y_pred), y\b") for name, edit in EDITS.items()
+    name: named(edit, PAR=r"(\w+)\['W1'\]", LAM=r"\b(l2|lambd)\b", P_=r"\b(p|y_hat|y_pred), y\b")
+    for name, edit in EDITS.items()
 }

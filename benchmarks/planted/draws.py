@@ -36,8 +36,8 @@ class Draw:
 
     sizes: None where the file takes any; declared in the file where it is about one network. derivative: whether f' is
     a function of z, of a, or written inline. scaled_at: whether the mean over rows is taken at the output's delta or at
-    every gradient. guard: what keeps the logarithm from zero. fused: p - y, or dL/dp times the output's derivative. ascent: the error is y - p, and the step adds it; for those who
-    take a step.
+    every gradient. guard: what keeps the logarithm from zero. fused: p - y, or dL/dp times the output's derivative.
+    ascent: the error is y - p, and the step adds it.
     """
 
     layers: int

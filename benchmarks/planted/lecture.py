@@ -38,7 +38,10 @@ def source(d: Draw, rng: Random) -> str:
     ]
     lines += {
         "sigmoid": ["    return 1.0 / (1.0 + np.exp(-Z))"],
-        "softmax": ["    expZ = np.exp(Z - np.max(Z, axis=0, keepdims=True))", "    return expZ / np.sum(expZ, axis=0, keepdims=True)"],
+        "softmax": [
+            "    expZ = np.exp(Z - np.max(Z, axis=0, keepdims=True))",
+            "    return expZ / np.sum(expZ, axis=0, keepdims=True)",
+        ],
         "identity": ["    return Z"],
         "tanh": ["    return np.tanh(Z)"],
     }[d.output]
@@ -68,13 +71,24 @@ def source(d: Draw, rng: Random) -> str:
         elif d.loss == "cross_entropy":
             lines += [f"    cost = -np.sum({Y} * np.log({q})) / {over}"]
         else:
-            lines += [f"    logprobs = {Y} * np.log({q}) + (1 - {Y}) * np.log({other})", f"    cost = -np.sum(logprobs) / {over}"]
+            lines += [
+                f"    logprobs = {Y} * np.log({q}) + (1 - {Y}) * np.log({other})",
+                f"    cost = -np.sum(logprobs) / {over}",
+            ]
         if lam:
             factor = {"half": "lambd / 2", "whole": "lambd", "half_over_n": "lambd / (2 * m)"}[d.l2]
-            lines += ["    for l in range(1, len(parameters) // 2 + 1):", f"        cost += {factor} * np.sum(np.square(parameters['W' + str(l)]))"]
+            lines += [
+                "    for l in range(1, len(parameters) // 2 + 1):",
+                f"        cost += {factor} * np.sum(np.square(parameters['W' + str(l)]))",
+            ]
         lines += ["    return cost", ""]
     inputs = rng.choice((f"AL, {Y}, caches, parameters", f"parameters, caches, X, {Y}", f"X, {Y}, parameters, caches"))
-    lines += [f"def backward_propagation({inputs}{', lambd' if lam else ''}):", "    grads = {}", "    L = len(parameters) // 2", f"    m = {Y}.shape[1]"]
+    lines += [
+        f"def backward_propagation({inputs}{', lambd' if lam else ''}):",
+        "    grads = {}",
+        "    L = len(parameters) // 2",
+        f"    m = {Y}.shape[1]",
+    ]
     lines += [] if inputs.startswith("AL") else ["    AL = caches['A' + str(L)]"]
     slope = {"sigmoid": " * AL * (1 - AL)", "tanh": " * (1 - AL ** 2)"}
     if d.loss == "squared_error":
@@ -130,10 +144,14 @@ EDITS: Mapping[str, Edit] = {
     "bias gradient of one row": every(r"np\.sum\(dZ, axis=1, keepdims=True\)", "dZ[:, :1]"),
     "bias gradient not summed": every(r"np\.sum\(dZ, axis=1, keepdims=True\)", "dZ"),
     "bias gradient summed over units": every(r"np\.sum\(dZ, axis=1, keepdims=True\)", "np.sum(dZ)"),
-    "bias gradient of another unit": every(r"np\.sum\(dZ, axis=1, keepdims=True\)", "np.sum(dZ[::-1], axis=1, keepdims=True)"),
+    "bias gradient of another unit": every(
+        r"np\.sum\(dZ, axis=1, keepdims=True\)", "np.sum(dZ[::-1], axis=1, keepdims=True)"
+    ),
     "sigmoid derivative on cross-entropy": every(r"^(    dZ = )AL - ([yY])$", r"\1(AL - \2) * AL * (1 - AL)"),
     "output derivative missing": every(r"^(    dAL = .*AL - [yY]\)\n    dZ = dAL) \* .*$", r"\1"),
-    "softmax without cross terms": every(r"^    dZ = AL - ([yY])$", r"    dAL = -\1 / AL\n    dZ = dAL * AL * (1 - AL)"),
+    "softmax without cross terms": every(
+        r"^    dZ = AL - ([yY])$", r"    dAL = -\1 / AL\n    dZ = dAL * AL * (1 - AL)"
+    ),
     "accumulates between calls": both(
         every(r"^    grads = \{\}\n", ""),
         every(r"^(import numpy as np)$", r"\1\n\ngrads = {}"),
@@ -142,7 +160,9 @@ EDITS: Mapping[str, Edit] = {
     "factor of the square in the gradient": either(
         every(r"^(    dAL = )2 \* ", r"\1"), every(r"^(    dAL = )(\(AL - )", r"\g<1>2 * \2")
     ),
-    "gradient of another loss": every(r"^    logprobs = ([yY]) .*\n    cost = -np\.sum\(logprobs\)", r"    cost = np.sum((AL - \1) ** 2)"),
+    "gradient of another loss": every(
+        r"^    logprobs = ([yY]) .*\n    cost = -np\.sum\(logprobs\)", r"    cost = np.sum((AL - \1) ** 2)"
+    ),
     "log of a rounded probability": every(r"^(    logprobs = )", r"    AL = np.round(AL)\n\1"),
     "penalty on biases": every(r"^(        grads\['db'.*)$", r"\1 + lambd * parameters['b' + str(l)]"),
     "penalty missing": every(r"^(        grads\['dW'.*\.T\)) \+ .*$", r"\1"),
@@ -151,25 +171,35 @@ EDITS: Mapping[str, Edit] = {
     "penalty subtracted": every(r"^(        grads\['dW'.*\.T\)) \+ ", r"\1 - "),
     "integer division": every(r"^(        grads.*)1 / m \* ", r"\g<1>1 // m * "),
     "input changed in place": either(
-        every(r"^    A = X$", "    A = X\n    A -= A.mean(axis=1, keepdims=True)"), every(r"^    A = X$", "    X /= np.abs(X).max()\n    A = X")
+        every(r"^    A = X$", "    A = X\n    A -= A.mean(axis=1, keepdims=True)"),
+        every(r"^    A = X$", "    X /= np.abs(X).max()\n    A = X"),
     ),
     "bias forgotten": every(r", A_prev\) \+ parameters\['b' \+ str\(l\)\]", ", A_prev)"),
     "activation forgotten": every(r"^(        A = )\w+\(Z\) if l < L else (output.*)$", r"\1Z if l < L else \2"),
-    "weight gradient with z": every(r"^        A_prev = caches\['A' \+ str\(l - 1\)\]$", "        A_prev = caches['Z' + str(l - 1)] if l > 1 else X_"),
-    "inputs of another layer": every(r"^        A_prev = caches\['A' \+ str\(l - 1\)\]$", "        A_prev = caches['A' + str(max(l - 2, 0))]"),
+    "weight gradient with z": every(
+        r"^        A_prev = caches\['A' \+ str\(l - 1\)\]$",
+        "        A_prev = caches['Z' + str(l - 1)] if l > 1 else X_",
+    ),
+    "inputs of another layer": every(
+        r"^        A_prev = caches\['A' \+ str\(l - 1\)\]$", "        A_prev = caches['A' + str(max(l - 2, 0))]"
+    ),
     "weights left out of the chain": every(r"np\.dot\(parameters\['W' \+ str\(l\)\]\.T, dZ\)", "dZ"),
     "weights of another layer": every(r"parameters\['W' \+ str\(l\)\]\.T", "parameters['W' + str(l - 1)].T"),
     "derivative of another activation": either(
         every(r"^(def tanh_backward.*\n    return dA \* )\(.*\)$", r"\1(np.tanh(Z) * (1 - np.tanh(Z)))"),
         every(r"^(def (?:elu|softplus|leaky_relu)_backward.*\n    return dA \* )\(.*\)$", r"\1(Z > 0)"),
     ),
-    "square forgotten in tanh derivative": either(every(r"np\.tanh\(Z\) \*\* 2", "np.tanh(Z)"), every(r"1 - A \*\* 2", "1 - A")),
+    "square forgotten in tanh derivative": either(
+        every(r"np\.tanh\(Z\) \*\* 2", "np.tanh(Z)"), every(r"1 - A \*\* 2", "1 - A")
+    ),
     "loss without the rows of class 0": every(r"^(    logprobs = [yY] \* np\.log\(.*?\)) \+ .*$", r"\1"),
     "loss with the wrong sign": every(r"= -np\.sum\(", "= np.sum("),
     "softmax over the wrong axis": every(r"axis=0, keepdims=True", "axis=1, keepdims=True"),
     "update without learning rate": every(r" - learning_rate \* ", " - "),
     "biases not updated": every(r"^        parameters\['b'.*\n", ""),
-    "first layer not trained": every(r"range\(1, L \+ 1\)\):\n        A_prev = c", "range(1, L + 1)):\n        A_prev = 0 * X if l == 1 else c"),
+    "first layer not trained": every(
+        r"range\(1, L \+ 1\)\):\n        A_prev = c", "range(1, L + 1)):\n        A_prev = 0 * X if l == 1 else c"
+    ),
     "one unit's formula for another": every(r"^(            dZ = .*)$", r"\1\n            dZ[1] = dZ[0]"),
 }
 MISTAKES: Mapping[str, Edit] = {

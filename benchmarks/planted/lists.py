@@ -12,7 +12,13 @@ from planted.edits import Edit, both, either, every
 
 def wants(rng: Random) -> dict[str, tuple[object, ...]]:
     """What this style can write."""
-    return {"ascent": (False,), "derivative": ("z", "a"), "has_update": (False,), "guard": ("", "clip"), "has_loss": (True,)}
+    return {
+        "ascent": (False,),
+        "derivative": ("z", "a"),
+        "has_update": (False,),
+        "guard": ("", "clip"),
+        "has_loss": (True,),
+    }
 
 
 def source(d: Draw, rng: Random) -> str:
@@ -56,7 +62,10 @@ def source(d: Draw, rng: Random) -> str:
         "binary_cross_entropy": "-y * np.log(SAFE) - (1 - y) * np.log(1 - SAFE)",
     }[d.loss].replace("SAFE", "np.clip(out, 1e-15, 1 - 1e-15)" if d.guard == "clip" else "out")
     size = {"sum": "n", "mean": "y.size"}[d.outputs]
-    lines += [f"    errors = {inner}", f"    loss = errors.sum()" + (f" / {size}" if d.rows == "mean" else "") + (" / 2" if d.half else "")]
+    lines += [
+        f"    errors = {inner}",
+        "    loss = errors.sum()" + (f" / {size}" if d.rows == "mean" else "") + (" / 2" if d.half else ""),
+    ]
     if lam:
         factor = {"half": "l2 / 2", "whole": "l2", "half_over_n": "l2 / (2 * n)"}[d.l2]
         lines += [f"    loss += {factor} * sum((W ** 2).sum() for W in {w})"]
@@ -92,8 +101,13 @@ def source(d: Draw, rng: Random) -> str:
 
 LATE = r"( / (?:n|y\.size))"
 EDITS: Mapping[str, Edit] = {
-    "gradient summed": either(every(rf"^(        d[Wb]\.insert.*?){LATE}(?= \+|\)$)", r"\1"), every(rf"^    D = D{LATE}\n", "")),
-    "gradient averaged": every(r"^(        d[Wb]\.insert\(0, .*? @ [\w\[\]]+|        db\.insert\(0, .*?sum\(axis=0\))(\)| \+ .*\))$", r"\1 / n\2"),
+    "gradient summed": either(
+        every(rf"^(        d[Wb]\.insert.*?){LATE}(?= \+|\)$)", r"\1"), every(rf"^    D = D{LATE}\n", "")
+    ),
+    "gradient averaged": every(
+        r"^(        d[Wb]\.insert\(0, .*? @ [\w\[\]]+|        db\.insert\(0, .*?sum\(axis=0\))(\)| \+ .*\))$",
+        r"\1 / n\2",
+    ),
     "averaged twice": every(rf"^(        d[Wb]\.insert.*?){LATE}(?= \+|\)$)", r"\1\2\2"),
     "averaged over the wrong axis": every(r"^(        d[Wb]\.insert.*?) / n(?= \+|\)$)", r"\1 / X.shape[1]"),
     "bias not averaged": every(rf"^(        db\.insert.*?){LATE}", r"\1"),
@@ -103,7 +117,8 @@ EDITS: Mapping[str, Edit] = {
     "derivative of z at a": every(r"df\(zs\[k - 1\]\)", "df(activations[k])"),
     "derivative of a at z": every(r"df\(activations\[k\]\)", "df(zs[k - 1])"),
     "derivative at the wrong layer": either(
-        every(r"df\(zs\[k - 1\]\)", "df(zs[k])"), every(r"df\(zs\[k - 1\]\)", "df(zs[k - 2])"), every(r"df\(activations\[k\]\)", "df(activations[k + 1])")
+        every(r"df\(zs\[k - 1\]\)", "df(zs[k])"),
+        every(r"df\(activations\[k\]\)", "df(activations[k + 1])"),
     ),
     "weights transposed": either(every(r"(D @ weights\[k\])\.T", r"\1"), every(r"(D @ weights\[k\])(?!\.T)", r"\1.T")),
     "bias gradient of one row": every(r"D\.sum\(axis=0\)", "D[-1]"),
@@ -122,7 +137,10 @@ EDITS: Mapping[str, Edit] = {
     ),
     "accumulates between calls": both(
         every(r"^(def \w+\(.*)\):$", r"\1, dW=[], db=[]):"),
-        every(r"^    dW, db = \[\], \[\]\n", "    if not dW:\n        dW.extend(0 * W for W in weights)\n        db.extend(0 * b for b in biases)\n"),
+        every(
+            r"^    dW, db = \[\], \[\]\n",
+            "    if not dW:\n        dW.extend(0 * W for W in weights)\n        db.extend(0 * b for b in biases)\n",
+        ),
         every(r"^(        )(d[Wb])\.insert\(0, (.*)\)$", r"\1\2[k] = \2[k] + \3"),
     ),
     "factor of the square in the gradient": either(
@@ -146,7 +164,8 @@ EDITS: Mapping[str, Edit] = {
     "activation forgotten": every(r"activations\.append\(f\(z\)\)", "activations.append(z)"),
     "weight gradient with z": every(r"^(        dW\.insert.*)activations\[k\]", r"\1([X] + zs)[k]"),
     "inputs of another layer": either(
-        every(r"^(        dW\.insert.*)activations\[k\]", r"\1activations[k - 1]"), every(r"^(        dW\.insert.*)activations\[k\]", r"\1X")
+        every(r"^(        dW\.insert.*)activations\[k\]", r"\1activations[max(k - 1, 0)]"),
+        every(r"^(        dW\.insert.*)activations\[k\]", r"\1X"),
     ),
     "weights left out of the chain": every(r"\(D @ weights\[k\](?:\.T)?\)", "D"),
     "weights of another layer": every(r"D @ weights\[k\]", "D @ weights[k - 1]"),
@@ -156,7 +175,9 @@ EDITS: Mapping[str, Edit] = {
         every(r"^df = lambda a: a \* \(1 - a\)$", "df = lambda a: 1 - a ** 2"),
         every(r"^(f = lambda z: np\.where.*\ndf = lambda z: ).*$", r"\1(z > 0) * 1.0"),
     ),
-    "square forgotten in tanh derivative": either(every(r"(df.*np\.tanh\(z\)) \*\* 2", r"\1"), every(r"^df = lambda a: 1 - a \*\* 2", "df = lambda a: 1 - a")),
+    "square forgotten in tanh derivative": either(
+        every(r"(df.*np\.tanh\(z\)) \*\* 2", r"\1"), every(r"^df = lambda a: 1 - a \*\* 2", "df = lambda a: 1 - a")
+    ),
     "loss without the rows of class 0": every(r"^(    errors = -y \* np\.log\(.*?\)) - \(1 - y\).*$", r"\1"),
     "loss with the wrong sign": every(r"^    errors = -y \* (.*) - \(1 - y\)", r"    errors = y * \1 + (1 - y)"),
     "softmax over the wrong axis": every(r"out / np\.sum\(out, axis=1, keepdims=True\)", "out / np.sum(out, axis=0)"),

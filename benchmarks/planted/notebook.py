@@ -61,9 +61,17 @@ def source(d: Draw, rng: Random) -> str:
         "",
     ]
     if d.loss == "squared_error":
-        lines += ["    def squared_error(self, p, y_true):", f"        return {'0.5 * ' if d.half else ''}(p - y_true) ** 2", ""]
+        lines += [
+            "    def squared_error(self, p, y_true):",
+            f"        return {'0.5 * ' if d.half else ''}(p - y_true) ** 2",
+            "",
+        ]
     else:
-        lines += ["    def binary_cross_entropy(self, p, y_true):", "        return -(y_true * np.log(p) + (1 - y_true) * np.log(1 - p))", ""]
+        lines += [
+            "    def binary_cross_entropy(self, p, y_true):",
+            "        return -(y_true * np.log(p) + (1 - y_true) * np.log(1 - p))",
+            "",
+        ]
     lines += [
         "    def forward_prop(self, x1, x2):",
         "        d = {}",
@@ -97,9 +105,21 @@ def source(d: Draw, rng: Random) -> str:
         lines += ["    def fit(self, X, y, alpha, epochs):", "        n = X.shape[0]"]
         lines += [] if rng.random() < 0.5 else ["        self.initialize()"]
         lines += ["        for epoch in range(epochs):", "            total = dict.fromkeys(["]
-        lines += [f'                "{name}",' for name in names] + ["            ], 0)", "            for j in range(n):", "                x1, x2 = X[j]", "                y_true = y[j][0]"]
-        lines += ["                forward = self.forward_prop(x1, x2)", "                g = self.back_prop(x1, x2, y_true, forward)"]
-        lines += ["                for name in total:", '                    total[name] += g["dloss_d" + name]', "            for name in total:"]
+        lines += [f'                "{name}",' for name in names] + [
+            "            ], 0)",
+            "            for j in range(n):",
+            "                x1, x2 = X[j]",
+            "                y_true = y[j][0]",
+        ]
+        lines += [
+            "                forward = self.forward_prop(x1, x2)",
+            "                g = self.back_prop(x1, x2, y_true, forward)",
+        ]
+        lines += [
+            "                for name in total:",
+            '                    total[name] += g["dloss_d" + name]',
+            "            for name in total:",
+        ]
         lines += ["                setattr(self, name, getattr(self, name) - alpha * (1 / n) * total[name])", ""]
     return "\n".join(lines)
 
@@ -107,18 +127,31 @@ def source(d: Draw, rng: Random) -> str:
 MISTAKES: Mapping[str, Edit] = {
     "gradient summed": every(r"alpha \* \(1 / n\) \*", "alpha *"),
     "averaged twice": every(r"\(1 / n\)", "(1 / n) * (1 / n)"),
-    "averaged over the wrong axis": every(r"n = X\.shape\[0\]\n(.*\n)*?            for j in range\(n\)", lambda m: m[0].replace("shape[0]", "shape[1]").replace("range(n)", "range(len(X))")),
+    "averaged over the wrong axis": every(
+        r"n = X\.shape\[0\]\n(.*\n)*?            for j in range\(n\)",
+        lambda m: m[0].replace("shape[0]", "shape[1]").replace("range(n)", "range(len(X))"),
+    ),
     "sign of the error": every(r'(        error = .*?)(\w+)\["a2"\] - y_true', r'\1y_true - \2["a2"]'),
     "sign of the update": every(r"\) - alpha", ") + alpha"),
-    "derivative missing": either(every(r"self\.derivative_\w+\(.*?\) \* ", ""), one(r"self\.derivative_\w+\(.*?\) \* ", "")),
+    "derivative missing": either(
+        every(r"self\.derivative_\w+\(.*?\) \* ", ""), one(r"self\.derivative_\w+\(.*?\) \* ", "")
+    ),
     "derivative doubled": every(r"(self\.derivative_\w+\(.*?\)) \* ", r"\1 * \1 * "),
     "derivative of z at a": every(r'(self\.derivative_\w+\(\w+\[")z', r"\1a"),
     "derivative at the wrong layer": every(r'(self\.derivative_\w+\(\w+\["z)1[12]', r"\g<1>2"),
     "bias gradient of another layer": every(r'\["dloss_db1([12])"\] = dz1[12]', r'["dloss_db1\1"] = error'),
-    "bias gradient of another unit": either(every(r'\["dloss_db12"\] = dz12', '["dloss_db12"] = dz11'), every(r'\["dloss_db11"\] = dz11', '["dloss_db11"] = dz12')),
-    "sigmoid derivative on cross-entropy": every(r'^        error = (\w+)\["a2"\] - y_true$', r'        error = (\1["a2"] - y_true) * \1["a2"] * (1 - \1["a2"])'),
+    "bias gradient of another unit": either(
+        every(r'\["dloss_db12"\] = dz12', '["dloss_db12"] = dz11'),
+        every(r'\["dloss_db11"\] = dz11', '["dloss_db11"] = dz12'),
+    ),
+    "sigmoid derivative on cross-entropy": every(
+        r'^        error = (\w+)\["a2"\] - y_true$', r'        error = (\1["a2"] - y_true) * \1["a2"] * (1 - \1["a2"])'
+    ),
     "output derivative missing": every(r'^(        error = .*\)) \* \w+\["a2"\] \* .*$', r"\1"),
-    "updated weights used": every(r'^(        g\["dloss_db2"\] = error)$', r'\1\n        self.w21 -= 0.1 * g["dloss_dw21"]\n        self.w22 -= 0.1 * g["dloss_dw22"]'),
+    "updated weights used": every(
+        r'^(        g\["dloss_db2"\] = error)$',
+        r'\1\n        self.w21 -= 0.1 * g["dloss_dw21"]\n        self.w22 -= 0.1 * g["dloss_dw22"]',
+    ),
     "accumulates between calls": both(
         every(r"^        g = \{\}\n", ""),
         every(r"^(class .*)$", r"\1\n    total = {}\n"),
@@ -126,16 +159,21 @@ MISTAKES: Mapping[str, Edit] = {
         every(r"KEY\[(.*?)\]", r"\1"),
         every(r"^        return g$", "        return dict(self.total)"),
     ),
-    "factor of the square in the gradient": either(every(r"error = 2 \* ", "error = "), every(r"error = \(", "error = 2 * (")),
+    "factor of the square in the gradient": either(
+        every(r"error = 2 \* ", "error = "), every(r"error = \(", "error = 2 * (")
+    ),
     "gradient of another loss": every(r"^        return -\(y_true \* np\.log.*$", "        return (p - y_true) ** 2"),
     "log of a rounded probability": every(r"^(        return -\(y_true \* np\.log)", r"        p = np.round(p)\n\1"),
     "bias forgotten": one(r'^(        d\["z.*) \+ self\.b\d+$', r"\1"),
     "activation forgotten": one(r'^(        d\["a1\d"\] = )self\.\w+\((.*)\)$', r"\1\2"),
     "weight gradient with z": every(r'^(        g\["dloss_dw2\d"\] = \w+\[")a', r"\1z"),
     "inputs of another layer": every(r'^(        g\["dloss_dw2(\d)"\] = )\w+\["a1\d"\]', r"\1x\2"),
-    "weights left out of the chain": either(every(r" \* self\.w2\d \* error", " * error"), one(r" \* self\.w2\d \* error", " * error")),
+    "weights left out of the chain": either(
+        every(r" \* self\.w2\d \* error", " * error"), one(r" \* self\.w2\d \* error", " * error")
+    ),
     "derivative of another activation": either(
-        every(r"return 1 - np\.tanh\(x\) \*\* 2", "return np.tanh(x) * (1 - np.tanh(x))"), every(r"return 1 if x > 0 else 0\.01", "return 1 if x > 0 else 0")
+        every(r"return 1 - np\.tanh\(x\) \*\* 2", "return np.tanh(x) * (1 - np.tanh(x))"),
+        every(r"return 1 if x > 0 else 0\.01", "return 1 if x > 0 else 0"),
     ),
     "square forgotten in tanh derivative": every(r"1 - np\.tanh\(x\) \*\* 2", "1 - np.tanh(x)"),
     "loss without the rows of class 0": every(r"(-\(y_true \* np\.log\(p\)) \+ .*$", r"\1)"),
@@ -148,5 +186,8 @@ MISTAKES: Mapping[str, Edit] = {
         every(r'\["dloss_dw12"\] = x2', '["dloss_dw12"] = x1'),
     ),
     "update without learning rate": every(r"alpha \* ", ""),
-    "biases not updated": every(r"^            for name in total:\n                setattr", "            for name in [k for k in total if k[0] == 'w']:\n                setattr"),
+    "biases not updated": every(
+        r"^            for name in total:\n                setattr",
+        "            for name in [k for k in total if k[0] == 'w']:\n                setattr",
+    ),
 }

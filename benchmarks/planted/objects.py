@@ -62,7 +62,12 @@ def source(d: Draw, rng: Random) -> str:
         "",
     ]
     if d.output == "softmax":
-        lines += ["    def softmax(self, z):", "        e = np.exp(z)", "        return e / e.sum(axis=1, keepdims=True)", ""]
+        lines += [
+            "    def softmax(self, z):",
+            "        e = np.exp(z)",
+            "        return e / e.sum(axis=1, keepdims=True)",
+            "",
+        ]
     lines += [
         "    def forward(self, X):",
         "        self.z1 = X.dot(self.W1) + self.b1",
@@ -73,7 +78,12 @@ def source(d: Draw, rng: Random) -> str:
         "",
     ]
     if d.has_loss:
-        lines += ["    def loss(self, X, y):", "        self.forward(X)", f"        return {'0.5 * ' if d.half else ''}np.sum({inner}){mean}", ""]
+        lines += [
+            "    def loss(self, X, y):",
+            "        self.forward(X)",
+            f"        return {'0.5 * ' if d.half else ''}np.sum({inner}){mean}",
+            "",
+        ]
     lines += [
         "    def backward(self, X, y" + (", learning_rate" if inside else "") + "):",
         "        self.forward(X)" if inside or rng.random() < 0.5 else "        # forward(X) has been called",
@@ -86,21 +96,44 @@ def source(d: Draw, rng: Random) -> str:
     ]
     take = [f"        self.{name} -= learning_rate * self.d{name}" for name in ("W1", "b1", "W2", "b2")]
     if inside:
-        lines += [*take, "", "    def fit(self, X, y, learning_rate, epochs):", "        for _ in range(epochs):", "            self.backward(X, y, learning_rate)", ""]
+        lines += [
+            *take,
+            "",
+            "    def fit(self, X, y, learning_rate, epochs):",
+            "        for _ in range(epochs):",
+            "            self.backward(X, y, learning_rate)",
+            "",
+        ]
     else:
         lines += ["", "    def update(self, learning_rate):", *take, ""]
-        lines += ["    def fit(self, X, y, learning_rate, epochs):", "        for _ in range(epochs):", "            self.forward(X)", "            self.backward(X, y)", "            self.update(learning_rate)", ""]
+        lines += [
+            "    def fit(self, X, y, learning_rate, epochs):",
+            "        for _ in range(epochs):",
+            "            self.forward(X)",
+            "            self.backward(X, y)",
+            "            self.update(learning_rate)",
+            "",
+        ]
     if rng.random() < 0.3:  # the rows in another order, which changes nothing
         at = lines.index("        for _ in range(epochs):") + 1
         lines[at:at] = ["            order = np.random.permutation(len(X))", "            X, y = X[order], y[order]"]
     text = "\n".join(lines)
-    return text.replace("(self.p - y)", "(y - self.p)").replace(" -= learning", " += learning").replace("-  y", "- y") if d.ascent else text
+    return (
+        text.replace("(self.p - y)", "(y - self.p)").replace(" -= learning", " += learning").replace("-  y", "- y")
+        if d.ascent
+        else text
+    )
 
 
 EDITS: Mapping[str, Edit] = {
-    "gradient summed": either(every(r"^(        self\.d[Wb]\d = .*) / len\(X\)$", r"\1"), every(r"^(        delta2 = .*) / len\(X\)$", r"\1")),
+    "gradient summed": either(
+        every(r"^(        self\.d[Wb]\d = .*) / len\(X\)$", r"\1"), every(r"^(        delta2 = .*) / len\(X\)$", r"\1")
+    ),
     "gradient averaged": every(r"^(        self\.d[Wb]\d = .*)$", r"\1 / len(X)"),
-    "averaged twice": either(every(r"^(        self\.d[Wb]\d = .*)( / len\(X\))$", r"\1\2\2"), every(r"^(        delta2 = .*)( / len\(X\))$", r"\1\2\2")),
+    "averaged twice": either(
+        every(r"^(        self\.d[Wb]\d = .*)( / len\(X\))$", r"\1\2\2"),
+        every(r"^(        delta2 = .*)( / len\(X\))$", r"\1\2\2"),
+    ),
     "averaged over the wrong axis": every(r"^(        (?:delta2|self\.d[Wb]\d) = .*) / len\(X\)$", r"\1 / X.shape[1]"),
     "bias not averaged": every(r"^(        self\.db\d = .*) / len\(X\)$", r"\1"),
     "sign of the error": every(r"(        delta2 = .*)self\.p - y", r"\1y - self.p"),
@@ -113,7 +146,10 @@ EDITS: Mapping[str, Edit] = {
     "weights transposed": every(r"self\.W2\.T", "self.W2"),
     # Where backward takes the step itself, the output layer's is taken as soon as its gradients are there.
     "updated weights used": both(
-        every(r"^(    def backward\(self, X, y, learning_rate\):(?:.*\n)*?        self\.W1 .*\n        self\.b1 .*\n).*\n.*\n", r"\1"),
+        every(
+            r"^(    def backward\(self, X, y, learning_rate\):(?:.*\n)*?        self\.W1 .*\n +self\.b1 .*\n).*\n.*\n",
+            r"\1",
+        ),
         every(
             r"^(        delta1 = .*)$",
             r"        self.W2 -= learning_rate * self.dW2\n        self.b2 -= learning_rate * self.db2\n\1",
@@ -124,9 +160,15 @@ EDITS: Mapping[str, Edit] = {
     "bias gradient summed over units": every(r"(delta\d)\.sum\(axis=0, keepdims=True\)", r"\1.sum()"),
     "bias gradient of another layer": every(r"(self\.db1 = )delta1", r"\1delta2"),
     "bias gradient of another unit": every(r"(delta\d\.sum\(axis=0, keepdims=True\))", r"\1[:, ::-1]"),
-    "sigmoid derivative on cross-entropy": every(r"^(        delta2 = \(self\.p - y\))( / .*)?$", r"\1 * self.p * (1 - self.p)\2"),
-    "output derivative missing": every(r"^(        delta2 = .*?\(self\.p - y\)) \* (?:self\.p \* \(1 - self\.p\)|\(1 - self\.p \*\* 2\))", r"\1"),
-    "softmax without cross terms": every(r"^(        delta2 = )\(self\.p - y\)", r"\1-y / self.p * self.p * (1 - self.p)"),
+    "sigmoid derivative on cross-entropy": every(
+        r"^(        delta2 = \(self\.p - y\))( / .*)?$", r"\1 * self.p * (1 - self.p)\2"
+    ),
+    "output derivative missing": every(
+        r"^(        delta2 = .*?\(self\.p - y\)) \* (?:self\.p \* \(1 - self\.p\)|\(1 - self\.p \*\* 2\))", r"\1"
+    ),
+    "softmax without cross terms": every(
+        r"^(        delta2 = )\(self\.p - y\)", r"\1-y / self.p * self.p * (1 - self.p)"
+    ),
     "accumulates between calls": both(
         every(r"^(        self\.(W1|b1|W2|b2) = .*)$", r"\1\n        self.d\2 = 0"),
         every(r"^(        self\.d[Wb]\d )= (delta|self|X)", r"\1+= \2"),
@@ -138,9 +180,12 @@ EDITS: Mapping[str, Edit] = {
     "log of a rounded probability": every(r"^(        return np\.sum\(-\(y)", r"        self.p = np.round(self.p)\n\1"),
     "integer division": every(r"^(        self\.d[Wb]\d = .*) / len", r"\1 // len"),
     "input changed in place": either(
-        every(r"^(        self\.z1 = X)", r"        X -= X.mean(axis=0)\n\1"), every(r"^(        delta2 = .*)$", r"\1\n        X *= 0.5")
+        every(r"^(        self\.z1 = X)", r"        X -= X.mean(axis=0)\n\1"),
+        every(r"^(        delta2 = .*)$", r"\1\n        X *= 0.5"),
     ),
-    "bias forgotten": either(every(r"^(        self\.z1 = .*) \+ .*$", r"\1"), every(r"^(        self\.z2 = .*) \+ .*$", r"\1")),
+    "bias forgotten": either(
+        every(r"^(        self\.z1 = .*) \+ .*$", r"\1"), every(r"^(        self\.z2 = .*) \+ .*$", r"\1")
+    ),
     "activation forgotten": every(r"self\.activation\(self\.z1\)", "self.z1"),
     "weight gradient with z": every(r"self\.(?:hidden|a1)\.T", "self.z1.T"),
     "inputs of another layer": every(r"self\.(?:hidden|a1)\.T", "X.T"),
@@ -152,8 +197,13 @@ EDITS: Mapping[str, Edit] = {
         every(r"return a \* \(1 - a\)", "return 1 - a ** 2"),
         every(r"return np\.where\(z > 0, 1\.0, .*$", "return (z > 0) * 1.0"),
     ),
-    "square forgotten in tanh derivative": either(every(r"return 1 - np\.tanh\(z\) \*\* 2", "return 1 - np.tanh(z)"), every(r"return 1 - a \*\* 2", "return 1 - a")),
-    "loss without the rows of class 0": every(r"(-\(y \* np\.log\(.*?\)) \+ \(1 - y\) \* np\.log\(.*?\)\)(?=\)$|\) /)", r"\1)"),
+    "square forgotten in tanh derivative": either(
+        every(r"return 1 - np\.tanh\(z\) \*\* 2", "return 1 - np.tanh(z)"),
+        every(r"return 1 - a \*\* 2", "return 1 - a"),
+    ),
+    "loss without the rows of class 0": every(
+        r"(-\(y \* np\.log\(.*?\)) \+ \(1 - y\) \* np\.log\(.*?\)\)(?=\)$|\) /)", r"\1)"
+    ),
     "loss with the wrong sign": every(r"np\.sum\(-\(y", "np.sum((y"),
     "softmax over the wrong axis": every(r"e\.sum\(axis=1, keepdims=True\)", "e.sum(axis=0, keepdims=True)"),
     "update without learning rate": every(r" -= learning_rate \* ", " -= "),
