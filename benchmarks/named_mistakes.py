@@ -1,6 +1,6 @@
 """Does `glassnet check` name the mistake, and does it ever accuse a right implementation?
 
-Files as students write them, in seven styles (folder `planted`): every mistake alone in every style that can make it, in
+Files as students write them, in seven styles (folder `planted`): every mistake alone in every style that makes it, in
 several draws of shape, activation, loss and convention; pairs; mistakes that no table has; and right ones of many
 conventions. They were planted without a look at how the detector finds them. Prints a table in Markdown; ends with
 status 1 if less than 95 % are named right, more than 2 % wrongly, or if one right implementation is accused.

@@ -131,7 +131,7 @@ EDITS: Mapping[str, Edit] = {
         every(r"^(    dZ = (?:AL - [yY]|dAL.*))$", r"\1 / m"),
         every(r"^(        grads.*)1 / m \* ", r"\g<1>1 / m ** 2 * "),
     ),
-    "averaged over the wrong axis": every(r"^(def back(?:.*\n)*?    m = [yY]\.shape)\[1\]", r"\1[0]"),
+    "averaged over the wrong axis": every(r"^(def back(?:.*\n)*?    m = )[yY]\.shape\[1\]", r"\1caches['A0'].shape[0]"),
     "bias not averaged": every(r"(grads\['db' .*)1 / m \* ", r"\1"),
     "sign of the error": either(every(r"\(?AL - ([yY])\)?$", r"(\1 - AL)"), every(r"dAL = -\(", "dAL = (")),
     "sign of the update": every(r" - learning_rate", " + learning_rate"),
