@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from glassnet import peers as peers
     from glassnet import training as training
     from glassnet.activations import ACTIVATIONS
+    from glassnet.checking.check import check
     from glassnet.checks import check_gradients
     from glassnet.columns import Recipe
     from glassnet.derivations.derived import derive
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "activations": ("ACTIVATIONS",),
+    "checking.check": ("check",),
     "checks": ("check_gradients",),
     "columns": ("Recipe",),
     "derivations.derived": ("derive",),

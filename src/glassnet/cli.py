@@ -502,6 +502,65 @@ def verify(model: str, data: str | None, reading: dict[str, Any], as_json: bool)
 
 
 @commands.command()
+@click.argument("file", required=False)
+@click.option(
+    "--hint", default="full", metavar="HOW", show_default=True, help="How much is said: none, where, name or full."
+)
+@click.option("--conventions", metavar="LINE", help="What is not detected: layout=columns, output=softmax, ...")
+@_number("--seed", 0, "Of the generated networks and data.")
+@click.option("--template", is_flag=True, help="Print a file to fill in.")
+@click.option("--example", metavar="FORM", help="Print one of: functions, function, object, notebook, layers.")
+@_JSON
+def check(
+    file: str | None,
+    hint: str,
+    conventions: str | None,
+    seed: int,
+    template: bool,
+    example: str | None,
+    as_json: bool,
+) -> None:
+    """Is your own backpropagation right, and if not, what is wrong? Exit status 1 where it is not.
+
+    \b
+    glassnet check --template > mine.py
+    glassnet check mine.py
+    glassnet check mine.py --hint where
+    glassnet check mine.py --conventions "layout=columns, output=softmax"
+
+    FILE holds functions forward, loss, backward, update; or one function gradients; or a class with such methods, the
+    notebook's among them; or layers. --example FORM prints ten lines of each. Conventions, a sum or a mean, (n_in,
+    n_out) or
+    (n_out, n_in), rows or columns, are detected. The file is run as it is: check a stranger's where it can do no harm.
+    """
+    if template or example is not None:
+        click.echo(_candidate_text(example), nl=False)
+        return
+    if file is None:
+        raise UsageError("check takes a FILE of Python; got none. glassnet check --template prints one to fill in.")
+    from glassnet.checking.check import check_file
+    from glassnet.checking.report import HINTS
+
+    if hint not in HINTS:
+        raise UsageError(f"--hint is one of {', '.join(HINTS)}; got {hint!r}.{did_you_mean(hint, HINTS)}")
+    found = check_file(file, conventions=conventions, seed=seed)
+    click.echo(_json(found.to_json(hint)) if as_json else found.text(hint, _width()))
+    if not found.ok:
+        click.get_current_context().exit(WRONG)
+
+
+def _candidate_text(form: str | None) -> str:
+    from glassnet.checking.examples import EXAMPLES
+    from glassnet.checking.template import template
+
+    if form is None:
+        return template()
+    if form not in EXAMPLES:
+        raise UsageError(f"--example is one of {', '.join(EXAMPLES)}; got {form!r}.{did_you_mean(form, EXAMPLES)}")
+    return EXAMPLES[form].lstrip()
+
+
+@commands.command()
 @click.argument("model")
 @click.option(
     "--only", metavar="NAME", help="One quantity and all that it depends on: w1_1_2, delta1_2, dL/dw1_1_2, p."

@@ -13,11 +13,14 @@ SHAPES = ((3, 4, 1), (3, 4, 2), (4, 3, 5, 2), (4, 3, 5, 1), (3, 3, 3), (2, 2, 2,
 """What is tried, in this order. Units of all layers differ first, so that a shape tells what an array is; square ones
 follow, in which a transposed matrix does not raise."""
 
+ONE_LAYER = ((3, 1), (4, 2))
+"""For a candidate without hidden layers."""
+
 CLEAR_OF_KINKS = 0.02
 """No pre-activation is closer to zero than this, so that no row lies at a kink."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One network and its data: weights[l] (n_in, n_out), biases[l] (n_out,), X (n, n_features), y (n, n_outputs).
 
@@ -65,4 +68,4 @@ def _clear(weights: tuple[FloatArray, ...], biases: tuple[FloatArray, ...], X: F
             return False
         a = np.maximum(z, 0)
     z = a @ weights[-1] + biases[-1]
-    return bool(CLEAR_OF_KINKS < np.abs(z).min() and np.abs(z).max() < 4 and (z > 0).any() and (z < 0).any())
+    return bool(np.abs(z).min() > CLEAR_OF_KINKS and np.abs(z).max() < 4 and (z > 0).any() and (z < 0).any())

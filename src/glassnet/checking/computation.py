@@ -1,6 +1,7 @@
 """One training step, forward, backward and update, each equation a step of its own that a mistake may change.
 
-Without mistakes its numbers are those of `glassnet.reference`, to rounding and in the candidate's convention; tests hold
+Without mistakes its numbers are those of `glassnet.reference`, to rounding and in the candidate's convention; tests
+hold
 the two together. With mistakes they are what a candidate gives that makes them.
 """
 
@@ -20,7 +21,8 @@ from glassnet.network import FloatArray
 
 
 class Quantity(NamedTuple):
-    """What is compared: kind z, a, p, loss, delta, dW, db, W or b (after the update), and the layer, 0 where it has none."""
+    """What is compared: kind z, a, p, loss, delta, dW, db, W or b (after the update), and the layer, 0 where it has
+    none."""
 
     kind: str
     layer: int = 0
@@ -68,10 +70,23 @@ def activation_derivative(name: str) -> Callable[[FloatArray, FloatArray], Float
     return lambda z, a: computed(z, a) * np.ones_like(z)
 
 
-def softmax(z: FloatArray, axis: int = 1) -> FloatArray:
+def softmax(z: FloatArray, axis: int = 1) -> Any:
     """exp(z) / sum of exp(z), along an axis."""
-    raised: FloatArray = np.exp(z - z.max(axis=axis, keepdims=True))
+    raised = np.exp(z - z.max(axis=axis, keepdims=True))
     return raised / raised.sum(axis=axis, keepdims=True)
+
+
+@lru_cache(maxsize=2048)
+def plain_forward(case: Case, hidden: str, output: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """z and a of all layers, from 1, a[0] X: what most of the computations that are tried have in common."""
+    z: list[Any] = [None]
+    a: list[Any] = [case.X]
+    with np.errstate(all="ignore"):
+        for W, b in zip(case.weights, case.biases, strict=True):
+            z.append(a[-1] @ W + b)
+            name = output if len(z) > len(case.weights) else hidden
+            a.append(softmax(z[-1]) if name == "softmax" else activation(name)(z[-1]))
+    return tuple(z), tuple(a)
 
 
 class Computation:
@@ -98,12 +113,13 @@ class Computation:
         """The numbers of one step of one layer."""
         return self.steps[step](self, layer)
 
-    def quantities(self) -> Iterator[tuple[Quantity, Any]]:
-        """Every number, in order of computation."""
+    def quantities(self, with_loss: bool = True) -> Iterator[tuple[Quantity, Any]]:
+        """Every number, in order of computation; the loss, which nothing depends on, only where it is wanted."""
         with np.errstate(all="ignore"):
             yield from self._forward()
-            self.row_losses = self.do("row_losses")
-            yield Quantity("loss"), self.do("loss") + self.do("penalty")
+            if with_loss:
+                self.row_losses = self.do("row_losses")
+                yield Quantity("loss"), self.do("loss") + self.do("penalty")
             for layer in range(self.L, 0, -1):
                 if layer == self.L:
                     self.delta[layer] = self.do("output_delta", layer)
@@ -123,6 +139,15 @@ class Computation:
 
     def _forward(self) -> Iterator[tuple[Quantity, Any]]:
         self.a[0] = self.case.X
+        if all(self.steps[step] is STEPS[step] for step in FORWARD_STEPS):
+            z, a = plain_forward(self.case, self.numbers.hidden, self.numbers.output)
+            self.z, self.a = list(z), list(a)
+            for layer in range(1, self.L):
+                yield Quantity("z", layer), z[layer]
+                yield Quantity("a", layer), a[layer]
+            yield Quantity("z", self.L), z[self.L]
+            yield Quantity("p"), z[self.L] if self.numbers.logits else a[self.L]
+            return
         for layer in range(1, self.L + 1):
             self.z[layer] = self.do("pre_activation", layer)
             yield Quantity("z", layer), self.z[layer]
@@ -162,6 +187,7 @@ class Computation:
     def by_probability(self) -> FloatArray:
         """d row loss / dp."""
         p, y, loss = self.p, self.y, self.numbers.loss
+        slope: FloatArray
         if loss == "binary_cross_entropy":
             slope = (p - y) / (p * (1 - p))
         elif loss == "cross_entropy":
@@ -197,6 +223,7 @@ def _output(c: Computation, layer: int) -> Any:
 
 def _row_losses(c: Computation, layer: int) -> Any:
     p, y, loss = c.p, c.y, c.numbers.loss
+    terms: FloatArray
     if loss == "binary_cross_entropy":
         terms = -(y * np.log(p) + (1 - y) * np.log(1 - p))
     elif loss == "cross_entropy":

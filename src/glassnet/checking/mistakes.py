@@ -1,6 +1,7 @@
 """The known mistakes: one row each, a change of the right computation that predicts what a candidate with it gives.
 
-A mistake is named where its prediction is the candidate's own numbers, all of them. So a row needs no more than the step it
+A mistake is named where its prediction is the candidate's own numbers, all of them. So a row needs no more than the
+step it
 changes, the sentence that explains it, and the equation that it breaks. Rows stand from common to rare: of two that
 predict the same numbers the first is named.
 """
@@ -32,7 +33,8 @@ Wrap = Callable[[Step], Step]
 class Mistake:
     """One mistake: the `change` of a `step`, or of several, between spaces; `places` says which variants there are.
 
-    places: "" one; "hidden", "later", "every": these layers together, and each alone; "units", "hidden units", "inputs": one
+    places: "" one; "hidden", "later", "every": these layers together, and each alone; "units", "hidden units",
+    "inputs": one
     unit's or input's formula in another's place, in each layer. `only`: under which conventions it can be made at all.
     """
 
@@ -54,7 +56,8 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Variant:
-    """A mistake at a place: the `layers` in which it is made; `units` (of, instead of): whose formula is in whose place.
+    """A mistake at a place: the `layers` in which it is made; `units` (of, instead of): whose formula is in whose
+    place.
 
     `layer`: the one layer, or 0 where it is made in all where it can be.
     """
@@ -72,13 +75,23 @@ class Variant:
     def changes(self) -> Mapping[str, Change]:
         """What `Computation` takes."""
         wrap = self.mistake.change(*self.units) if self.units else self.mistake.change()
-        return dict.fromkeys(self.mistake.step.split(), _only_in(self.layers, wrap) if self.layers else wrap)
+        hidden = self.mistake.places in ("hidden", "hidden units")
+        return dict.fromkeys(self.mistake.step.split(), _only_in(self.layers, hidden, wrap) if self.layers else wrap)
+
+    def top(self, L: int) -> int:
+        """The highest layer whose gradient it can change, in a network of L layers."""
+        if not self.layers:
+            return L
+        hidden = self.mistake.places in ("hidden", "hidden units")
+        return min(max(self.layers) - (self.mistake.step == "upstream_weights"), L - hidden)
 
 
-def _only_in(layers: tuple[int, ...], wrap: Wrap) -> Wrap:
+def _only_in(layers: tuple[int, ...], hidden: bool, wrap: Wrap) -> Wrap:
+    """In these layers; where it is of hidden ones, not in the last of a network that has fewer."""
+
     def change(inner: Step) -> Step:
         changed = wrap(inner)
-        return lambda c, at: changed(c, at) if at in layers else inner(c, at)
+        return lambda c, at: changed(c, at) if at in layers and not (hidden and at == c.L) else inner(c, at)
 
     return change
 
@@ -178,6 +191,20 @@ def _first_class(p: np.ndarray) -> np.ndarray:
     return (p > 0.5).astype(float) if p.shape[1] == 1 else (p == p.max(axis=1, keepdims=True)).astype(float)
 
 
+def _everywhere(a_of: Step, z_of: Step) -> Callable[[], Wrap]:
+    """The one derivative function that all layers share is given other numbers."""
+
+    def step(c: Computation, layer: int) -> object:
+        slope = c.hidden_derivative(z_of(c, layer), a_of(c, layer))
+        return c.by_probability() * slope if layer == c.L else slope
+
+    return _to(step)
+
+
+def _same_curve(n: Numbers) -> bool:
+    return n.hidden == n.output and n.hidden in ("sigmoid", "tanh")
+
+
 M = Mistake
 MISTAKES: tuple[Mistake, ...] = (
     # The backward pass, at the output.
@@ -195,7 +222,8 @@ MISTAKES: tuple[Mistake, ...] = (
     M(
         "output-derivative-missing",
         "the derivative of the output's activation is missing",
-        "dloss/dp is passed on as if it were dloss/dz. Between the two stands the derivative of the output's activation.",
+        "dloss/dp is passed on as if it were dloss/dz. Between the two stands the derivative of the output's "
+        "activation.",
         "delta = dloss/dp g'(z)",
         "delta = dloss/dp",
         "output_delta",
@@ -205,7 +233,8 @@ MISTAKES: tuple[Mistake, ...] = (
     M(
         "error-sign",
         "the sign of the error is turned round",
-        "The error is y - p where dloss/dz has p - y: every gradient points up the loss, and an update that subtracts it "
+        "The error is y - p where dloss/dz has p - y: every gradient points up the loss, and an update that "
+        "subtracts it "
         "makes the loss larger.",
         "delta = p - y",
         "delta = y - p",
@@ -235,7 +264,8 @@ MISTAKES: tuple[Mistake, ...] = (
     M(
         "softmax-without-cross-terms",
         "softmax without its cross terms",
-        "Every probability of a softmax depends on every z. Here only dp_k/dz_k = p_k (1 - p_k) is used, and -p_k p_j, what "
+        "Every probability of a softmax depends on every z. Here only dp_k/dz_k = p_k (1 - p_k) is used, and "
+        "-p_k p_j, what "
         "z_j does to the other classes, is left out.",
         "delta_j = sum over k of dloss/dp_k p_k ((k = j) - p_j)",
         "delta_j = dloss/dp_j p_j (1 - p_j)",
@@ -326,7 +356,8 @@ MISTAKES: tuple[Mistake, ...] = (
     M(
         "activation-derivative-missing",
         "the derivative of the activation is missing",
-        "What comes back from the layer above is passed on as it is. A change of z changes a only by f'(z) as much, so the "
+        "What comes back from the layer above is passed on as it is. A change of z changes a only by f'(z) "
+        "as much, so the "
         "error is multiplied by f'(z).",
         "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_l)",
         "delta_l = delta_(l+1) W_(l+1)^T",
@@ -374,6 +405,36 @@ MISTAKES: tuple[Mistake, ...] = (
         "derivative",
         _neighbour_derivative(1),
         "hidden",
+    ),
+    M(
+        "activation-derivative-wrong-layer",
+        "the activation's derivative is taken at z of the layer above",
+        "The error of a layer is multiplied by the derivative at its own z; here at the z of the layer above.",
+        "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_l)",
+        "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_(l+1))",
+        "derivative",
+        _to(lambda c, layer: c.hidden_derivative(c.z[layer + 1], c.a[layer + 1])),
+        "hidden",
+    ),
+    M(
+        "activation-derivative-at-a",
+        "the activation's derivative is taken at a instead of z, in every layer",
+        "The function for the derivative is written for z, and is given a = f(z) everywhere, the output's p too.",
+        "delta_l = ... f'(z_l)",
+        "delta_l = ... f'(a_l)",
+        "output_delta derivative",
+        _everywhere(lambda c, layer: activation(c.numbers.hidden)(c.a[layer]), lambda c, layer: c.a[layer]),
+        only=_same_curve,
+    ),
+    M(
+        "activation-derivative-at-z",
+        "the activation's derivative, written for a, is taken at z, in every layer",
+        "a (1 - a), or 1 - a^2, is the derivative when a is put in. Here z is put in everywhere, at the output too.",
+        "delta_l = ... a_l (1 - a_l)",
+        "delta_l = ... z_l (1 - z_l)",
+        "output_delta derivative",
+        _everywhere(lambda c, layer: c.z[layer], lambda c, layer: c.z[layer]),
+        only=_same_curve,
     ),
     M(
         "activation-derivative-layer-below",
@@ -453,7 +514,8 @@ MISTAKES: tuple[Mistake, ...] = (
     M(
         "updated-weights-used",
         "the already updated weights are used",
-        "The error goes back through the weights that the forward pass used. Here the layer above has been updated before; a "
+        "The error goes back through the weights that the forward pass used. Here the layer above has been "
+        "updated before; a "
         "well-known worked example in print makes this very mistake.",
         "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_l)",
         "delta_l = (delta_(l+1) (W_(l+1) - rate dW_(l+1))^T) * f'(z_l)",
@@ -475,7 +537,8 @@ MISTAKES: tuple[Mistake, ...] = (
     M(
         "weights-of-wrong-layer",
         "the error goes back through another layer's weights",
-        "The error of a layer comes back through the weights between it and the layer above; here through the layer's own.",
+        "The error of a layer comes back through the weights between it and the layer above; here through "
+        "the layer's own.",
         "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_l)",
         "delta_l = (delta_(l+1) W_l^T) * f'(z_l)",
         "upstream_weights",
@@ -485,7 +548,8 @@ MISTAKES: tuple[Mistake, ...] = (
     M(
         "weights-missing",
         "the weights are missing on the way back",
-        "The error of the layer above is handed to every unit alike. Each unit has its part in it through its own weight.",
+        "The error of the layer above is handed to every unit alike. Each unit has its part in it through "
+        "its own weight.",
         "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_l)",
         "delta_l = (sum of delta_(l+1)) * f'(z_l)",
         "upstream_weights",
@@ -515,7 +579,8 @@ MISTAKES: tuple[Mistake, ...] = (
     M(
         "first-output-only",
         "the error comes back from the first unit above only",
-        "A unit reaches the loss through every unit of the layer above, so their errors are added. Here only the first counts.",
+        "A unit reaches the loss through every unit of the layer above, so their errors are added. Here only "
+        "the first counts.",
         "delta_l_i = f'(z_l_i) sum over j of w_i_j delta_(l+1)_j",
         "delta_l_i = f'(z_l_i) w_i_1 delta_(l+1)_1",
         "upstream",
@@ -547,7 +612,8 @@ MISTAKES: tuple[Mistake, ...] = (
     M(
         "gradient-not-averaged",
         "summed over the rows instead of averaged",
-        "The loss is a mean over the rows, so its gradient is one too; here the rows' gradients are only added up, and the "
+        "The loss is a mean over the rows, so its gradient is one too; here the rows' gradients are only "
+        "added up, and the "
         "gradient is n times too large.",
         "dW = 1/n sum over rows of a delta",
         "dW = sum over rows of a delta",
@@ -852,6 +918,16 @@ MISTAKES: tuple[Mistake, ...] = (
         only=lambda n: n.gradient_rows == "mean",
     ),
     M(
+        "gradient-of-last-row",
+        "only the last row counts in the weight gradient",
+        "The rows' gradients are added; here each overwrites the one before: = where += belongs.",
+        "dW = 1/n sum over rows of a delta",
+        "dW = 1/n a delta of the last row",
+        "weight_delta",
+        _of(lambda c, layer, delta: delta * (np.arange(c.n) == c.n - 1)[:, np.newaxis]),
+        "every",
+    ),
+    M(
         "gradient-of-first-row",
         "only the first row counts",
         "The rows' gradients are added; here the first row's is all there is: a return inside the loop does that.",
@@ -881,7 +957,8 @@ MISTAKES: tuple[Mistake, ...] = (
     M(
         "weight-gradient-zero",
         "the weight gradient is zero",
-        "The gradient of the weights is 0: they are never learned. In Python 1 // n is 0, and so is an int array's 0.3.",
+        "The gradient of the weights is 0: they are never learned. In Python 1 // n is 0, and so is an int "
+        "array's 0.3.",
         "dW = 1/n a^T delta",
         "dW = 0",
         "weight_gradient",
@@ -951,7 +1028,8 @@ MISTAKES: tuple[Mistake, ...] = (
     M(
         "gradient-halved",
         "the gradient is halved",
-        "Every gradient is half of what it should be; a factor 1/2 stands in the gradient that does not stand in the loss.",
+        "Every gradient is half of what it should be; a factor 1/2 stands in the gradient that does not "
+        "stand in the loss.",
         "delta = p - y",
         "delta = (p - y) / 2",
         "output_delta",
@@ -986,6 +1064,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "dW = 1/n a^T delta + 2 l2 W",
         "penalty_gradient",
         _times(lambda c: 2.0),
+        "every",
         only=lambda n: n.l2 != "none",
     ),
     M(
@@ -996,6 +1075,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "dW = 1/n a^T delta + l2 W",
         "penalty_gradient",
         _times(lambda c: 0.5),
+        "every",
         only=lambda n: n.l2 != "none",
     ),
     M(
@@ -1006,6 +1086,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "dW = 1/n a^T delta - l2 W",
         "penalty_gradient",
         _times(lambda c: -1.0),
+        "every",
         only=lambda n: n.l2 != "none",
     ),
     M(
@@ -1016,6 +1097,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "db = 1/n sum over rows of delta + l2 b",
         "bias_penalty_gradient",
         _to(lambda c, layer: c.l2_factor * c.b[layer]),
+        "every",
         only=lambda n: n.l2 != "none",
     ),
     M(
@@ -1047,6 +1129,46 @@ MISTAKES: tuple[Mistake, ...] = (
         "W <- W + rate dW",
         "step_factor",
         _times(lambda c: -1.0),
+    ),
+    M(
+        "update-sign",
+        "the update goes up the loss",
+        "The gradient points where the loss grows, so a step is taken against it: minus. Here the weights add it.",
+        "W <- W - rate dW",
+        "W <- W + rate dW",
+        "updated_weights",
+        _of(lambda c, layer, W: 2 * c.W[layer] - W),
+        "every",
+    ),
+    M(
+        "update-sign",
+        "the update goes up the loss",
+        "The gradient points where the loss grows, so a step is taken against it: minus. Here the biases add it.",
+        "b <- b - rate db",
+        "b <- b + rate db",
+        "updated_biases",
+        _of(lambda c, layer, b: 2 * c.b[layer] - b),
+        "every",
+    ),
+    M(
+        "learning-rate-missing",
+        "the learning rate is missing",
+        "The whole gradient is subtracted from the weights, not the learning rate times it.",
+        "W <- W - rate dW",
+        "W <- W - dW",
+        "updated_weights",
+        _of(lambda c, layer, W: c.W[layer] + (W - c.W[layer]) / c.case.learning_rate),
+        "every",
+    ),
+    M(
+        "learning-rate-missing",
+        "the learning rate is missing",
+        "The whole gradient is subtracted from the biases, not the learning rate times it.",
+        "b <- b - rate db",
+        "b <- b - db",
+        "updated_biases",
+        _of(lambda c, layer, b: c.b[layer] + (b - c.b[layer]) / c.case.learning_rate),
+        "every",
     ),
     M(
         "learning-rate-missing",

@@ -8,7 +8,8 @@ Forms
 functions   A module, a file, a dict or any object with plain functions. One of them gives the gradients; the others are
             optional, and the more there are, the closer a mistake is found.
 
-                forward, forward_pass, forward_prop(agation), feedforward     -> p, or (p, cache), or z's and a's by name
+                forward, forward_pass, forward_prop(agation), feedforward     -> p, or (p, cache), or z's and a's by
+                name
                 backward, backward_pass, backprop(agation), gradient(s)       -> gradients, or (loss, gradients)
                 loss, cost, compute_loss, compute_cost, objective             -> one number
                 update, update_parameters, step                               -> the parameters after one step
@@ -26,12 +27,15 @@ functions   A module, a file, a dict or any object with plain functions. One of 
                 l2, lambda_, lambd          the penalty's factor, where there is a penalty
                 activation, loss            a name: "relu", "tanh", "sigmoid"; "binary_cross_entropy" ...
 
-            Gradients come as a dict (dW1, db1 or W1, b1), a list or a tuple in the order of the parameters, or two lists.
+            Gradients come as a dict (dW1, db1 or W1, b1), a list or a tuple in the order of the parameters, or two
+            lists.
 
-function    One callable `gradients(weights, biases, X, y)` or `gradients(parameters, X, y)`: lists of arrays in and out.
+function    One callable `gradients(weights, biases, X, y)` or `gradients(parameters, X, y)`: lists of arrays in and
+out.
 
 object      A class, or an instance, whose arrays are attributes (W1, b1, W2, b2, or lists weights and biases) and whose
-            methods have the names above; gradients are returned, or left in attributes (dW1, db1 ...), or only seen in the
+            methods have the names above; gradients are returned, or left in attributes (dW1, db1 ...), or only seen
+            in the
             parameters after `update`, `step` or `fit(X, y, learning_rate, epochs)`. A class is made by Class(sizes),
             Class(n_in, n_hidden, n_out) or Class().
 
@@ -40,13 +44,15 @@ notebook    A 2-2-1 network with the scalars w11, w12, w13, w14, b11, b12, w21, 
             dloss_dw11 ...), and perhaps `fit(X, y, alpha, epochs)`, `binary_cross_entropy(p, y)`. See `gn.by_hand`.
 
 layers      A list `layers` (or a function `build(sizes)` that returns one, or an object with `.layers`) of objects with
-            `forward(x)` and `backward(gradient)`; a layer with weights has W, weights or kernel and b, biases or bias, and
+            `forward(x)` and `backward(gradient)`; a layer with weights has W, weights or kernel and b, biases or
+            bias, and
             after `backward` dW, grad_W or weight_gradient and so on. The loss is a last object with `forward(p, y)` and
             `backward()`, named `loss`, or functions `loss(p, y)` and `loss_gradient(p, y)`.
 
 Conventions
 -----------
-They are detected; one line declares what cannot be, or what is meant: `CONVENTIONS = "layout=columns, output=softmax"` in
+They are detected; one line declares what cannot be, or what is meant: `CONVENTIONS = "layout=columns,
+output=softmax"` in
 the file (or attribute of the object), `gn.check(..., conventions="...")`, `glassnet check --conventions "..."`.
 
     key          values                                                    is
@@ -55,10 +61,12 @@ the file (or attribute of the object), `gn.check(..., conventions="...")`, `glas
     hidden       relu tanh sigmoid leaky_relu identity ...                 activation of hidden layers
     output       sigmoid softmax identity tanh relu                        activation of the output
     loss         binary_cross_entropy cross_entropy squared_error          of a row
-    orientation  in_out out_in                                             shape of weights: (n_in, n_out) or (n_out, n_in)
+    orientation  in_out out_in                                             shape of weights: (n_in, n_out) or (n_out,
+    n_in)
     layout       rows columns                                              X: (n, n_features) or (n_features, n)
     loss_rows    mean sum                                                  the loss of a batch
-    gradient_rows  mean sum                                                the gradient of a batch; the loss's where left out
+    gradient_rows  mean sum                                                the gradient of a batch; the loss's where
+    left out
     half         yes no                                                    squared error with the factor 1/2
     outputs      sum mean                                                  the loss of a row with several outputs
     l2           none half whole                                           penalty l2/2 sum W^2, or l2 sum W^2
@@ -76,7 +84,19 @@ FORMS = ("functions", "function", "object", "notebook", "layers")
 KEYS: Mapping[str, tuple[str, ...]] = {
     "form": FORMS,
     "sizes": (),
-    "hidden": ("relu", "tanh", "sigmoid", "leaky_relu", "identity", "elu", "selu", "gelu", "silu", "softplus", "softsign"),
+    "hidden": (
+        "relu",
+        "tanh",
+        "sigmoid",
+        "leaky_relu",
+        "identity",
+        "elu",
+        "selu",
+        "gelu",
+        "silu",
+        "softplus",
+        "softsign",
+    ),
     "output": ("sigmoid", "softmax", "identity", "tanh", "relu"),
     "loss": ("binary_cross_entropy", "cross_entropy", "squared_error"),
     "orientation": ("in_out", "out_in"),
