@@ -547,6 +547,39 @@ def test_the_logarithm_of_zero_is_a_remark():
     assert not check(candidate(epsilon=1e-8)).remarks
 
 
+ONE_ROW = """
+import numpy as np
+
+def forward(x, W1, b1, W2, b2):
+    a = np.tanh(x @ W1 + b1)
+    return 1 / (1 + np.exp(-(a @ W2 + b2)))
+
+def loss(p, y):
+    return -np.sum(y * np.log(p) + (1 - y) * np.log(1 - p))
+
+def gradients(x, y, W1, b1, W2, b2):
+    a = np.tanh(x @ W1 + b1)
+    d2 = forward(x, W1, b1, W2, b2) - y
+    d1 = (W2 @ d2) * (1 - a**2)
+    return np.outer(x, d1), d1, np.outer(a, d2), d2
+"""
+
+
+def test_one_row_at_a_time_is_a_convention():
+    report = check(module(ONE_ROW))
+    assert report.ok, report.text()
+    assert "one row at a time" in report.title
+    report = check(module(ONE_ROW.replace(" * (1 - a**2)", "")))
+    assert report.mistakes[0].key == "activation-derivative-missing", report.text()
+
+
+def test_a_bias_gradient_that_is_not_summed_is_right_for_one_row():
+    text = (
+        EXAMPLES["functions"].replace("d1.sum(axis=0)", "d1").replace("d2.sum(axis=0)", "d2").replace(" / len(X)", "")
+    )
+    assert check(module(text)).ok
+
+
 def test_one_output_does_not_fail_for_how_several_are_averaged():
     right = candidate()
 
@@ -591,7 +624,8 @@ def test_right_companions_are_not_accused():
     ("name", "key", "function"),
     [
         ("adam", "adam-epsilon-inside-root", lambda w, g, m, v, t, lr, b1, b2, eps: (
-            w - lr * ((m := b1 * m + (1 - b1) * g) / (1 - b1**t)) / np.sqrt((v := b2 * v + (1 - b2) * g**2) / (1 - b2**t) + eps), m, v)),
+            w - lr * ((m := b1 * m + (1 - b1) * g) / (1 - b1**t))
+            / np.sqrt((v := b2 * v + (1 - b2) * g**2) / (1 - b2**t) + eps), m, v)),
         ("adam", "adam-no-bias-correction", lambda w, g, m, v, t, lr, b1, b2, eps: (
             w - lr * (m := b1 * m + (1 - b1) * g) / (np.sqrt(v := b2 * v + (1 - b2) * g**2) + eps), m, v)),
         ("momentum", "momentum-without-beta", lambda w, g, v, lr, beta: (w - lr * (v := v + g), v)),

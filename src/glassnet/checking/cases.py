@@ -13,6 +13,9 @@ SHAPES = ((3, 4, 1), (3, 4, 2), (4, 3, 5, 2), (4, 3, 5, 1), (3, 3, 3), (2, 2, 2,
 """What is tried, in this order. Units of all layers differ first, so that a shape tells what an array is; square ones
 follow, in which a transposed matrix does not raise."""
 
+ONE_LAYER = ((3, 1), (4, 2))
+"""For a candidate without hidden layers."""
+
 CLEAR_OF_KINKS = 0.02
 """No pre-activation is closer to zero than this, so that no row lies at a kink."""
 

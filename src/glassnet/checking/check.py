@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from glassnet.checking.agreement import Observed
-from glassnet.checking.cases import SHAPES, Case, generated
+from glassnet.checking.cases import ONE_LAYER, SHAPES, Case, generated
 from glassnet.checking.companions import companions
 from glassnet.checking.computation import Quantity
 from glassnet.checking.diagnosis import Diagnosis, diagnose, fitted, loss_agrees, unexplained
@@ -23,6 +23,7 @@ from glassnet.checking.notebook import NotebookCandidate, is_notebook
 from glassnet.checking.problems import FailedError, Problem
 from glassnet.checking.protocol import Declared, declared
 from glassnet.checking.report import Report
+from glassnet.checking.row_by_row import RowByRow
 from glassnet.checking.sequences import accumulated, log_of_zero, own_differences, updates_follow
 from glassnet.checking.verdict import compared, conventions_said, first_wrong, named, trace_of
 
@@ -161,11 +162,26 @@ def _has_arrays(candidate: Any) -> bool:
 
 
 def _report(candidate: Candidate, said: Declared, seed: int, name: str = "") -> Report:
+    """That of whole batches; one row at a time for what does not run otherwise, or sums nothing over rows at all."""
+    found = _report_of(candidate, said, seed, name)
+    if isinstance(candidate, NotebookCandidate | LayersCandidate):
+        return found
+    sums_nothing = found.conventions.get("gradient_rows") == "sum" and {one.key for one in found.mistakes} == {
+        "bias-gradient-not-summed"
+    }
+    if found.verdict != "error" and not sums_nothing:
+        return found
+    rows = _report_of(RowByRow(candidate), said, seed, name)
+    return rows if rows.ok or (found.verdict == "error" and rows.mistakes) else found
+
+
+def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Report:
     title = f"{name}: {candidate.described}" if name else candidate.described
     own = said.sizes or candidate.own_sizes()
     penalised = L2 if isinstance(candidate, FunctionCandidate) and candidate.takes_l2 else 0.0
     if own is None:
-        cases = [generated(sizes, seed, l2=penalised) for sizes in SHAPES]
+        shapes = ONE_LAYER if getattr(candidate, "depth", None) == 1 else SHAPES
+        cases = [generated(sizes, seed, l2=penalised) for sizes in shapes]
     else:
         cases = [generated(own, seed + more, l2=penalised) for more in range(3)]
     runs, failures = _runs(candidate, cases)

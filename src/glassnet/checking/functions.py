@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -122,6 +123,7 @@ class Pass:
     def _is_output(self, value: Any) -> bool:
         n, k = self.case.n, self.case.sizes[-1]
         wanted = [(k, n) if self.layout.columns else (n, k)] + ([(n,)] if k == 1 else [])
+        wanted += [(k,)] if self.layout.row == "vector" else []
         return isinstance(value, np.ndarray) and value.shape in wanted
 
     def _are_pairs(self, parts: list[Any]) -> bool:
@@ -217,7 +219,7 @@ class FunctionCandidate:
         whole = "parameters" in asked or not any(asked)
         base = 0 if starts_at_zero(known) else 1
         for layout in layouts(self.declared, ("named", "flat", "pairs", "lists") if whole else ("named",)):
-            yield Layout(layout.out_in, layout.columns, layout.bias, layout.targets, layout.container, base)
+            yield replace(layout, base=base)
 
     def own_sizes(self) -> tuple[int, ...] | None:
         """Functions take any."""
@@ -251,7 +253,7 @@ class FunctionCandidate:
             failed.reached = len(one.numbers)
             named = one.arguments.parameters
             if isinstance(named, Named) and named.zero_based and layout.base == 1:
-                return self.run(case, Layout(layout.out_in, layout.columns, layout.bias, layout.targets, "named", 0))
+                return self.run(case, replace(layout, base=0))
             raise
 
     def _run(self, one: Pass) -> Observed:
@@ -476,7 +478,7 @@ class ObjectCandidate:
         )
         first = np.shape(own[Quantity("b", 1)])
         bias = "flat" if len(first) < 2 else "row" if first[0] == 1 and first[1] == case.sizes[1] else "column"
-        found = Layout(out_in, layout.columns, bias, layout.targets, layout.container, base)
+        found = replace(layout, out_in=out_in, bias=bias, base=base)
         parts: dict[Quantity, Any] = {}
         for layer, (W, b) in enumerate(
             zip(weights_given(case, found), biases_given(case, found), strict=True), start=1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,9 @@ from glassnet.checking.protocol import Declared
 class Layout:
     """`out_in`: weights are (n_out, n_in). `columns`: X is (n_features, n). `bias`: flat, row or column.
 
-    `targets`: table (n, k), flat (n,) or labels (class numbers). `container`: how `parameters` holds the arrays:
-    named, flat (a list W1,
-    b1, ...), pairs or lists (of weights, of biases). `base`: the number of the first layer.
+    `targets`: table (n, k), flat (n,) or labels (class numbers). `container`: how `parameters` holds the arrays: named,
+    flat (a list W1, b1, ...), pairs or lists (of weights, of biases). `base`: the number of the first layer.
+    `row`: vector, where one row is given without its axis of rows.
     """
 
     out_in: bool = False
@@ -29,6 +29,7 @@ class Layout:
     targets: str = "table"
     container: str = "named"
     base: int = 1
+    row: str = ""
 
 
 def layouts(declared: Declared, containers: Iterable[str] = ("named",)) -> Iterator[Layout]:
@@ -62,11 +63,15 @@ def biases_given(case: Case, layout: Layout) -> list[Any]:
 
 def inputs_given(case: Case, layout: Layout) -> Any:
     """A copy of X."""
+    if layout.row == "vector":
+        return np.array(case.X[0])
     return np.array(case.X.T if layout.columns else case.X, order="C")
 
 
 def targets_given(case: Case, layout: Layout) -> Any:
     """A copy of y."""
+    if layout.row == "vector":
+        return np.array(case.y[0])
     if layout.targets == "labels":
         return case.y.argmax(axis=1) if case.sizes[-1] > 1 else case.y[:, 0].astype(int)
     if layout.targets == "flat":
@@ -138,7 +143,7 @@ def taken(quantity: Quantity, value: Any, case: Case, layout: Layout) -> Any:
             return array.ravel()
         return array.T if layout.columns else array
     if array.ndim == 1:
-        return array[:, np.newaxis]
+        return array[np.newaxis] if layout.row == "vector" else array[:, np.newaxis]
     return array.T if layout.columns else array
 
 
@@ -208,8 +213,3 @@ def in_order(values: Sequence[Any], case: Case, layout: Layout, kinds: tuple[str
         return {}
     best = max(orders, key=fit)
     return dict(zip(best, values, strict=True))
-
-
-def zero_based(layout: Layout) -> Layout:
-    """The same, with layers numbered from 0."""
-    return replace(layout, base=0)
