@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import types
 
@@ -438,6 +439,17 @@ def test_a_mistake_in_the_notebook_s_form_is_named(key, right, wrong):
         text += NOTEBOOK_LOSS
     report = check(module(text))
     assert [named.key for named in report.mistakes] == [key], report.text()
+
+
+def test_a_line_of_the_notebook_s_fit_that_overwrites_is_named(tmp_path):
+    source = inspect.getsource(by_hand)
+    assert "dcost_dw11 += " in source
+    path = tmp_path / "mine.py"
+    path.write_text(source.replace("dcost_dw11 += ", "dcost_dw11 = "))
+    report = check_file(path)
+    assert [named.key for named in report.mistakes] == ["gradient-of-last-row"], report.text()
+    path.write_text(source.replace("self.w22 -= alpha", "self.w22 += alpha"))
+    assert [named.key for named in check_file(path).mistakes] == ["update-sign"]
 
 
 MAZUR = """
