@@ -592,6 +592,21 @@ def test_a_bias_gradient_that_is_not_summed_is_right_for_one_row():
     assert check(module(text)).ok
 
 
+def test_what_only_runs_in_square_networks_is_not_right(tmp_path):
+    """The transposed way back: named where it runs, and its line told where it does not."""
+    text = EXAMPLES["functions"].replace('parameters["W2"].T', 'parameters["W2"]')
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    report = check_file(path)
+    assert [named.key for named in report.mistakes] == ["weights-transposed"]
+    assert any("Where layers differ in size" in remark for remark in report.remarks)
+    needs_square = "    assert len(set(parameters['W1'].shape + parameters['W2'].shape)) == 1\n    return {"
+    path.write_text(EXAMPLES["functions"].replace("    return {", needs_square))
+    report = check_file(path)
+    assert report.verdict == "wrong"
+    assert report.problem.kind == "raises"
+
+
 def test_one_output_does_not_fail_for_how_several_are_averaged():
     right = candidate()
 
