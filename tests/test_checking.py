@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import types
 
@@ -440,6 +441,17 @@ def test_a_mistake_in_the_notebook_s_form_is_named(key, right, wrong):
     assert [named.key for named in report.mistakes] == [key], report.text()
 
 
+def test_a_line_of_the_notebook_s_fit_that_overwrites_is_named(tmp_path):
+    source = inspect.getsource(by_hand)
+    assert "dcost_dw11 += " in source
+    path = tmp_path / "mine.py"
+    path.write_text(source.replace("dcost_dw11 += ", "dcost_dw11 = "))
+    report = check_file(path)
+    assert [named.key for named in report.mistakes] == ["gradient-of-last-row"], report.text()
+    path.write_text(source.replace("self.w22 -= alpha", "self.w22 += alpha"))
+    assert [named.key for named in check_file(path).mistakes] == ["update-sign"]
+
+
 MAZUR = """
 import numpy as np
 class NN:
@@ -578,6 +590,21 @@ def test_a_bias_gradient_that_is_not_summed_is_right_for_one_row():
         EXAMPLES["functions"].replace("d1.sum(axis=0)", "d1").replace("d2.sum(axis=0)", "d2").replace(" / len(X)", "")
     )
     assert check(module(text)).ok
+
+
+def test_what_only_runs_in_square_networks_is_not_right(tmp_path):
+    """The transposed way back: named where it runs, and its line told where it does not."""
+    text = EXAMPLES["functions"].replace('parameters["W2"].T', 'parameters["W2"]')
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    report = check_file(path)
+    assert [named.key for named in report.mistakes] == ["weights-transposed"]
+    assert any("Where layers differ in size" in remark for remark in report.remarks)
+    needs_square = "    assert len(set(parameters['W1'].shape + parameters['W2'].shape)) == 1\n    return {"
+    path.write_text(EXAMPLES["functions"].replace("    return {", needs_square))
+    report = check_file(path)
+    assert report.verdict == "wrong"
+    assert report.problem.kind == "raises"
 
 
 def test_one_output_does_not_fail_for_how_several_are_averaged():

@@ -109,6 +109,8 @@ class Arguments:
                 return _MISSING
         if role == "parameters" and plain(name) == "p" and "p" in self.values:
             return self.values["p"]
+        if plain(name) in ("z", "logits", "zl") and "p" in self.values:
+            return self.values["p"]  # a forward pass may end before the output's activation
         if role is not None and role in self.values:
             self.asked.add(role)
             return self.values[role]

@@ -215,6 +215,11 @@ def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Re
     if ran == {sizes for sizes in ran if sizes[-1] == 1} and any(one.case.sizes[-1] > 1 for one in runs[0][1]):
         remarks.append("It was judged with one output; how it averages over several is its own convention.")
     table = compared(observed, diagnosis.numbers)
+    raises = _raises_unless_square(ran, failures)
+    if diagnosis.right and own is None and raises is not None:
+        return Report(
+            title, "wrong", candidate.form, conventions_said(diagnosis.numbers, layout), table, problem=raises
+        )
     if diagnosis.right:
         if (unsure := log_of_zero(candidate, observed[0], layout)) is not None:
             remarks.append(unsure)
@@ -345,4 +350,16 @@ def _limits(
     if all(sizes in ran or not failures[sizes] for sizes in tried) or not ran:
         return []
     told = ", ".join("-".join(map(str, sizes)) for sizes in tried if sizes in ran)
-    return [f"It was checked in networks of sizes {told}; in others it does not run."]
+    said = [f"It was checked in networks of sizes {told}; in others it does not run."]
+    if (raises := _raises_unless_square(ran, failures)) is not None:
+        line = f" (line {raises.line}: {raises.source_line})"
+        said.append(f"Where layers differ in size: {raises.message}{line}")
+    return said
+
+
+def _raises_unless_square(
+    ran: set[tuple[int, ...]], failures: Mapping[tuple[int, ...], list[Reached]]
+) -> Problem | None:
+    """What stops a candidate that only runs where all layers have the same size: two arrays that do not fit."""
+    found = [problem for sizes, some in failures.items() if sizes not in ran for _, problem in some if problem.line]
+    return found[0] if found and all(len(set(sizes)) == 1 for sizes in ran) else None

@@ -59,8 +59,11 @@ def roles(namespace: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
 class Pass:
     """One case handed to a candidate in one layout: every number that it gives, as it gives it and turned our way."""
 
-    def __init__(self, case: Case, layout: Layout, functions: Mapping[str, Callable[..., Any]]) -> None:
+    def __init__(
+        self, case: Case, layout: Layout, functions: Mapping[str, Callable[..., Any]], learned: dict[int, int]
+    ) -> None:
         self.case, self.layout, self.functions = case, layout, functions
+        self.learned = learned  # of so many things that forward gives, which is p: told where layers differ in size
         self.arguments = Arguments(case, layout)
         self.numbers: dict[Quantity, Any] = {}
         self.single = False
@@ -102,7 +105,7 @@ class Pass:
         elif (p := self._output(answer, parts)) is not None:
             found.setdefault(Quantity("p"), p)
         if answer is not None:
-            two = isinstance(answer, tuple | list) and len(answer) == 2 and not self._is_output(answer[1])
+            two = isinstance(answer, tuple | list) and len(answer) == 2 and self._place_of_p(parts) == 0
             self.arguments.values["cache"] = answer[1] if two else answer
         self.keep(found, "forward", ("z", "a", "p"))
         if Quantity("p") in self.arguments.numbers:
@@ -113,12 +116,17 @@ class Pass:
             return np.asarray(answer)
         if isinstance(answer, tuple | list):
             flat = [part for part in leaves(parts) if isinstance(part, np.ndarray)]
-            if parts and self._is_output(parts[-1]) and not self._is_output(parts[0]):
-                return parts[-1]
-            if parts and self._is_output(parts[0]):
-                return parts[-1] if all(self._is_output(part) for part in parts) else parts[0]
+            if (place := self._place_of_p(parts)) is not None:
+                return parts[place]
             return next((part for part in reversed(flat) if self._is_output(part)), None)
         return None if isinstance(answer, dict) or answer is None else answer
+
+    def _place_of_p(self, parts: list[Any]) -> int | None:
+        """Which of several is p: the only one of its shape, first or last; where there are more, as it was before."""
+        ends = [at for at in dict.fromkeys((0, len(parts) - 1)) if parts and self._is_output(parts[at])]
+        if len(ends) == 1:
+            self.learned[len(parts)] = ends[0]
+        return self.learned.get(len(parts), ends[-1]) if ends else None
 
     def _is_output(self, value: Any) -> bool:
         n, k = self.case.n, self.case.sizes[-1]
@@ -202,6 +210,7 @@ class FunctionCandidate:
     def __init__(self, namespace: Mapping[str, Any], declared: Declared, form: str = "functions") -> None:
         self.functions = roles(namespace)
         self.form, self.declared, self.namespace = form, declared, namespace
+        self.learned: dict[int, int] = {}
         if not {"backward", "train"} & self.functions.keys():
             raise FailedError(
                 Problem("nothing", nothing_found([name for name, v in namespace.items() if inspect.isfunction(v)]))
@@ -246,7 +255,7 @@ class FunctionCandidate:
         """Hand a case over; raises `FailedError`."""
         if self.depth not in (None, len(case.weights)):
             raise FailedError(Problem("argument", f"Its arguments are those of a network of {self.depth} layers."))
-        one = Pass(case, layout, self.functions)
+        one = Pass(case, layout, self.functions, self.learned)
         try:
             return self._run(one)
         except FailedError as failed:
@@ -308,7 +317,7 @@ class ObjectCandidate:
 
     def __init__(self, candidate: Any, declared: Declared) -> None:
         self.candidate, self.declared = candidate, declared
-        self.made: dict[tuple[int, ...], Any] = {}
+        self.learned: dict[int, int] = {}
         names = {name: getattr(candidate, name, None) for name in dir(candidate) if not name.startswith("__")}
         if not {"backward", "train"} & roles(names).keys():
             methods = [name for name, value in names.items() if callable(value) and not name.startswith("_")]
@@ -385,7 +394,7 @@ class ObjectCandidate:
         object_ = self.instance(case.sizes)
         layout = self._placed(object_, case, layout)
         functions = {role: getattr(object_, name_of(function), function) for role, function in self.named.items()}
-        one = Pass(case, layout, functions)
+        one = Pass(case, layout, functions, self.learned)
         for name in ("learning_rate", "lr", "alpha", "eta"):
             if hasattr(object_, name):
                 setattr(object_, name, case.learning_rate)

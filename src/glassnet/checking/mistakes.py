@@ -109,6 +109,11 @@ def variants(sizes: tuple[int, ...], numbers: Numbers, stage: str) -> Iterator[V
             for layer in range(1, L if mistake.places == "hidden units" else L + 1):
                 width = sizes[layer - 1] if mistake.places == "inputs" else sizes[layer]
                 yield from (Variant(mistake, (layer,), units) for units in permutations(range(min(width, 3)), 2))
+        elif mistake.places == "entries":
+            if max(sizes) <= 2:
+                for layer in range(1, L + 1):
+                    entries = np.ndindex(sizes[layer - 1], sizes[layer])
+                    yield from (Variant(mistake, (layer,), (at[0], at[1])) for at in entries)
         elif layers := tuple(ranges[mistake.places]):
             yield Variant(mistake, layers)
             if len(layers) > 1:
@@ -140,6 +145,23 @@ def _column_from(of: int, instead: int) -> Wrap:
             return numbers
 
         return step
+
+    return change
+
+
+def _one_entry(step_of: Callable[[Computation, int, int, int], float]) -> Callable[[int, int], Wrap]:
+    """After the update one weight is not what it should be; the others are."""
+
+    def change(i: int, j: int) -> Wrap:
+        def wrap(inner: Step) -> Step:
+            def step(c: Computation, layer: int) -> object:
+                W = np.array(inner(c, layer))
+                W[i, j] = c.W[layer][i, j] + c.do("step_factor", layer) * step_of(c, layer, i, j)
+                return W
+
+            return step
+
+        return wrap
 
     return change
 
@@ -1207,6 +1229,47 @@ MISTAKES: tuple[Mistake, ...] = (
         "updated_weights",
         _to(lambda c, layer: c.W[layer]),
         "every",
+    ),
+    M(
+        "gradient-of-last-row",
+        "of one weight only the last row's gradient counts",
+        "The rows' gradients are added; here each overwrites the one before: = where += belongs, in one weight's line.",
+        "dw_i_j = 1/n sum over rows of a_i delta_j",
+        "dw_i_j = 1/n a_i delta_j of the last row",
+        "updated_weights",
+        _one_entry(lambda c, layer, i, j: c.over_rows * float(c.a[layer - 1][-1, i] * c.delta[layer][-1, j])),
+        "entries",
+    ),
+    M(
+        "weight-not-updated",
+        "one weight is not updated",
+        "One of the weights is after the step what it was before it; its line is missing.",
+        "w_i_j <- w_i_j - rate dw_i_j",
+        "w_i_j <- w_i_j",
+        "updated_weights",
+        _one_entry(lambda c, layer, i, j: 0.0),
+        "entries",
+    ),
+    M(
+        "update-sign",
+        "the update of one weight goes up the loss",
+        "The gradient points where the loss grows, so a step is taken against it: minus. Here one weight adds it.",
+        "w_i_j <- w_i_j - rate dw_i_j",
+        "w_i_j <- w_i_j + rate dw_i_j",
+        "updated_weights",
+        _one_entry(lambda c, layer, i, j: -float(c.dW[layer][i, j])),
+        "entries",
+    ),
+    M(
+        "gradient-not-averaged",
+        "the gradient of one weight is summed instead of averaged",
+        "The loss is a mean over the rows, so its gradient is one too; one weight's is not divided by n.",
+        "dw_i_j = 1/n sum over rows of a_i delta_j",
+        "dw_i_j = sum over rows of a_i delta_j",
+        "updated_weights",
+        _one_entry(lambda c, layer, i, j: c.n * float(c.dW[layer][i, j])),
+        "entries",
+        only=lambda n: n.gradient_rows == "mean",
     ),
     M(
         "gradient-replaces-weights",

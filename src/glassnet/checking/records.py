@@ -63,6 +63,7 @@ class Named:
     units: tuple[int, int] | None = None
     numbers: tuple[float, float] | None = None
     shown: str = ""
+    joins: str = "computed as"
 
     @property
     def place(self) -> str:
@@ -70,7 +71,7 @@ class Named:
         of_layer = f"layer {self.layer}" if self.layer else ""
         if self.units is None:
             return of_layer
-        return f"{of_layer}, {self.units[0]} computed as {self.units[1]}"
+        return f"{of_layer}, {self.units[0]} {self.joins} {self.units[1]}"
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,7 @@ def named(variant: Variant, first: Wrong | None) -> Named:
     return Named(
         mistake.key, mistake.name, mistake.sentence, mistake.equation, mistake.wrong_equation, variant.layer or None,
         None if units is None else (units[0] + 1, units[1] + 1), numbers, "" if first is None else first.name,
+        {"entries": "to", "inputs": "taken as"}.get(mistake.places, "computed as"),
     )  # fmt: skip
 
 
