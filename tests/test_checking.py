@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -851,3 +852,51 @@ def test_the_command_s_mistakes(tmp_path, capsys):
     path.write_text("x = 1\n")
     assert run(str(path), "--hint", "loud") == 2
     assert run(str(path)) == 1
+
+
+TURNED_LAYERS = """
+import numpy as np
+
+class Dense:
+    def __init__(self, n_in, n_out):
+        self.W, self.b = np.random.randn(n_out, n_in) * 0.1, np.zeros(n_out)
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W.T + self.b
+
+    def backward(self, grad):
+        self.dW, self.db = grad.T @ self.x, grad.sum(axis=0)
+        return grad @ self.W
+
+class Softmax:
+    def forward(self, z):
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        self.p = e / e.sum(axis=1, keepdims=True)
+        return self.p
+
+    def backward(self, grad):
+        return self.p * (grad - np.sum(grad * self.p, axis=1, keepdims=True))
+
+class CrossEntropy:
+    def forward(self, p, y):
+        self.p, self.y = p, y
+        return np.sum(-y * np.log(p))
+
+    def backward(self):
+        return -self.y / self.p
+
+def build(sizes):
+    return [Dense(sizes[0], sizes[1]), Dense(sizes[1], sizes[2]), Softmax()]
+
+loss = CrossEntropy()
+"""
+
+
+def test_layers_with_square_weights_of_either_orientation(tmp_path: Path) -> None:
+    """Nothing but the numbers tells how square weights lie."""
+    path = tmp_path / "turned.py"
+    path.write_text(TURNED_LAYERS, encoding="utf-8")
+    assert check_file(path).ok
+    path.write_text(TURNED_LAYERS.replace("return grad @ self.W", "return grad @ self.W.T"), encoding="utf-8")
+    assert not check_file(path).ok

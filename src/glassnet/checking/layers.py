@@ -51,9 +51,9 @@ class LayersCandidate:
         return (Ws[0][0], *(W[1] for W in Ws)) if straight else (Ws[0][1], *(W[0] for W in Ws))
 
     def layouts(self) -> Iterator[Layout]:
-        """The shapes of the layers' own arrays decide the rest."""
+        """The shapes of the layers' own arrays decide the rest; of square ones the orientation is tried."""
         for layout in layouts(self.declared):
-            if (layout.columns, layout.out_in, layout.bias) in ((False, False, "flat"), (True, True, "column")):
+            if layout.bias == ("column" if layout.columns else "flat"):
                 yield layout
 
     def made(self, case: Case) -> tuple[list[Any], Any]:
