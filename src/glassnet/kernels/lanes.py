@@ -269,12 +269,17 @@ def exponent(x: Value) -> tuple[Value, Value, Value]:
     root_half, fraction_bits, bias = (0x3FE6A09E667F3BCD, 52, 1023) if x.is_double else (0x3F3504F3, 23, 127)
     places = _all(whole, fraction_bits)
     bits = builder.bitcast(x.llvm, whole)
-    e = builder.ashr(builder.sub(bits, _all(whole, root_half)), places)
-    fraction = builder.sub(bits, builder.shl(e, places))
-    field = builder.sub(_all(whole, bias), e)
+    # Not e but e + bias, which has no sign: AVX2 neither shifts int64 with their sign nor turns them into numbers.
+    biased = builder.lshr(builder.add(bits, _all(whole, (bias << fraction_bits) - root_half)), places)
+    fraction = builder.sub(bits, builder.shl(builder.sub(biased, _all(whole, bias)), places))
+    field = builder.sub(_all(whole, 2 * bias), biased)
     field = builder.select(builder.icmp_signed(">", field, _all(whole, 0)), field, _all(whole, 0))
+    # Put where the last bits of 2**fraction_bits are, a whole number is added to it.
+    start = _all(whole, (bias + fraction_bits) << fraction_bits)
+    number = builder.bitcast(builder.or_(biased, start), vector)
+    shift = ir.Constant(vector, [-(2.0**fraction_bits) - bias] * vector.count)
     found = (
-        builder.sitofp(e, vector),
+        builder.fadd(number, shift),
         builder.bitcast(fraction, vector),
         builder.bitcast(builder.shl(field, places), vector),
     )

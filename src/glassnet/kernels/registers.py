@@ -23,7 +23,15 @@ from glassnet.kernels.language import (
     slot,
     slot_of,
 )
+from glassnet.kernels.machine import BITS
 from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE
+
+# Sums that are kept at once, by the vectors of units that each stands over: two or three registers are needed besides.
+# With AVX-512 there are 32 of them, else 16: what does not fit goes to memory and back at every step. A power of two.
+ROWS = 8 if BITS == 512 else 4
+"""Rows of a `product_tile` of two or three vectors of units; of a single one, twice as many."""
+INPUTS_OF_1, INPUTS_OF_2 = (16, 12) if BITS == 512 else (8, 6)
+"""Inputs of an `outer_tile` of one vector of units, and of two."""
 
 _WHOLE = ir.IntType(64)
 
@@ -119,6 +127,7 @@ def outer_tile(
             for v in range(V):
                 builder.store(_add_product(builder, builder.load(sums[t][v]), delta[v], x), sums[t][v])
     some = masked(builder, vector, kept_)
+    is_full = builder.icmp_signed("==", kept_, _number(lanes))
 
     def add(t: int) -> None:
         for v in range(V):
@@ -126,11 +135,19 @@ def outer_tile(
                 as_vector(builder, array, builder.add(builder.mul(_number(t), size), _number(v * lanes)), vector)
                 for array, size in ((start_, start_size_), (goal_, goal_size_))
             )
-            if v < V - 1:
+
+            def add_all(start_at: Any = start_at, goal_at: Any = goal_at, v: int = v) -> None:
                 before = builder.load(start_at, align=align(vector))
                 builder.store(builder.fadd(before, builder.load(sums[t][v])), goal_at, align=align(vector))
-            else:
-                some.store(builder.fadd(some.load(start_at), builder.load(sums[t][v])), goal_at)
+
+            if v < V - 1:
+                add_all()
+                continue
+            with builder.if_else(is_full) as (full, partly):
+                with full:  # a store under a mask may take twenty times as long
+                    add_all()
+                with partly:
+                    some.store(builder.fadd(some.load(start_at), builder.load(sums[t][v])), goal_at)
 
     for t in range(T):
         if is_whole:
@@ -258,12 +275,22 @@ def marked_tile(
             goal_at, found = as_vector(builder, goal.llvm, place, vector), builder.load(total)
             if not at_end:
                 builder.store(found, goal_at, align=align(vector))
-            elif v < V - 1:
+                continue
+
+            def add_all(goal_at: Any = goal_at, found: Any = found, place: Any = place) -> None:
                 before = _lanes_at(builder, start.llvm, place, vector)
                 builder.store(builder.fadd(before, found), goal_at, align=align(vector))
-            else:
-                some = masked(builder, vector, builder.sub(n_units_, place))
-                some.store(builder.fadd(some.load(as_vector(builder, start.llvm, place, vector)), found), goal_at)
+
+            if v < V - 1:
+                add_all()
+                continue
+            left = builder.sub(n_units_, place)
+            with builder.if_else(builder.icmp_signed(">=", left, _number(lanes))) as (full, partly):
+                with full:
+                    add_all()
+                with partly:
+                    some = masked(builder, vector, left)
+                    some.store(builder.fadd(some.load(as_vector(builder, start.llvm, place, vector)), found), goal_at)
 
     blocks = [builder.append_basic_block("vectors") for _ in range(MOST_VECTORS)]
     end = builder.append_basic_block("summed")

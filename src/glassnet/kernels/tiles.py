@@ -17,7 +17,7 @@ from glassnet.kernels.lanes import (
     store,
     store_some,
 )  # fmt: skip
-from glassnet.kernels.registers import dot_tile, outer_tile, product_tile
+from glassnet.kernels.registers import INPUTS_OF_1, INPUTS_OF_2, ROWS, dot_tile, outer_tile, product_tile
 
 
 def product(
@@ -29,31 +29,31 @@ def product(
     n_vectors = (n_units + lanes - 1) // lanes
     r = 0
     while r < n_rows:
-        size = 16 if n_vectors == 1 and n_rows - r >= 16 else 8
+        size = 2 * ROWS if n_vectors == 1 and n_rows - r >= 2 * ROWS else ROWS
         v = 0
         while v < n_vectors:
             place, at = r * goal_size + v * lanes, v * lanes
             if n_vectors - v == 3 or n_vectors - v > 4:
                 product_tile(
-                    8, 3, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at), weights_size,
+                    ROWS, 3, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at), weights_size,
                     shifted(bias, at), with_bias, shifted(goal, place), goal_size,
                 )  # fmt: skip
                 v += 3
             elif n_vectors - v >= 2:
                 product_tile(
-                    8, 2, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at), weights_size,
+                    ROWS, 2, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at), weights_size,
                     shifted(bias, at), with_bias, shifted(goal, place), goal_size,
                 )  # fmt: skip
                 v += 2
-            elif size == 8:
+            elif size == ROWS:
                 product_tile(
-                    8, 1, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at), weights_size,
+                    ROWS, 1, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at), weights_size,
                     shifted(bias, at), with_bias, shifted(goal, place), goal_size,
                 )  # fmt: skip
                 v += 1
             else:
                 product_tile(
-                    16, 1, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at), weights_size,
+                    2 * ROWS, 1, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at), weights_size,
                     shifted(bias, at), with_bias, shifted(goal, place), goal_size,
                 )  # fmt: skip
                 v += 1
@@ -81,31 +81,31 @@ def outer(
             x, delta = shifted(source, i), shifted(deltas, v * lanes)
             at, left = shifted(goal, i * n_units + v * lanes), n_inputs - i
             old = shifted(start, i * start_size + v * lanes)
-            if size == 2 and left >= 12:
+            if size == 2 and left >= INPUTS_OF_2:
                 outer_tile(
-                    12, 2, 1, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                    INPUTS_OF_2, 2, 1, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
                 )  # fmt: skip
-                i += 12
+                i += INPUTS_OF_2
             elif size == 2:
                 outer_tile(
-                    12, 2, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                    INPUTS_OF_2, 2, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
                 )  # fmt: skip
-                i += 12
-            elif left >= 16:
+                i += INPUTS_OF_2
+            elif left >= INPUTS_OF_1:
                 outer_tile(
-                    16, 1, 1, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                    INPUTS_OF_1, 1, 1, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
                 )  # fmt: skip
-                i += 16
-            elif left > 8:
+                i += INPUTS_OF_1
+            elif left > INPUTS_OF_1 // 2:
                 outer_tile(
-                    16, 1, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                    INPUTS_OF_1, 1, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
                 )  # fmt: skip
-                i += 16
+                i += INPUTS_OF_1
             else:
                 outer_tile(
-                    8, 1, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                    INPUTS_OF_1 // 2, 1, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
                 )  # fmt: skip
-                i += 8
+                i += INPUTS_OF_1 // 2
         for u in range(v, v + size):
             sum_0 = sum_1 = sum_2 = sum_3 = filled(source, 0)
             for r in range(0, n_rows, 4):
