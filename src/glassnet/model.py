@@ -305,11 +305,14 @@ def fit_prepared(
     random_state: int = 0,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
 ) -> Fitted:
     """Train many starts on a table that was prepared, and keep one.
 
     `hidden`: units per hidden layer, () for none. `loss` follows from the task where left out:
-    binary_cross_entropy, cross_entropy or mean_squared_error. `optimizer`: Adam(0.01) where left out.
+    binary_cross_entropy, cross_entropy or mean_squared_error. `optimizer`: Adam(0.01) where left out. `checkpoint` and
+    `resume` as in `train_population`.
 
     >>> prepared = prepare({"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}, "ill", test_size=None)
     >>> fit_prepared(prepared, hidden=(), epochs=300, starts=2).train["accuracy"]
@@ -327,7 +330,7 @@ def fit_prepared(
     population = train_population(
         network, X, y, size=starts, optimizer=optimizer or Adam(0.01), epochs=epochs, batch_size=batch_size,
         random_state=random_state, initializer=initializer, row_weights=prepared.row_weights, l1=l1, l2=l2,
-        threads=threads, progress=progress,
+        threads=threads, progress=progress, checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
     if population.interrupted:
         raise KeyboardInterrupt  # a choice among some of the starts is not what was asked for
