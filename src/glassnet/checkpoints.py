@@ -33,11 +33,13 @@ EVERY_SECONDS = 1.0
 
 _LARGEST_SHARE = 0.05  # of the time, that writing may take where it is not said how often
 
-_WHOLE = ("n_epochs", "n_steps", "diverged_at", "first_nonfinite", "best_epochs", "n_dead_units", "dead_since")
-_WHOLE += ("stuck_since",)
+_WHOLE = (
+    "n_epochs", "n_steps", "diverged_at", "first_nonfinite", "best_epochs", "n_dead_units", "dead_since", "stuck_since",
+)  # fmt: skip
 _TRUE_OR_NOT = ("converged", "stopped_early")
 _OF_HELD_OUT = ("held_out_losses", "best_losses", "best_vectors")
 _ARRAYS = tuple(item.name for item in fields(Outcome) if item.name not in ("optimizer_state", "n_finished"))
+_CURVES = ("losses", "held_out_losses")
 _STATE = "state_"
 
 # What is compared, and how a user is told of it where the number itself says nothing.
@@ -51,13 +53,17 @@ _OTHERS = {
 
 @dataclass
 class Checkpoint:
-    """The checkpoint of a training that runs: what was `found` in the file, and whether that is `finished`."""
+    """The checkpoint of a training that runs: what was `found` in the file, and whether that is `finished`.
+
+    `is_damaged`: what was found is the one before, for the last is damaged, and shall not take its place.
+    """
 
     path: str
     about: dict[str, Any]
     every: int | None
     found: Outcome | None = None
     finished: bool = False
+    is_damaged: bool = False
 
     def __post_init__(self) -> None:
         self._written_at, self._seconds, self._epochs = time.monotonic(), 0.0, -1
@@ -81,10 +87,15 @@ class Checkpoint:
             if name in _OF_HELD_OUT and self.about["held_out"] is None:
                 continue
             value = getattr(outcome, name)
+            if name in _CURVES:  # not the epochs that nobody has got to
+                known = np.flatnonzero(~np.isnan(value).all(axis=0))
+                value = value[:, : known[-1] + 1 if len(known) else 0]
             tensors[name] = value.astype(np.float64) if name in (*_WHOLE, *_TRUE_OR_NOT) else value
         if self.about["networks"] == 1:
             tensors |= {_STATE + name: value for name, value in outcome.optimizer_state.items()}
-        write_atomically(self.path, file_bytes(CHECKPOINT, metadata, tensors), previous=previous_of(self.path))
+        before = None if self.is_damaged else previous_of(self.path)
+        write_atomically(self.path, file_bytes(CHECKPOINT, metadata, tensors), previous=before)
+        self.is_damaged = False
         self._written_at = time.monotonic()
         self._seconds = self._written_at - begun
 
@@ -124,7 +135,6 @@ def keeping(
     """
     if every is not None and (not is_whole(every) or every < 1):
         raise UsageError(f"every is a number of epochs, 1 or more, or None for about one a second; got {every!r}.")
-    real = os.path.realpath(path)
     about = {
         "network": [list(network.sizes), list(network.activations), network.loss],
         "optimizer": repr(spec.optimizer),
@@ -142,6 +152,7 @@ def keeping(
     }  # fmt: skip
     with _terminated_as_interrupted(), locked(path):
         check_writable(path)
+        real = os.path.realpath(path)
         there = [place for place in (real, previous_of(real)) if os.path.lexists(place)]
         if there and not resume:
             raise UsageError(
@@ -150,7 +161,7 @@ def keeping(
             )
         kept = Checkpoint(real, json.loads(json.dumps(about)), every, begun)
         if there:
-            metadata, tensors = _read(path)
+            metadata, tensors, kept.is_damaged = _read(path)
             _refuse_another(path, metadata["about"], kept.about)
             kept.found = _outcome(path, metadata, tensors, network, spec, per_epoch)
             kept.finished = metadata["finished"]
@@ -194,7 +205,7 @@ def standing(path: str | os.PathLike[str]) -> str:
 
     Raises NoInputError: there is none. Raises DataError: it is damaged, and so is the one before it.
     """
-    metadata, tensors = _read(path)
+    metadata, tensors, _ = _read(path)
     about, n = metadata["about"], metadata["networks"]
     if metadata["finished"]:
         said = "the training in it is finished"
@@ -205,15 +216,15 @@ def standing(path: str | os.PathLike[str]) -> str:
     return f"{path}: {said}"
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The checkpoint, or where it is damaged or not there the one before; what it says of itself is checked."""
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]], bool]:
+    """The checkpoint, or where it is damaged or not there the one before, and whether it is that."""
     try:
-        return _checked(path)
+        return *_checked(path), False
     except (NoInputError, DataError):
         before = previous_of(os.path.realpath(path))
         if os.path.isfile(before):
             with contextlib.suppress(NoInputError, DataError):
-                return _checked(before)
+                return *_checked(before), True
         raise
 
 
@@ -255,11 +266,12 @@ def _outcome(
     """The arrays as an `Outcome` of this very training, every shape and every count checked."""
     about, n, P = metadata["about"], metadata["networks"], network.n_parameters
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(_ARRAYS, (n,))
-    shapes |= {"vectors": (n, P), "losses": (n, spec.epochs + 1)}
+    shapes |= {"vectors": (n, P), "best_vectors": (n, P)}
+    for name in _CURVES:
+        known = tensors.get(name, np.zeros((0, 0))).shape[1:2]
+        shapes[name] = (n, min(*known, spec.epochs + 1)) if known else (n, 0)
     if about["held_out"] is None:
         shapes = {name: shape for name, shape in shapes.items() if name not in _OF_HELD_OUT}
-    else:
-        shapes |= {"held_out_losses": (n, spec.epochs + 1), "best_vectors": (n, P)}
     numbers = ["vectors"] + (["best_vectors"] if about["held_out"] is not None else [])
     if about["networks"] == 1:
         if isinstance(spec.optimizer, LBFGS):
@@ -286,6 +298,10 @@ def _outcome(
             if not ((value == np.rint(value)) & (value >= low) & (value <= high)).all():
                 CHECKPOINT.refuse(path, f"{name} are whole numbers; these are not")
             value = value.astype(bool if name in _TRUE_OR_NOT else np.intp)
+        if name in _CURVES:
+            whole = np.full((n, spec.epochs + 1), np.nan, value.dtype)
+            whole[:, : value.shape[1]] = value
+            value = whole
         found[name] = value
     outcome = Outcome.begun(found["vectors"], spec.epochs)
     for name, value in found.items():

@@ -454,8 +454,13 @@ def _parse_json(path: Path, text: str | bytes, part: str, kind: FileKind) -> dic
     def no_constant(name: str) -> NoReturn:
         raise ValueError(f"{name} is not JSON")
 
+    def finite(text: str) -> float:
+        if not math.isfinite(value := float(text)):
+            raise ValueError(f"{text[:40]} is too large")
+        return value
+
     try:
-        value = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
+        value = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant, parse_float=finite)
     except RecursionError:
         kind.refuse(path, f"its {part} is nested too deep")
     except ValueError as error:

@@ -218,7 +218,7 @@ def train_stack(
         return np.isfinite(losses) & np.isfinite(penalties)
 
     per_epoch = n_batches(len(data.X), spec)
-    begun = vectors
+    epoch_begun = vectors
     if first_step == 0:
         watch_held_out(0, vectors)
         if per_epoch > 1:
@@ -229,7 +229,7 @@ def train_stack(
         going = result.diverged_at < 0
         seen_now = _Seen.of(update.done)
         if update.batch == 1 or update.t == first_step + 1:
-            begun, seen = np.where(going[:, np.newaxis], update.before, begun), seen_now
+            epoch_begun, seen = np.where(going[:, np.newaxis], update.before, epoch_begun), seen_now
             sums = weights = np.zeros(len(vectors))
         else:
             seen = seen.and_of(seen_now)
@@ -279,7 +279,7 @@ def train_stack(
     # epoch, or all.
     moved = result.n_steps > first_step
     for earlier, n_epochs in (
-        (begun, (result.n_steps - 1) // per_epoch),
+        (epoch_begun, (result.n_steps - 1) // per_epoch),
         (vectors, np.full(len(vectors), first_epoch)),
     ):
         trained = Parameters(network, result.vectors)
