@@ -33,19 +33,19 @@ HELD_OUT = (OTHER, (OTHER[:, :1] * OTHER[:, 1:2] > 0) * 1.0)
 SMALL, TILED = gn.Network((3, 4, 1), "tanh"), gn.Network((3, 17, 9, 1), ("gelu", "elu"))
 
 JOBS: dict[str, dict[str, Any]] = {
-    "all rows": {"network": SMALL, "optimizer": gn.Adam(0.01), "epochs": 120},
+    "all rows": {"network": SMALL, "optimizer": gn.Adam(0.01), "epochs": 40},
     "batches": {
-        "network": TILED, "optimizer": gn.Adam(gn.Cosine(0.01)), "epochs": 60, "batch_size": 16, "dropout": 0.3,
+        "network": TILED, "optimizer": gn.Adam(gn.Cosine(0.01)), "epochs": 40, "batch_size": 16, "dropout": 0.3,
     },
     "patience": {
-        "network": TILED, "optimizer": gn.AdamW(0.01), "epochs": 100, "batch_size": 32, "held_out": HELD_OUT,
+        "network": TILED, "optimizer": gn.AdamW(0.01), "epochs": 50, "batch_size": 32, "held_out": HELD_OUT,
         "patience": 25,
     },
     "numpy": {
-        "network": SMALL, "optimizer": gn.SGD(0.1, momentum=0.9), "epochs": 80, "batch_size": 60, "engine": "numpy",
-        "held_out": HELD_OUT, "patience": 70, "l2": 0.001,
+        "network": SMALL, "optimizer": gn.SGD(0.1, momentum=0.9), "epochs": 40, "batch_size": 60, "engine": "numpy",
+        "held_out": HELD_OUT, "patience": 30, "l2": 0.001,
     },
-    "lbfgs": {"network": TILED, "optimizer": gn.LBFGS(), "epochs": 60, "l2": 0.001, "held_out": HELD_OUT},
+    "lbfgs": {"network": TILED, "optimizer": gn.LBFGS(), "epochs": 40, "l2": 0.001, "held_out": HELD_OUT},
     "population": {"network": SMALL, "optimizer": gn.Adam(0.01), "epochs": 3000, "size": 24, "batch_size": 30},
 }  # fmt: skip
 

@@ -151,7 +151,7 @@ def keeping(
         ),
     }  # fmt: skip
     with _terminated_as_interrupted(), locked(path):
-        check_writable(path)
+        check_writable(path, is_locked=True)
         real = os.path.realpath(path)
         there = [place for place in (real, previous_of(real)) if os.path.lexists(place)]
         if there and not resume:

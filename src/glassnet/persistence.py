@@ -87,7 +87,8 @@ def write_atomically(path: Path, data: bytes, *, previous: Path | None = None) -
     The bytes go to a temporary file in the same folder, are flushed to the disk, and take the name by one
     rename, the only step that POSIX and Windows make indivisible. A symbolic link is followed. The file gets
     the rights that the umask gives any new file. What stood there before is kept as `previous`, in the same folder,
-    where that is given: for a moment it alone is there, and whoever reads looks for it too.
+    where that is given: for a moment it alone is there, and whoever reads looks for it too. The caller then holds the
+    lock of `path`.
 
     Raises CannotWriteError: the folder does not exist or is read-only, the disk is full, `path` is a folder
     or a device. What stood there before is untouched, and no temporary file stays behind.
@@ -98,9 +99,7 @@ def write_atomically(path: Path, data: bytes, *, previous: Path | None = None) -
     ...     (pathlib.Path(folder) / "a.txt").read_bytes()
     b'whole'
     """
-    # Only one process keeps a previous file, under a lock; what it leaves when it is killed must not pile up.
-    name = None if previous is None else f".{os.path.basename(os.path.realpath(path))}.tmp"
-    with _temporary_beside(path, name) as (target, temporary, descriptor):
+    with _temporary_beside(path, is_locked=previous is not None) as (target, temporary, descriptor):
         with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -117,10 +116,11 @@ def write_atomically(path: Path, data: bytes, *, previous: Path | None = None) -
     _sync_folder(os.path.dirname(target))
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, *, is_locked: bool = False) -> None:
     """Raise what `write_atomically` would raise for this place: to be asked before long work, not after it.
 
-    Only trying tells: the check makes the temporary file beside `path`, and removes it.
+    Only trying tells: the check makes the temporary file beside `path`, and removes it. Where the caller holds the
+    lock of `path` (`locked`) that file has one name, so that what killed processes leave does not pile up.
 
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -128,12 +128,12 @@ def check_writable(path: Path) -> None:
     ...     list(pathlib.Path(folder).iterdir())
     []
     """
-    with _temporary_beside(path) as (_, _, descriptor):
+    with _temporary_beside(path, is_locked=is_locked) as (_, _, descriptor):
         os.close(descriptor)
 
 
 @contextlib.contextmanager
-def _temporary_beside(path: Path, name: str | None = None) -> Iterator[tuple[str, str, int]]:
+def _temporary_beside(path: Path, *, is_locked: bool = False) -> Iterator[tuple[str, str, int]]:
     """The real path, a new temporary file in its folder, and its descriptor; whatever is left of it is removed."""
     try:
         target = os.path.realpath(path)
@@ -143,10 +143,10 @@ def _temporary_beside(path: Path, name: str | None = None) -> Iterator[tuple[str
         if os.path.lexists(target) and not os.path.isfile(target):
             kind = "a folder" if os.path.isdir(target) else "not a regular file"
             raise CannotWriteError(f"{path}: cannot be written: it is {kind}. Name a file.")
-        folder = os.path.dirname(target)
-        temporary = os.path.join(folder, name or f".glassnet-{secrets.token_hex(8)}.tmp")
-        if name is not None:  # what a killed process left
-            with contextlib.suppress(FileNotFoundError):
+        folder, name = os.path.split(target)
+        temporary = os.path.join(folder, f".{name}.tmp" if is_locked else f".glassnet-{secrets.token_hex(8)}.tmp")
+        if is_locked:
+            with contextlib.suppress(FileNotFoundError):  # what a killed process left
                 os.unlink(temporary)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         descriptor = os.open(temporary, flags, 0o666)
@@ -179,10 +179,10 @@ def locked(path: Path) -> Iterator[None]:
     ...     [path.name for path in pathlib.Path(folder).iterdir()]
     ['.a.txt.lock']
     """
-    folder, name = os.path.split(os.path.realpath(path))
-    beside = os.path.join(folder, f".{name}.lock")
     while True:
         try:
+            folder, name = os.path.split(os.path.realpath(path))
+            beside = os.path.join(folder, f".{name}.lock")
             descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
