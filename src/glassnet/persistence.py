@@ -324,8 +324,8 @@ def read_model_file(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
 def read_file(path: Path, kind: FileKind) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Read a file of this kind: the metadata and the arrays that `file_bytes` was given.
 
-    Nothing is executed, no more than 2 GiB are read, and no more memory is taken than the file is long,
-    whatever its header claims.
+    Nothing is executed, no more than 2 GiB are read, and memory is taken for what is there, whatever the header
+    claims: the file's length a few times, and some dozens of times that of its JSON.
 
     Raises NoInputError: no such file, a folder, or not allowed to read it. Raises DataError: truncated or
     altered (by its checksum), a pickle or something else, a newer format, a header that does not match the
