@@ -49,6 +49,15 @@ def changed(change: Callable[[File], Any], **texts: str) -> bytes:
     return file.bytes(**texts)
 
 
+def with_more_behind_the_checksum() -> bytes:
+    """In the string of the checksum, the rest of which is right."""
+    content = File().bytes()
+    end = content.index(b'"sha256":"') + 74
+    begin = int.from_bytes(content[:8], "little") + 8
+    blank = begin.to_bytes(8, "little") + content[8 : end - 64] + b"0" * 64 + b" & more." + content[end:]
+    return blank[: end - 64] + hashlib.sha256(blank).hexdigest().encode() + blank[end:]
+
+
 def refusal(path: Path, content: bytes) -> str:
     """The message of a refusal that took no memory to speak of."""
     path.write_bytes(content)
@@ -105,7 +114,7 @@ LIES: dict[str, tuple[bytes, str]] = {
     "a shape of 10^18": (changed(lambda f: member(f).update(shape=[10**9, 10**9])), "cannot lie at"),
     "a billion units": (changed(lambda f: f.model["network"].update(sizes=[2, 10**9, 1])), "holds 4000000001 floats"),
     "a billion inputs": (changed(lambda f: f.model["network"].update(sizes=[10**9, 2, 1])), "floats"),
-    "units of 400 digits": (changed(lambda f: f.model["network"].update(sizes=[2, 10**400, 1])), "network of sizes (2, 1000"),
+    "units of 400 digits": (changed(lambda f: f.model["network"].update(sizes=[2, 10**400, 1])), "sizes (2, 1000"),
     "a million layers": (
         changed(lambda f: f.model["network"].update(sizes=[1] * 10**5, activations=["relu"] * 10**5)), "glassnet model",
     ),
@@ -128,7 +137,8 @@ LIES: dict[str, tuple[bytes, str]] = {
     ),
     "an overlap": (changed(lambda f: f.header.update(member_1=dict(member(f)))), "overlap at"),
     "bytes behind the arrays": (changed(lambda f: setattr(f, "data", f.data + bytes(8))), f"where {N + 8} are"),
-    "a wrong checksum": (File().bytes().replace(b'"sha256":"', b'"sha256":"0', 1), "must match its checksum"),
+    "a wrong checksum": (File().bytes()[:-1] + b"\0", "must match its checksum"),
+    "more behind the checksum": (with_more_behind_the_checksum(), "holds no checksum"),
     "offsets the wrong way round": (changed(lambda f: member(f).update(data_offsets=[N, 0])), "cannot lie at"),
     "true members": (changed(lambda f: f.model.update(members=True)), "another type"),
     "a member in two axes": (changed(lambda f: member(f).update(shape=[1, N // 8])), "do not fit together"),

@@ -427,7 +427,7 @@ def _digits_at(data: bytes, header_end: int) -> int | None:
     if at < 0 or data.find(_CHECKSUM_LABEL, at + 1, header_end) >= 0:
         return None
     digits = at + len(_CHECKSUM_LABEL)
-    return digits if digits + 64 < header_end else None
+    return digits if data[digits + 64 : min(digits + 65, header_end)] == b'"' else None
 
 
 def _verify_checksum(path: Path, data: bytes, header_end: int, kind: FileKind) -> None:
