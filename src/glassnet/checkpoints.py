@@ -159,7 +159,7 @@ def keeping(
                 f"{path}: a checkpoint is not overwritten by another training; {there[0]} is there. Go on from it with "
                 "resume (--resume), remove it, or name another file."
             )
-        kept = Checkpoint(real, json.loads(json.dumps(about)), every, begun)
+        kept = Checkpoint(real, json.loads(json.dumps(about, default=float)), every, begun)
         if there:
             metadata, tensors, kept.is_damaged = _read(path)
             _refuse_another(path, metadata["about"], kept.about)

@@ -505,7 +505,7 @@ class LBFGS:
                 message = "the line search found no lower value"
                 continue
             s, y = found.vector - point.vector, found.gradient - point.gradient
-            if _dot(s, y) > np.finfo(y.dtype).eps * _dot(y, y):  # else H would not stay positive definite
+            if _dot(s, y) > np.finfo(y.dtype).eps * _dot(y, y) > 0:  # else H would not stay positive definite
                 pairs = [*pairs, (s, y)][-self.history :]
             if point.value - found.value <= self.change_tolerance * max(abs(point.value), abs(found.value), 1.0):
                 message = f"no more decrease: the value fell by no more than {self.change_tolerance:g} of its size"
@@ -595,7 +595,8 @@ def _quasi_newton_direction(gradient: FloatArray, pairs: list[tuple[FloatArray, 
 
 def _first_trial(direction: FloatArray, pairs: list[tuple[FloatArray, FloatArray]]) -> float:
     """The whole step; before anything is known of the curvature, one no longer than 1."""
-    return 1.0 if pairs else min(1.0, 1.0 / math.sqrt(_dot(direction, direction)))
+    squared = _dot(direction, direction)
+    return 1.0 / math.sqrt(squared) if squared > 1.0 and not pairs else 1.0
 
 
 def _cubic_minimum(a: _Point, b: _Point) -> float:
