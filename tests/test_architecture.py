@@ -36,6 +36,7 @@ ROOMS = (
     "persistence",
     "runs",
     "kernels",
+    "checkpoints",
     "training",
     "populations",
     "cells",

@@ -547,3 +547,28 @@ def test_lbfgs_keeps_float32_and_stops_in_its_noise() -> None:
     double = _last(LBFGS(), _network_objective(net, 50), start)
     assert single.vector.dtype == single.gradient.dtype == np.float32
     assert single.value == pytest.approx(double.value, rel=1e-2)
+
+
+def test_lbfgs_of_gradients_whose_squares_are_0() -> None:
+    """2e-180 squared is less than any number of 64 bits; there are no pairs then, and no division by 0."""
+    optimizer = LBFGS(gradient_tolerance=0, change_tolerance=0)
+    steps = list(optimizer.iterations(lambda w: (1e-180 * float(w @ w), 2e-180 * w), np.array([3.0, 4.0])))
+    assert steps[-1].message is not None
+    assert not any(step.pairs for step in steps)
+
+
+def test_lbfgs_goes_on_from_any_step_to_the_same_bits() -> None:
+    def valley(w: Any) -> tuple[float, Any]:
+        a, b = w
+        slope = np.array([-400 * a * (b - a * a) - 2 * (1 - a), 200 * (b - a * a)])
+        return float(100 * (b - a * a) ** 2 + (1 - a) ** 2), slope
+
+    def said(steps: list[Any]) -> list[Any]:
+        return [(s.vector.tobytes(), s.value, s.gradient.tobytes(), len(s.pairs), s.message) for s in steps]
+
+    optimizer = LBFGS(history=4)
+    whole = list(optimizer.iterations(valley, np.array([-1.2, 1.0])))
+    assert len(whole) > 20
+    for k in (0, 1, 3, 10, len(whole) - 2):
+        onwards = list(optimizer.iterations(valley, whole[k].vector, whole[k].state))
+        assert said(onwards) == said(whole[k:])

@@ -9,9 +9,11 @@ import itertools
 import json
 import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -26,13 +28,34 @@ if TYPE_CHECKING:
 
 WRONG = 1
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status.
 
-    0 done, 1 checked and found wrong, 2 usage, 65 bad data, 66 no input, 73 cannot write, 130 interrupted.
+    0 done, 1 checked and found wrong, 2 usage, 65 bad data, 66 no input, 73 cannot write, 130 interrupted, 143
+    terminated by SIGTERM, which ends things as Ctrl-C does.
     """
+    terminated: list[int] = []
+
+    def note(number: int, frame: object) -> NoReturn:
+        terminated.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, note)
+        try:
+            status = _status(arguments)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    else:
+        status = _status(arguments)
+    sys.exit(TERMINATED if terminated and status == INTERRUPTED else status)
+
+
+def _status(arguments: list[str] | None) -> int:
+    """Run the command line; the exit status."""
     if sys.stdout is None:  # closed by whoever called
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  for as long as the process lives
     for stream in (sys.stdout, sys.stderr):
@@ -67,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not isinstance(problem, BrokenPipeError):
             _say(f"standard output cannot be written: {problem.strerror}.")
             status = CannotWriteError.exit_status
-    sys.exit(status or 0)
+    return status or 0
 
 
 def _say(message: str) -> None:
@@ -126,7 +149,7 @@ def commands() -> None:
     glassnet explain MODEL.safetensors DATA.csv --row 17
 
     Every command has --help with examples. Exit status: 0 done, 1 checked and found wrong, 2 usage, 65 bad data,
-    66 no such input, 73 cannot write, 130 interrupted.
+    66 no such input, 73 cannot write, 130 interrupted, 143 terminated.
     """
 
 
@@ -244,6 +267,8 @@ def demo(output: str, starts: int, seed: int, threads: int | None, as_json: bool
 @_reads_a_table
 @click.option("--dry-run", is_flag=True, help="Show every column, and what would be done with it; train nothing.")
 @click.option("-o", "--output", metavar="MODEL", help="The file to keep the model in.")
+@click.option("--checkpoint", metavar="FILE", help="Keep there what is trained, about once a second.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint, where there is one.")
 @_JSON
 def train(
     data: str,
@@ -272,6 +297,8 @@ def train(
     reading: dict[str, Any],
     dry_run: bool,
     output: str | None,
+    checkpoint: str | None,
+    resume: bool,
     as_json: bool,
 ) -> None:
     """Train a network on a table, and keep the best of many starts.
@@ -281,19 +308,34 @@ def train(
     glassnet train houses.csv --target price --features rooms,age --hidden 6x3
     glassnet train visits.csv --target ill --group patient --ignore name --dry-run
     glassnet train tumors.csv --target diagnosis --optimizer lbfgs --l2 0.001 --json
+    glassnet train large.csv --target y -o y.safetensors --checkpoint y.part --resume
 
     DATA is a CSV file with a header, plain or .gz, a Parquet or Arrow file, or - for a pipe. Rows are split into
     training and test rows, columns are encoded as the training rows have them, and the start with the lowest training
     objective is kept; test rows have no say in it. --dry-run shows what that means for every column.
     """
+    from glassnet.checkpoints import standing
     from glassnet.model import fit_prepared, save
+    from glassnet.persistence import locked
     from glassnet.preparation import prepare
 
     # What was typed is judged before the file is read: a mistake is one message, at once.
     layers = _layers(hidden)
     chosen, batch = _optimizer(optimizer, learning_rate, batch_size)
+    for path, what in ((output, "model"), (checkpoint, "checkpoint")):
+        if path is not None:
+            _check_output(path, data, what)
+    if checkpoint is None and resume:
+        raise UsageError("--resume goes on from a checkpoint; name it with --checkpoint FILE.")
+    if checkpoint is not None and output is not None and os.path.realpath(checkpoint) == os.path.realpath(output):
+        raise UsageError(f"The model must not take the place of the checkpoint; {output} is both. Name another file.")
     if output is not None:
-        _check_output(output, data)
+        click.get_current_context().with_resource(locked(output))
+    if resume and checkpoint is not None:
+        try:
+            _say(standing(checkpoint))
+        except NoInputError:
+            _say(f"{checkpoint} is not there yet: the training begins at its beginning")
     table = _read(data, reading)
     prepared = prepare(
         table,
@@ -318,7 +360,7 @@ def train(
         seen = survey(prepared)
         click.echo(_json(seen.to_json()) if as_json else seen.text(_width()))
         return
-    with _progress(starts, "random starts") as advance:
+    with _progress(starts, "random starts") as advance, _said_where_it_stands(checkpoint):
         fitted = fit_prepared(
             prepared,
             hidden=layers,
@@ -332,6 +374,8 @@ def train(
             random_state=seed,
             threads=threads,
             progress=advance,
+            checkpoint=checkpoint,
+            resume=resume,
         )
     _say_divergence(fitted)
     if output is not None:
@@ -791,7 +835,21 @@ def _optimizer(name: str, rate: float | None, batch: str | None) -> tuple[Optimi
     return known[name](0.01 if rate is None else rate), None if batch == "full" else int(batch or 32)
 
 
-def _check_output(path: str, data: str) -> None:
+@contextlib.contextmanager
+def _said_where_it_stands(checkpoint: str | None) -> Iterator[None]:
+    """What an interrupted training has left in its checkpoint."""
+    from glassnet.checkpoints import standing
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if checkpoint is not None:
+            with contextlib.suppress(GlassnetError):  # it had not come so far
+                _say(f"{standing(checkpoint)}; --resume goes on from there")
+        raise
+
+
+def _check_output(path: str, data: str, what: str) -> None:
     """Refuse an output that cannot be written, or is the data, before the work is done, not after it."""
     from glassnet.persistence import check_writable
 
@@ -799,7 +857,7 @@ def _check_output(path: str, data: str) -> None:
     if not os.path.isdir(folder):
         raise CannotWriteError(f"{path} cannot be written: there is no folder {folder}. Make it first.")
     if os.path.realpath(path) == os.path.realpath(data):
-        raise UsageError(f"The model must not take the place of the data; {path} is both. Name another file with -o.")
+        raise UsageError(f"The {what} must not take the place of the data; {path} is both. Name another file.")
     check_writable(path)
 
 

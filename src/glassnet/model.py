@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -305,11 +306,14 @@ def fit_prepared(
     random_state: int = 0,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
 ) -> Fitted:
     """Train many starts on a table that was prepared, and keep one.
 
     `hidden`: units per hidden layer, () for none. `loss` follows from the task where left out:
-    binary_cross_entropy, cross_entropy or mean_squared_error. `optimizer`: Adam(0.01) where left out.
+    binary_cross_entropy, cross_entropy or mean_squared_error. `optimizer`: Adam(0.01) where left out. `checkpoint` and
+    `resume` as in `train_population`.
 
     >>> prepared = prepare({"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}, "ill", test_size=None)
     >>> fit_prepared(prepared, hidden=(), epochs=300, starts=2).train["accuracy"]
@@ -327,7 +331,7 @@ def fit_prepared(
     population = train_population(
         network, X, y, size=starts, optimizer=optimizer or Adam(0.01), epochs=epochs, batch_size=batch_size,
         random_state=random_state, initializer=initializer, row_weights=prepared.row_weights, l1=l1, l2=l2,
-        threads=threads, progress=progress,
+        threads=threads, progress=progress, checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
     if population.interrupted:
         raise KeyboardInterrupt  # a choice among some of the starts is not what was asked for
@@ -399,7 +403,13 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 
     Raises `CannotWriteError`; what stood there before is then untouched.
     """
-    metadata = {
+    tensors = {f"member_{number}": member.vector for number, member in enumerate(model.members)}
+    write_model_file(path, _metadata(model), tensors)
+
+
+def _metadata(model: Model) -> dict[str, Any]:
+    """All of a model that is no array, as plain data."""
+    return {
         "network": {
             "sizes": list(model.network.sizes),
             "activations": list(model.network.activations),
@@ -409,12 +419,13 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         "members": len(model.members),
         "provenance": model.provenance,
     }
-    tensors = {f"member_{number}": member.vector for number, member in enumerate(model.members)}
-    write_model_file(path, metadata, tensors)
 
 
 def load(path: str | os.PathLike[str]) -> Model:
     """Read a model that `save` wrote; nothing in the file is executed.
+
+    A file is read strictly: what it says must be what `save` would write of the model that comes of it, no field more
+    and none of another type.
 
     Raises `NoInputError` where there is no such file, `DataError` where it is no model, or damaged, or of a newer
     format.
@@ -429,22 +440,34 @@ def load(path: str | os.PathLike[str]) -> Model:
     True
     """
     metadata, tensors = read_model_file(path)
+
+    def refuse(why: object) -> NoReturn:
+        raise DataError(f"{path} is no glassnet model: {str(why)[:400]}. Train it again with glassnet train.")
+
     try:
         described = metadata["network"]
         network = Network(tuple(described["sizes"]), tuple(described["activations"]), described["loss"])
         members = tuple(Parameters(network, tensors[f"member_{n}"]) for n in range(metadata["members"]))
         encoder = Encoding.from_json(metadata["encoder"])
-        provenance = dict(metadata["provenance"])
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        raise DataError(f"{path} is no glassnet model: {problem}. Train it again with glassnet train.") from problem
+        model = Model(network, members, encoder, dict(metadata["provenance"]))
+        as_saved, as_read = (json.dumps(said, sort_keys=True) for said in (_metadata(model), metadata))
+    except KeyError as missing:
+        refuse(f"it has no {missing}")
+    except (TypeError, ValueError, AttributeError, OverflowError) as problem:
+        refuse(str(problem).rstrip("."))
+    except RecursionError:
+        refuse("it is nested too deep")
+    if as_saved != as_read:
+        refuse("it has a field too many, or one of another type")
     target = encoder.target
     n_outputs = len(target.classes) if target and target.kind == "classes" else 1
     if (
         not members
         or target is None
         or len(tensors) != len(members)
+        or any(member.vector.ndim != 1 for member in members)
         or (network.n_features, network.n_outputs) != (encoder.n_features, n_outputs)
         or network.loss_row.link not in _LINKS_OF[target.kind]
     ):
-        raise DataError(f"{path} is no glassnet model: its network, encoder and parameters do not fit together.")
-    return Model(network, members, encoder, provenance)
+        refuse("its network, encoder and parameters do not fit together")
+    return model

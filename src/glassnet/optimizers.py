@@ -405,6 +405,7 @@ class LBFGSStep:
     """One accepted iteration: the new `vector` (P,), the objective's `value` and `gradient` (P,) there.
 
     `n_evaluations` counts calls of the objective so far; `message` is None until the last step, which says why it is.
+    `pairs`: the last steps s and changes y of the gradient, each (P,), the oldest first.
     """
 
     vector: FloatArray
@@ -412,6 +413,15 @@ class LBFGSStep:
     gradient: FloatArray
     n_evaluations: int
     message: str | None = None
+    pairs: tuple[tuple[FloatArray, FloatArray], ...] = ()
+
+    @property
+    def state(self) -> State:
+        """What `iterations` goes on from: `value` (1,), `gradient` (P,), and `s`, `y` (pairs, P)."""
+        s, y = (
+            np.array([pair[k] for pair in self.pairs], self.vector.dtype).reshape(-1, len(self.vector)) for k in (0, 1)
+        )
+        return {"value": np.array([self.value]), "gradient": self.gradient, "s": s, "y": y}
 
 
 @dataclass(frozen=True)
@@ -451,8 +461,12 @@ class LBFGS:
             if not isinstance(getattr(self, name), int):
                 raise UsageError(f"LBFGS takes a whole number as {name}; got {getattr(self, name)!r}.")
 
-    def iterations(self, objective: Objective, vector: FloatArray) -> Iterator[LBFGSStep]:
+    def iterations(
+        self, objective: Objective, vector: FloatArray, state: Mapping[str, FloatArray] | None = None
+    ) -> Iterator[LBFGSStep]:
         """The starting point, then every accepted iteration; the last has the message.
+
+        `state` is that of an earlier step, whose vector is given: from there it goes on as if it had never ended.
 
         `vector` (P,) is left as it is, its dtype kept. `objective` is called with arrays of its own; a value or a
         gradient that is not finite counts as too long a step and is never returned. After a line search that failed
@@ -463,14 +477,18 @@ class LBFGS:
         >>> bool(abs(last.vector[0]) < 1e-4), last.message
         (True, 'the gradient is small: no component above 1e-05')
         """
-        point = _Point.evaluated(objective, np.array(vector), 0.0, 0.0)
-        n_evaluations = 1
-        message = None if point.is_finite else "the objective is not finite at the starting point"
         pairs: list[tuple[FloatArray, FloatArray]] = []
+        if state is None:
+            point = _Point.evaluated(objective, np.array(vector), 0.0, 0.0)
+        else:
+            point = _Point(np.array(vector), float(state["value"][0]), state["gradient"], 0.0, 0.0)
+            pairs = list(zip(state["s"], state["y"], strict=True))
+        n_evaluations = 1 if state is None else 0
+        message = None if point.is_finite else "the objective is not finite at the starting point"
         while True:
             if message is None and np.max(np.abs(point.gradient)) <= self.gradient_tolerance:
                 message = f"the gradient is small: no component above {self.gradient_tolerance:g}"
-            yield LBFGSStep(point.vector, point.value, point.gradient, n_evaluations, message)
+            yield LBFGSStep(point.vector, point.value, point.gradient, n_evaluations, message, tuple(pairs))
             if message is not None:
                 return
 
@@ -487,7 +505,7 @@ class LBFGS:
                 message = "the line search found no lower value"
                 continue
             s, y = found.vector - point.vector, found.gradient - point.gradient
-            if _dot(s, y) > np.finfo(y.dtype).eps * _dot(y, y):  # else H would not stay positive definite
+            if _dot(s, y) > np.finfo(y.dtype).eps * _dot(y, y) > 0:  # else H would not stay positive definite
                 pairs = [*pairs, (s, y)][-self.history :]
             if point.value - found.value <= self.change_tolerance * max(abs(point.value), abs(found.value), 1.0):
                 message = f"no more decrease: the value fell by no more than {self.change_tolerance:g} of its size"
@@ -577,7 +595,8 @@ def _quasi_newton_direction(gradient: FloatArray, pairs: list[tuple[FloatArray, 
 
 def _first_trial(direction: FloatArray, pairs: list[tuple[FloatArray, FloatArray]]) -> float:
     """The whole step; before anything is known of the curvature, one no longer than 1."""
-    return 1.0 if pairs else min(1.0, 1.0 / math.sqrt(_dot(direction, direction)))
+    squared = _dot(direction, direction)
+    return 1.0 / math.sqrt(squared) if squared > 1.0 and not pairs else 1.0
 
 
 def _cubic_minimum(a: _Point, b: _Point) -> float:

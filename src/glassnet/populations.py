@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glassnet import metrics
+from glassnet.checkpoints import Checkpoint, keeping
 from glassnet.errors import UsageError
 from glassnet.kernels import stacked
 from glassnet.network import FloatArray, Network, Parameters, initialize
 from glassnet.optimizers import Adam
 from glassnet.randomness import Purpose, Stream
 from glassnet.reference import checked_table
-from glassnet.runs import AnyOptimizer, Data, Members, Spec, is_whole
-from glassnet.training import chosen_engine, train_members
+from glassnet.runs import AnyOptimizer, Data, Members, Outcome, Spec, is_whole
+from glassnet.training import chosen_engine, train_in_pieces, train_members, updates_per_epoch
 
 # Numbers (networks x rows x units) in one array of a stack: enough that NumPy's overhead per call is small beside the
 # work, few enough that a pass stays in cache.
@@ -178,6 +180,8 @@ def train_population(
     rows: Sequence[ArrayLike] | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     engine: str | None = None,
 ) -> Population:
     """Train `size` networks of one shape on the same table; arguments as `train`.
@@ -189,6 +193,9 @@ def train_population(
     `rows`: for each network the numbers of the rows that it is trained on (folds, say); else it is all of them.
     `threads`: as many as the machine has cores where left out; the result does not depend on it, nor do a network's
     numbers depend on the others. `progress` is called with the number of networks that are done.
+    `checkpoint`: a file that keeps the networks that are trained to their end, written about once a second, when the
+    training is interrupted or terminated, and at the end; with `resume` they are taken from there and the others are
+    trained, to the same bits. Of a single network it keeps the epochs, as that of `train`.
 
     >>> net = Network((2, 2, 1))
     >>> many = train_population(net, [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0], size=5, epochs=3)
@@ -239,7 +246,17 @@ def train_population(
     begun = time.perf_counter()
     n_rows = len(data.X) if subsets is None else max(map(len, subsets))
     used = chosen_engine(engine, network, spec, n_rows, size)
-    outcome = train_members(network, spec, data, vectors, members, engine=used, threads=threads, progress=progress)
+    if checkpoint is None:
+        if resume:
+            raise UsageError("resume is about a checkpoint; give checkpoint=PATH, or leave it out.")
+        outcome = train_members(network, spec, data, vectors, members, engine=used, threads=threads, progress=progress)
+    else:
+        per_epoch = updates_per_epoch(spec, data, members)
+        with keeping(
+            checkpoint, network, spec, data, vectors, members, engine=used, per_epoch=per_epoch, resume=resume
+        ) as kept:
+            job = (network, spec, data, vectors, members, kept, used, threads)
+            outcome = train_in_pieces(*job) if size == 1 else _train_in_parts(*job, progress)
     n = outcome.n_finished
     trained = Parameters(network, outcome.vectors[:n])
     penalties = [
@@ -262,6 +279,57 @@ def train_population(
         data=data,
         interrupted=n < size,
     )
+
+
+def _train_in_parts(
+    network: Network,
+    spec: Spec,
+    data: Data,
+    vectors: FloatArray,
+    members: Members,
+    kept: Checkpoint,
+    engine: str,
+    threads: int | None,
+    progress: Callable[[int], None] | None,
+) -> Outcome:
+    """Train some networks at a time, and keep those that are done."""
+    size = len(members)
+    parts = [] if kept.found is None else [kept.found]
+    done = 0 if kept.found is None else len(kept.found.vectors)
+    together = size  # NumPy may add up otherwise in a smaller stack, and has jobs of a moment
+    if engine == "compiled":
+        from glassnet.kernels.compiled import all_threads
+
+        together = threads or all_threads()
+    try:
+        while done < size:
+            of, before = np.arange(done, min(done + together, size)), done
+            count = None if progress is None else lambda n, before=before: progress(before + n)
+            begun = time.monotonic()
+            part = train_members(
+                network, spec, data, vectors[of], members.at(of), engine=engine, threads=threads, progress=count
+            )
+            if part.n_finished:
+                part.optimizer_state = {}  # nobody goes on from it
+                parts.append(part.at(np.arange(part.n_finished)))
+                done += part.n_finished
+            if part.n_finished < len(of):
+                raise KeyboardInterrupt
+            if time.monotonic() - begun < _A_PART:
+                together *= 2
+            if done < size and kept.is_due(done):
+                kept.write(Outcome.joined(parts), finished=False)
+    except KeyboardInterrupt:
+        if not parts:
+            return replace(Outcome.begun(vectors, spec.epochs), n_finished=0)
+    outcome = Outcome.joined(parts)
+    if not kept.finished:
+        kept.write(outcome, finished=done == size)
+    return outcome
+
+
+_A_PART = 0.2
+"""Seconds: networks are trained by as many at a time as take about so long, and a checkpoint is written between."""
 
 
 def _one_each(name: str, value: Any, size: int) -> NDArray[Any]:

@@ -250,8 +250,9 @@ class Outcome:
 
     `losses` and `held_out_losses` (S, epochs + 1), NaN where a training did not get to; `dead_since`, `stuck_since`:
     the epoch from which on, to the end, a hidden unit was 0 on every row, and one class came out for every row, -1
-    where not so; `final_losses` over all training rows at the end.  Networks 0 to `n_finished` - 1 were not
-    interrupted.
+    where not so; `final_losses` over all training rows at the end. `best_losses` and `best_vectors`: the lowest loss of
+    the held-out rows so far, and the parameters that had it; without such rows (S, 0).  Networks 0 to `n_finished` - 1
+    were not interrupted.
     """
 
     vectors: FloatArray
@@ -266,6 +267,8 @@ class Outcome:
     converged: NDArray[np.bool_]
     stopped_early: NDArray[np.bool_]
     best_epochs: NDArray[np.intp]
+    best_losses: FloatArray
+    best_vectors: FloatArray
     n_dead_units: NDArray[np.intp]
     dead_since: NDArray[np.intp]
     stuck_since: NDArray[np.intp]
@@ -289,6 +292,8 @@ class Outcome:
             converged=np.zeros(size, dtype=bool),
             stopped_early=np.zeros(size, dtype=bool),
             best_epochs=none.copy(),
+            best_losses=np.full(size, np.nan),
+            best_vectors=np.zeros((size, 0), vectors.dtype),
             n_dead_units=none.copy(),
             dead_since=never.copy(),
             stuck_since=never.copy(),
@@ -318,6 +323,18 @@ class Outcome:
         }
         some["optimizer_state"] = {name: value[of] for name, value in self.optimizer_state.items()}
         return Outcome(**some, n_finished=len(of))
+
+    def after(self, begun: Outcome) -> Outcome:
+        """The same, with the losses that were known when it was gone on with."""
+
+        def with_known(new: FloatArray, known: FloatArray) -> FloatArray:
+            return np.where(np.isnan(new), known, new)
+
+        return replace(
+            self,
+            losses=with_known(self.losses, begun.losses),
+            held_out_losses=with_known(self.held_out_losses, begun.held_out_losses),
+        )
 
     def since(self, of: NDArray[np.intp], epoch: Any, n_dead: NDArray[np.intp], one_class: NDArray[np.bool_]) -> None:
         """Record the health that networks `of` showed after `epoch`."""

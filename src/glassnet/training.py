@@ -7,6 +7,8 @@ to `SMALL_JOB` (see `job_size`). Which one it is follows from the job alone.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glassnet import reference
+from glassnet.checkpoints import Checkpoint, keeping
 from glassnet.errors import DataError, UsageError
 from glassnet.kernels import stacked, stacked_training
 from glassnet.network import FloatArray, Network, Parameters, dropout_masks, initialize
@@ -221,7 +224,9 @@ def train(
     held_out: tuple[ArrayLike, ArrayLike] | None = None,
     patience: int | None = None,
     min_improvement: float = 0.0,
-    resume: Run | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int | None = None,
+    resume: Run | bool | None = None,
     engine: str | None = None,
     threads: int | None = None,
 ) -> Run:
@@ -235,14 +240,19 @@ def train(
     `held_out`: (X, y) whose loss is recorded after every epoch. It does not influence the training, unless there is
     `patience`: so many epochs without a loss lower by more than `min_improvement` end it, and the parameters with the
     lowest one are kept.
-    `resume`: a run of the same network, data and settings, whose epochs are continued as if it had not ended.
+    `checkpoint`: a file that keeps where the training stands, so that it survives its process: written after `every`
+    so many epochs, about once a second where left out; when it is interrupted or terminated; and at the end.
+    `resume`: a run of the same network, data and settings, whose epochs are continued as if it had not ended; or True,
+    to go on from the checkpoint, where there is one. The bits are those of a training that was never ended.
     `engine`: "compiled" or "numpy"; where left out, see the head of this module.
     `threads`: as many as the process may use processors where left out; the result does not depend on it.
 
-    A KeyboardInterrupt ends a compiled training with the batch under way and returns the run as it is then.
+    A KeyboardInterrupt ends a compiled training with the batch under way and returns the run as it is then; with a
+    checkpoint, as it is there.
 
-    Raises `UsageError` for settings and `DataError` for data that cannot be meant. A training that diverges stops,
-    and keeps the last parameters with a finite loss.
+    Raises `UsageError` for settings that cannot be meant and for a checkpoint of another training, `DataError` for data
+    that cannot be meant and for a damaged checkpoint, `CannotWriteError` where one cannot be written. A training that
+    diverges stops, and keeps the last parameters with a finite loss.
 
     >>> net = Network((1, 1), loss="mean_squared_error")
     >>> run = train(net, [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0], optimizer=LBFGS())
@@ -259,21 +269,44 @@ def train(
     if patience is not None and watched is None:
         raise UsageError("patience waits for the loss of held-out rows; give held_out=(X, y), or leave it out.")
     used = chosen_engine(engine, network, spec, len(data.X), 1)
-    first_step, state = 0, None
     initial = _initial(network, spec, data, parameters)
-    begin = initial
-    if resume is not None:
-        _refuse_other(resume, network, spec, data, used)
-        initial, begin = resume.initial, resume.parameters
-        first_step, state = (
-            resume.counters["steps"],
-            {name: v[np.newaxis] for name, v in resume.optimizer_state.items()},
+    begun, members = None, Members.of(spec, np.array([start]))
+    resumed = resume if isinstance(resume, Run) else None
+    if resumed is not None:
+        _refuse_other(resumed, network, spec, data, used)
+        initial, begun = resumed.initial, _begun(resumed, spec)
+    vectors = initial.vector[np.newaxis]
+    if checkpoint is None:
+        if every is not None or resume is True:
+            raise UsageError("every and resume=True are about a checkpoint; give checkpoint=PATH, or leave them out.")
+        outcome = train_members(
+            network, spec, data, vectors, members, engine=used, held_out=watched, begun=begun, threads=threads
         )
-    outcome = train_members(
-        network, spec, data, begin.vector[np.newaxis], Members.of(spec, np.array([start])), engine=used,
-        held_out=watched, state=state, first_step=first_step, threads=threads,
-    )  # fmt: skip
-    return _run(network, spec, data, initial, outcome, used, watched is not None, resume)
+    else:
+        per_epoch = updates_per_epoch(spec, data, members)
+        if resumed is not None and resumed.counters["steps"] % per_epoch:
+            raise UsageError(
+                "A checkpoint is kept between epochs; this run ended within one, after step "
+                f"{resumed.counters['steps']}. Resume it without a checkpoint, or train from the beginning."
+            )
+        with keeping(
+            checkpoint, network, spec, data, vectors, members, engine=used, held_out=watched, every=every,
+            resume=resume is True, begun=begun, per_epoch=per_epoch,
+        ) as kept:  # fmt: skip
+            outcome = train_in_pieces(network, spec, data, vectors, members, kept, used, threads, watched)
+    return _run(network, spec, data, initial, outcome, used, watched is not None, resumed)
+
+
+def _begun(run: Run, spec: Spec) -> Outcome:
+    """What had come of a run, to be gone on with."""
+    begun = Outcome.begun(run.parameters.vector[np.newaxis], spec.epochs)
+    begun.optimizer_state = {name: value[np.newaxis] for name, value in run.optimizer_state.items()}
+    begun.best_losses[:], begun.best_vectors = np.inf, begun.vectors  # only with patience does it matter
+    begun.n_epochs[:], begun.n_steps[:] = run.counters["epochs"], run.counters["steps"]
+    begun.losses[0, : len(run.history.loss)] = run.history.loss
+    if run.history.held_out_loss is not None:
+        begun.held_out_losses[0, : len(run.history.held_out_loss)] = run.history.held_out_loss
+    return begun
 
 
 def _run(
@@ -381,9 +414,9 @@ def steps(
     return records(network, spec, data, initial.vector[np.newaxis], watched)
 
 
-def _dtype_of(parameters: Parameters | None, resume: Run | None) -> tuple[Any, ...]:
+def _dtype_of(parameters: Parameters | None, resume: Run | bool | None) -> tuple[Any, ...]:
     """The dtype of the parameters that are given, if any are."""
-    given = resume.parameters if resume is not None else parameters
+    given = resume.parameters if isinstance(resume, Run) else parameters
     return (given.vector.dtype,) if isinstance(given, Parameters) else ()
 
 
@@ -495,30 +528,38 @@ def train_members(
     *,
     engine: str,
     held_out: Data | None = None,
-    state: State | None = None,
-    first_step: int = 0,
+    begun: Outcome | None = None,
+    last_epoch: int | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Outcome:
-    """Train networks that start at vectors (S, n_parameters) and differ by what `members` says."""
+    """Train networks that start at vectors (S, n_parameters) and differ by what `members` says.
+
+    A single network may go on from what had `begun`, and be left as it stands after `last_epoch`.
+    """
     if isinstance(spec.optimizer, LBFGS):
-        return _minimised(network, spec, data, vectors, members, engine, held_out, threads, progress)
+        return _minimised(network, spec, data, vectors, members, engine, held_out, threads, progress, begun, last_epoch)
+    first_step, state = 0, None
+    if begun is not None:
+        vectors, state, first_step = begun.vectors, begun.optimizer_state, int(begun.n_steps[0])
     if engine == "compiled":
         from glassnet.kernels import compiled
 
         groups = members.together(spec, len(data.X))
         if len(groups) > 1:
             return _in_groups(network, spec, data, vectors, members, groups, threads, progress)
+        last_step = None if last_epoch is None else last_epoch * updates_per_epoch(spec, data, members)
         return compiled.train(
             network, spec, data, vectors, members, held_out=held_out, state=state, first_step=first_step,
-            threads=threads, progress=progress,
+            last_step=last_step, begun=begun, threads=threads, progress=progress,
         )[0]  # fmt: skip
     data, held_out = data.as_floats(), None if held_out is None else held_out.as_floats()
     if members.are_alike and (held_out is None or len(members) == 1):
         alike = members.spec(spec, 0)
         outcome = stacked_training.train_stack(
-            network, alike, data, vectors, members.numbers, held_out=held_out, state=state, first_step=first_step
-        )
+            network, alike, data, vectors, members.numbers, held_out=held_out, state=state, first_step=first_step,
+            begun=begun, last_epoch=last_epoch,
+        )  # fmt: skip
         if progress is not None:
             progress(len(members))
         return outcome
@@ -526,10 +567,81 @@ def train_members(
     for s in range(len(members)):
         own, rows = members.spec(spec, s), members.data(data, s)
         number = members.numbers[s : s + 1]
-        every.append(stacked_training.train_stack(network, own, rows, vectors[s : s + 1], number, held_out=held_out))
+        every.append(
+            stacked_training.train_stack(
+                network, own, rows, vectors[s : s + 1], number, held_out=held_out, state=state, first_step=first_step,
+                begun=begun, last_epoch=last_epoch,
+            )
+        )  # fmt: skip
         if progress is not None:
             progress(s + 1)
     return Outcome.joined(every)
+
+
+def updates_per_epoch(spec: Spec, data: Data, members: Members) -> int:
+    """The updates of an epoch of the first network, over its own rows."""
+    return stacked_training.n_batches(len(data.X) if members.rows is None else len(members.rows[0]), spec)
+
+
+def train_in_pieces(
+    network: Network,
+    spec: Spec,
+    data: Data,
+    vectors: FloatArray,
+    members: Members,
+    kept: Checkpoint,
+    engine: str,
+    threads: int | None,
+    held_out: Data | None = None,
+) -> Outcome:
+    """Train one network some epochs at a time, and keep in between what has come of it.
+
+    The bits do not depend on how it is cut up. Ctrl-C leaves it as it is kept.
+    """
+    outcome = kept.found
+    if kept.finished:
+        assert outcome is not None
+        return outcome
+
+    def trained(begun: Outcome | None, last_epoch: int | None) -> Outcome:
+        piece = train_members(
+            network, spec, data, vectors, members, engine=engine, held_out=held_out, begun=begun,
+            last_epoch=last_epoch, threads=threads,
+        )  # fmt: skip
+        if not piece.n_finished:
+            raise KeyboardInterrupt
+        return piece
+
+    pace, ended = 1, False
+    try:
+        while not ended:
+            made = 0 if outcome is None else int(outcome.n_epochs[0])
+            goal = min(made + pace, kept.next_epoch(made), spec.epochs)
+            begun_at = time.monotonic()
+            piece = trained(outcome, goal)
+            if piece.diverged_at[0] >= 0 and outcome is not None:
+                # How far a divergence is taken back may depend on what was before this piece: it is gone to at once.
+                piece = trained(None, None)
+            elif outcome is not None:
+                piece = piece.after(outcome)
+            taken = time.monotonic() - begun_at
+            pace = 2 * pace if taken < _A_PIECE else max(1, pace // 2) if taken > 5 * _A_PIECE else pace
+            outcome = piece
+            over = (piece.diverged_at >= 0) | piece.converged | piece.stopped_early
+            ended = goal == spec.epochs or bool(over[0])
+            if ended or kept.is_due(goal):
+                kept.write(outcome, finished=ended)
+    except KeyboardInterrupt:
+        if outcome is None:
+            return replace(Outcome.begun(vectors, spec.epochs), n_finished=0)
+        kept.write(outcome, finished=ended)
+        return outcome if ended else replace(outcome, n_finished=0)
+    assert outcome is not None
+    return outcome
+
+
+_A_PIECE = 0.1
+"""Seconds: about what can be lost of a training that is interrupted, where an epoch does not take longer."""
 
 
 def _in_groups(
@@ -596,6 +708,8 @@ def _minimised(
     held_out: Data | None,
     threads: int | None,
     progress: Callable[[int], None] | None,
+    begun: Outcome | None,
+    last_epoch: int | None,
 ) -> Outcome:
     """L-BFGS on every network; an epoch is one iteration."""
     stopped: list[bool] = []
@@ -603,7 +717,12 @@ def _minimised(
     def one(s: int) -> Outcome:
         result = Outcome.begun(vectors[s : s + 1], spec.epochs)
         if not stopped:
-            _minimise(network, members.spec(spec, s), members.data(data, s), result, engine, held_out, stopped)
+            state = _minimise(
+                network, members.spec(spec, s), members.data(data, s), result, engine, held_out, stopped, begun,
+                last_epoch,
+            )  # fmt: skip
+            if len(vectors) == 1:  # those of many differ in size, and nobody goes on from them
+                result.optimizer_state = {name: value[np.newaxis] for name, value in state.items()}
         else:
             result.n_finished = 0
         return result
@@ -634,7 +753,10 @@ def _minimise(
     engine: str,
     held_out: Data | None,
     stopped: list[bool],
-) -> None:
+    begun: Outcome | None,
+    last_epoch: int | None,
+) -> State:
+    """One network, to the end or to `last_epoch`, into `result`; returns the optimiser's state."""
     optimizer = spec.optimizer
     assert isinstance(optimizer, LBFGS)
     passes: Any = _StackedPasses(network, data)
@@ -659,8 +781,19 @@ def _minimise(
             of_weights, slope = penalty(vector)
             return loss + of_weights, passes.gradient + slope
 
-    best = np.inf
-    for epoch, step in enumerate(optimizer.iterations(objective, result.vectors[0])):
+    best, kept, first, state = np.inf, result.vectors[0].copy(), 0, None
+    last = spec.epochs if last_epoch is None else last_epoch
+    if begun is not None:
+        first, state = int(begun.n_epochs[0]), {name: value[0] for name, value in begun.optimizer_state.items()}
+        result.vectors[:], result.n_epochs[:], result.n_steps[:] = begun.vectors, begun.n_epochs, begun.n_steps
+        result.final_losses[:], result.n_dead_units[:] = begun.final_losses, begun.n_dead_units
+        result.dead_since[:], result.stuck_since[:] = begun.dead_since, begun.stuck_since
+        if watched is not None:
+            best, kept = float(begun.best_losses[0]), begun.best_vectors[0]
+            result.best_epochs[:] = begun.best_epochs
+    for epoch, step in enumerate(optimizer.iterations(objective, result.vectors[0], state), start=first):
+        if begun is not None and epoch == first:
+            continue  # it has been told of
         result.vectors[0] = step.vector
         result.n_epochs[0] = result.n_steps[0] = epoch
         loss = passes.loss(step.vector)
@@ -668,7 +801,7 @@ def _minimise(
             # There is no way from here.
             result.diverged_at[0], result.first_nonfinite[0] = 0, 1
             result.final_losses[0] = loss
-            return
+            break
         result.losses[0, epoch] = result.final_losses[0] = loss
         n_dead, one_class = passes.health()
         result.since(only, epoch, np.array([n_dead]), np.array([one_class]))
@@ -686,8 +819,12 @@ def _minimise(
             result.held_out_losses[0, epoch:] = result.held_out_losses[0, epoch]
         if stopped:
             result.n_finished = 0
-        if epoch == spec.epochs or stopped or result.stopped_early[0]:
+        if epoch == last or stopped or result.stopped_early[0]:
             break
-    if spec.patience is not None and watched is not None:
-        result.vectors[0] = kept
-        result.final_losses[0] = passes.loss(kept)
+    if watched is not None:
+        result.best_losses[0], result.best_vectors = best, kept[np.newaxis]
+        is_over = last == spec.epochs or result.converged[0] or result.stopped_early[0] or stopped
+        if spec.patience is not None and is_over and result.diverged_at[0] < 0:
+            result.vectors[0] = kept
+            result.final_losses[0] = passes.loss(kept)
+    return step.state

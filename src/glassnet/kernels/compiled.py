@@ -453,6 +453,7 @@ class Job:
         last_step: int | None = None,
         recorded: bool = False,
         threads: int = 1,
+        begun: Outcome | None = None,
     ) -> None:
         optimizer, subsets = spec.optimizer, members.rows
         assert isinstance(optimizer, Optimizer)
@@ -481,6 +482,12 @@ class Job:
         if state:
             for k, name in enumerate(engine.state_names):
                 self.states[:, k, : engine.n_parameters] = state[name]
+        if begun is not None:
+            self.counts[:, places.DEAD_SINCE], self.counts[:, places.STUCK_SINCE] = begun.dead_since, begun.stuck_since
+            if held is not None:
+                self.counts[:, places.BEST_EPOCH] = begun.best_epochs
+                plan.floats.cut(floats, "finals")[:, places.BEST_HELD_LOSS] = begun.best_losses
+                plan.numbers.cut(numbers, "best")[:, : engine.n_parameters] = begun.best_vectors
         plan.floats.cut(floats, "l1")[:] = members.l1
         plan.floats.cut(floats, "l2")[:] = members.l2
         if isinstance(optimizer.learning_rate, Schedule):
@@ -520,6 +527,12 @@ class Job:
     def states(self) -> FloatArray:
         """The optimiser's states (S, n_state, n_parameters)."""
         return self._plan.numbers.cut(self._memory[0], "states")
+
+    @property
+    def best(self) -> FloatArray:
+        """The parameters with the lowest held-out loss, padded; (S, 0) without held-out rows."""
+        best = self._plan.numbers.cut(self._memory[0], "best")
+        return best if len(best) == self.size else self.vectors[:, :0]
 
     def result(self, name: str) -> NDArray[np.float64]:
         """losses, held_losses, finals or records."""
@@ -720,10 +733,12 @@ def train(
     recorded: bool = False,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
+    begun: Outcome | None = None,
 ) -> tuple[Outcome, FloatArray]:
     """Train networks, vectors (S, n_parameters), by compiled kernels; also the records of every update, if wanted.
 
-    `first_step` and `last_step` are updates made before and after, where not all are; `state` is the optimiser's then.
+    `first_step` and `last_step` are updates made before and after, where not all are; `state` is the optimiser's then,
+    and `begun` what had come of them, where their health and their best parameters are to be told from the beginning.
     """
     optimizer = spec.optimizer
     assert isinstance(optimizer, Optimizer)
@@ -734,7 +749,7 @@ def train(
     threads = threads or all_threads()
     job = Job(
         engine, spec, data, vectors, members, held=held_out, state=state, first_step=first_step, last_step=last_step,
-        recorded=recorded, threads=threads if of_one >= _A_SHARE else 1,
+        recorded=recorded, threads=threads if of_one >= _A_SHARE else 1, begun=begun,
     )  # fmt: skip
     if job.team > 1:
         n_finished = job.run_together()
@@ -763,6 +778,8 @@ def train(
         converged=np.zeros(len(counts), bool),
         stopped_early=counts[:, places.STOPPED_EARLY] != 0,
         best_epochs=counts[:, places.BEST_EPOCH],
+        best_losses=job.result("finals")[:, places.BEST_HELD_LOSS],
+        best_vectors=job.best[:, :P],
         n_dead_units=counts[:, places.N_DEAD],
         dead_since=counts[:, places.DEAD_SINCE],
         stuck_since=counts[:, places.STUCK_SINCE],

@@ -181,11 +181,14 @@ def train_stack(
     state: State | None = None,
     first_step: int = 0,
     stopped: Callable[[], bool] = lambda: False,
+    begun: Outcome | None = None,
+    last_epoch: int | None = None,
 ) -> Outcome:
     """Train networks that differ in their number alone: vectors (S, n_parameters), `networks` (S,) their numbers.
 
     `stopped` is asked after every epoch; once it says so, the result is what has come so far. Where `spec` has
-    patience the stack is of one network.
+    patience the stack is of one network. `begun` is what had come of it at `first_step`, where its health and its best
+    parameters are to be told from the beginning on; after `last_epoch` it is left as it stands, to be gone on with.
     """
     result = Outcome.begun(vectors, spec.epochs)
     everyone = np.arange(len(vectors))
@@ -193,6 +196,10 @@ def train_stack(
         raise TypeError("L-BFGS is no stack's: see training")
     best = np.full(len(vectors), np.inf)
     kept = vectors
+    if begun is not None:
+        result.dead_since, result.stuck_since = begun.dead_since.copy(), begun.stuck_since.copy()
+        if held_out is not None:
+            result.best_epochs, best, kept = begun.best_epochs.copy(), begun.best_losses, begun.best_vectors
 
     def watch_held_out(epoch: int, vectors: FloatArray) -> bool:
         """Record the held-out loss; whether to go on."""
@@ -211,7 +218,7 @@ def train_stack(
         return np.isfinite(losses) & np.isfinite(penalties)
 
     per_epoch = n_batches(len(data.X), spec)
-    begun = vectors
+    epoch_begun = vectors
     if first_step == 0:
         watch_held_out(0, vectors)
         if per_epoch > 1:
@@ -222,7 +229,7 @@ def train_stack(
         going = result.diverged_at < 0
         seen_now = _Seen.of(update.done)
         if update.batch == 1 or update.t == first_step + 1:
-            begun, seen = np.where(going[:, np.newaxis], update.before, begun), seen_now
+            epoch_begun, seen = np.where(going[:, np.newaxis], update.before, epoch_begun), seen_now
             sums = weights = np.zeros(len(vectors))
         else:
             seen = seen.and_of(seen_now)
@@ -254,7 +261,15 @@ def train_stack(
             if stopped():
                 result.n_finished = 0
                 break
+            if update.epoch == last_epoch:
+                break
     result.n_epochs[:] = result.n_steps // per_epoch
+    if held_out is not None:
+        result.best_losses, result.best_vectors = best, kept
+    if last_epoch is not None and last_epoch < spec.epochs:
+        going = (result.diverged_at < 0) & ~result.stopped_early
+        if going.all():
+            return result
     first_epoch = first_step // per_epoch
     ended_with, keeps_best = result.vectors, spec.patience is not None and held_out is not None
     if keeps_best:
@@ -264,7 +279,7 @@ def train_stack(
     # epoch, or all.
     moved = result.n_steps > first_step
     for earlier, n_epochs in (
-        (begun, (result.n_steps - 1) // per_epoch),
+        (epoch_begun, (result.n_steps - 1) // per_epoch),
         (vectors, np.full(len(vectors), first_epoch)),
     ):
         trained = Parameters(network, result.vectors)

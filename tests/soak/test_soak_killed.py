@@ -1,0 +1,31 @@
+"""A thousand trainings killed with SIGKILL at random moments: those that end have the bits of undisturbed ones."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(os.name != "posix", reason="a process is killed alone on POSIX"),
+]
+
+KILLED = Path(__file__).parents[1] / "killed.py"
+JOBS = ("all rows", "batches", "patience", "numpy", "lbfgs", "population")
+KILLS = 1002
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_thousand_kills(job: str, tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-W", "error", str(KILLED), job, str(tmp_path), str(KILLS // len(JOBS)), "2"],
+        capture_output=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, text=True,
+    )  # fmt: skip
+    assert (found.returncode, found.stderr) == (0, "")
+    n_killed, n_trained = map(int, found.stdout.split())
+    assert n_killed >= KILLS // len(JOBS)
+    assert n_trained > 1
