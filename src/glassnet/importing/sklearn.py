@@ -188,7 +188,7 @@ def _transformed(inputs: _Inputs, features: list[_Feature], step: Any, place: st
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
 
-    from glassnet.estimators import Encoder
+    from glassnet.encoder import Encoder
 
     if step is None or step == "passthrough":
         return features

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from glassnet.kernels.lanes import random_word
 from glassnet.kernels.places import DROPOUT, SHUFFLE, SHUFFLED
 
 _MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -80,4 +81,34 @@ def mask(
             word = pair[0] if element % 2 == 0 else pair[1]
             place = stride * hidden[h] + r * hidden[n_hidden + h] + hidden[2 * n_hidden + h]
             masks[place] = 1 / (1 - dropout[h]) if (word >> _11) * 1.1102230246251565e-16 >= dropout[h] else 0
+    return 0.0
+
+
+def shuffles(n: Any, times: Any, word_at: Any, state_at: Any, orders: Any, order: Any) -> Any:
+    """`times` shuffles one after the other, as scikit-learn draws them from a `numpy.random.RandomState`.
+
+    Row e of `orders` (times + 1, n) is row e - 1 taken in the order of a new shuffle, for which `order` (n,) has room;
+    row 0 is given. The random bits are NumPy's, from where its generator's function and state lie.
+
+    A shuffle is Fisher and Yates's, from the last place down; a number up to `place` is had by drawing as many bits as
+    `place` has until they are no more than that.
+    """
+    for epoch in range(times):
+        for i in range(n):
+            order[i] = i
+        mask = np.uint64(1)
+        while mask < np.uint64(n):
+            mask = mask * 2 + 1
+        place = n - 1
+        while place > 0:
+            while (mask >> np.uint64(1)) >= np.uint64(place):
+                mask = mask >> np.uint64(1)
+            drawn = mask + 1
+            while drawn > np.uint64(place):
+                drawn = random_word(word_at, state_at) & mask
+            other = np.int64(drawn)
+            order[place], order[other] = order[other], order[place]
+            place = place - 1
+        for i in range(n):
+            orders[(epoch + 1) * n + i] = orders[epoch * n + order[i]]
     return 0.0
