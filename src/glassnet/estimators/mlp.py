@@ -159,7 +159,7 @@ class _Multilayer(BaseEstimator):  # type: ignore[misc]
 
     def _check_parameters(self) -> None:
         """The error of a parameter that cannot be meant."""
-        given = self.get_params(deep=False)
+        given = vars(self)
         for name, (fits, rule) in _RULES.items():
             if name in given and not fits(given[name]):
                 raise UsageError(f"{type(self).__name__} takes as {name} {rule}; got {given[name]!r}.")
@@ -593,27 +593,27 @@ class _Multilayer(BaseEstimator):  # type: ignore[misc]
 
     def _say_how_it_ended(self, followed: Followed, incremental: bool) -> None:
         if followed.ended == "interrupted":
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         elif followed.ended == "not converged":
             warnings.warn(
                 f"lbfgs has not converged after {followed.n_epochs} iterations: {followed.message}. Allow more by "
                 "max_iter or max_fun, or scale the columns of X.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         elif followed.ended == "diverged":
             warnings.warn(
                 f"The training diverged in epoch {followed.n_epochs}, {followed.first_nonfinite} being not finite "
                 "first; the best weights before are kept. Lower learning_rate_init, or scale the columns of X.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         elif followed.ended == "epochs" and self.solver != "lbfgs" and not incremental:
             warnings.warn(
                 f"The training made all {self.max_iter} epochs (max_iter) without having converged, which tol and "
                 "n_iter_no_change define. Allow more by max_iter.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         elif self.verbose and followed.ended == "no improvement":
             what = "Validation" if self.early_stopping else "Training loss"
@@ -818,14 +818,14 @@ class MLPClassifier(ClassifierMixin, _Multilayer):  # type: ignore[misc]
         return X, self._targets(y, X.dtype)
 
     def _learn_classes(self, y: Any) -> None:
-        kind = type_of_target(y, input_name="y")
         self._label_binarizer = None
-        if kind in ("binary", "multiclass"):
-            self.classes_ = unique_labels(y)
+        plain = isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "biuU"
+        if plain or type_of_target(y, input_name="y") in ("binary", "multiclass"):
+            self.classes_ = np.unique(y) if plain else unique_labels(y)
         else:  # several labels for a row, or the error of what is no class
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
-        if len(self.classes_) == 1 and kind in ("binary", "multiclass"):
+        if len(self.classes_) == 1 and not self._multilabel:
             said = f"A classifier tells two classes apart or more; y has one class only, {self.classes_[0]!r}."
             if self.one_class == "refuse":
                 raise UsageError(f"{said} Give rows of another class, or one_class='warn' to go on.")
@@ -1014,7 +1014,13 @@ class MLPRegressor(RegressorMixin, _Multilayer):  # type: ignore[misc]
         targets = np.asarray(y, dtype)
         targets = targets[:, np.newaxis] if targets.ndim == 1 else targets
         row = loss_row(self._loss_name(targets.shape[1]))
-        if row.targets != "any":
+        if row.name == "poisson" and (targets < 0).any():
+            warnings.warn(
+                f"poisson takes targets of 0 or more; one is {targets.min():g}. As scikit-learn does, this goes on.",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+        elif row.targets != "any":
             checked_targets(Network((1, targets.shape[1]), loss=row.name), targets, len(targets), dtype)
         return targets
 

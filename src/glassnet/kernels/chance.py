@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from glassnet.kernels.lanes import random_word
+from glassnet.kernels.lanes import copy, random_word, shifted
 from glassnet.kernels.places import DROPOUT, SHUFFLE, SHUFFLED
 
 _MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -84,18 +84,19 @@ def mask(
     return 0.0
 
 
-def shuffles(n: Any, times: Any, word_at: Any, state_at: Any, orders: Any, order: Any) -> Any:
+def shuffles(n: Any, times: Any, word_at: Any, state_at: Any, orders: Any) -> Any:
     """`times` shuffles one after the other, as scikit-learn draws them from a `numpy.random.RandomState`.
 
-    Row e of `orders` (times + 1, n) is row e - 1 taken in the order of a new shuffle, for which `order` (n,) has room;
-    row 0 is given. The random bits are NumPy's, from where its generator's function and state lie.
+    Row e of `orders` (times + 1, n) is row e - 1 shuffled; row 0 is given. The random bits are NumPy's, from where its
+    generator's function and state lie.
 
-    A shuffle is Fisher and Yates's, from the last place down; a number up to `place` is had by drawing as many bits as
-    `place` has until they are no more than that.
+    A shuffle is Fisher and Yates's, from the last place down: an entry changes places with one before it or stays. That
+    one's number is had by drawing as many bits as the place's number has, until they are no more than it; what is more
+    has the entry stay, and the same place is gone over again. So there is no branch that a processor would have to guess.
     """
     for epoch in range(times):
-        for i in range(n):
-            order[i] = i
+        order = shifted(orders, (epoch + 1) * n)
+        copy(order, shifted(orders, epoch * n), n)
         mask = np.uint64(1)
         while mask < np.uint64(n):
             mask = mask * 2 + 1
@@ -103,12 +104,8 @@ def shuffles(n: Any, times: Any, word_at: Any, state_at: Any, orders: Any, order
         while place > 0:
             while (mask >> np.uint64(1)) >= np.uint64(place):
                 mask = mask >> np.uint64(1)
-            drawn = mask + 1
-            while drawn > np.uint64(place):
-                drawn = random_word(word_at, state_at) & mask
-            other = np.int64(drawn)
+            drawn = np.int64(random_word(word_at, state_at) & mask)
+            other = min(drawn, place)
             order[place], order[other] = order[other], order[place]
-            place = place - 1
-        for i in range(n):
-            orders[(epoch + 1) * n + i] = orders[epoch * n + order[i]]
+            place = place - np.int64(drawn <= place)
     return 0.0

@@ -58,7 +58,7 @@ _ZEROS = {
     "outer": "float64({0}*, int64*, int64, int64, {0}*, int64, int64, {0}*, int64, {0}*, {0}*)",
 }
 _SHUFFLE = "float64(int64, int64, int64, int64, int64*, int64*, int64*, int64*)"
-_SHUFFLES = "float64(int64, int64, int64, int64, int64*, int64*)"
+_SHUFFLES = "float64(int64, int64, int64, int64, int64*)"
 _MASK = "float64(int64, float64*, int64*, int64, int64, int64, int64*, int64, int64, int64, int64, {0}*, int64)"
 _HEALTH = "float64(int64*, int64*, int64, {0}*, int64*)"
 _PASS = (

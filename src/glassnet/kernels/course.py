@@ -95,7 +95,6 @@ class Course:
         self._orders = np.empty((self.most_together + 1 if self._shuffled else 0, n), np.int64)
         if self._shuffled:
             self._orders[0] = np.arange(n)
-            self._room = np.empty(n, np.int64)
         self._begin(vector, state)
 
     def _begin(self, vector: FloatArray, state: State | None) -> None:
@@ -167,12 +166,5 @@ class Course:
         word_at = ctypes.cast(interface.next_uint32, ctypes.c_void_p).value
         if self.made:
             self._orders[0] = self._orders[self._n_shuffled]
-        compiled.shuffles()(
-            len(self._data.X),
-            epochs,
-            word_at,
-            interface.state_address,
-            self._orders.ctypes.data,
-            self._room.ctypes.data,
-        )
+        compiled.shuffles()(len(self._data.X), epochs, word_at, interface.state_address, self._orders.ctypes.data)
         self._n_shuffled = epochs
