@@ -1,8 +1,8 @@
 """Trainings that are watched as they go: ended by what their epochs show, and put back to the best of them.
 
-`training.train` makes as many epochs as it is told, or waits for held-out loss. Here an epoch's loss, or what held-out rows
-say after it, decides whether another is made, as scikit-learn's networks have it. Epochs are made in as few calls of
-the kernels as can be: in so many at a time as are needed before the training could end.
+`training.train` makes as many epochs as it is told, or waits for held-out loss. Here an epoch's loss, or what held-out
+rows say after it, decides whether another is made, as scikit-learn's networks have it. Epochs are made in few calls of
+the kernels: in so many at a time as there have to be before the training could end.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ WATCHED = ("loss", "held-out loss", "score")
 class Patience:
     """How long to wait for a value to fall; a score is waited for with its sign turned.
 
-    After every epoch, count <- count + 1 where value > best - tolerance, else 0; then best <- min(best, value). It is over
-    once count > epochs. Unlike `training.train`'s patience, falls below the tolerance lower the best as well.
+    After every epoch, count <- count + 1 where value > best - tolerance, else 0; then best <- min(best, value). It is
+    over once count > epochs. Unlike `training.train`'s patience, falls below the tolerance lower the best as well.
 
     >>> patience = Patience(tolerance=0.1, epochs=1)
     >>> [patience.takes(value) for value in (3.0, 2.95, 2.9)], patience.count, patience.is_over
@@ -66,8 +66,8 @@ class Patience:
 class Followed:
     """What came of a training that was watched: values of every epoch, the parameters at its end and at its best.
 
-    `ended`: "epochs" (all were made), "no improvement", "diverged" (`first_nonfinite` says what was not finite first; the
-    last values are NaN), "interrupted", or, of L-BFGS, "converged" or "not converged", for the reason in `message`.
+    `ended`: "epochs" (all were made), "no improvement", "diverged" (`first_nonfinite` says what was not finite first;
+    the last values are NaN), "interrupted", or, of L-BFGS, "converged" or "not converged", for the reason in `message`.
     `rate`: the learning rate at the end, where it adapted.
     """
 
@@ -114,8 +114,8 @@ def follow(
 ) -> Followed:
     """Train until `patience` is over with what is `watched`, one of `WATCHED`, or `epochs` are made.
 
-    `judge` looks at the parameters after every epoch. `told` is called after every epoch, with its steps if the course is
-    recorded; then epochs are made one at a time. With `adaptive_rate`, the learning rate that the course begins with,
+    `judge` looks at the parameters after every epoch. `told` is called after every epoch, with its steps if the
+    course is recorded; then epochs are made one at a time. With `adaptive_rate`, the learning rate that the course begins with,
     the end of patience divides it by 5 and patience begins anew, while the rate is above 1e-6.
     """
     result = Followed(course.vector.copy(), course.vector.copy())
@@ -192,7 +192,8 @@ def minimise(
     """SciPy's L-BFGS-B on loss_scale * loss + l1 sum|W| + l2 / 2 sum W^2, over all rows, by compiled kernels.
 
     It is scikit-learn's solver `lbfgs`; `optimizers.LBFGS` is our own. An epoch is an iteration. All is computed in
-    float64, whatever the type of X: the line search tells small differences apart. With `patience`, held-out rows end it.
+    float64, whatever the type of X: the line search tells small differences apart. With `patience`, held-out rows end
+    it.
 
     >>> net = Network((1, 1), loss="mean_squared_error")
     >>> data = Data.checked(net, [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0], None)

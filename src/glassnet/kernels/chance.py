@@ -90,9 +90,10 @@ def shuffles(n: Any, times: Any, word_at: Any, state_at: Any, orders: Any) -> An
     Row e of `orders` (times + 1, n) is row e - 1 shuffled; row 0 is given. The random bits are NumPy's, from where its
     generator's function and state lie.
 
-    A shuffle is Fisher and Yates's, from the last place down: an entry changes places with one before it or stays. That
-    one's number is had by drawing as many bits as the place's number has, until they are no more than it; what is more
-    has the entry stay, and the same place is gone over again. So there is no branch that a processor would have to guess.
+    A shuffle is Fisher and Yates's, from the last place down: an entry changes places with one before it, or stays.
+    That one's number is had by drawing as many bits as the place's number has, until they are no more than it; where
+    they are more the entry stays, and its place comes once more: there is no branch that a processor would have to
+    guess.
     """
     for epoch in range(times):
         order = shifted(orders, (epoch + 1) * n)

@@ -542,9 +542,10 @@ class Job:
             *self._rows_at, *self._held_at, at_w + w["members"], at_w + w["begins"], at_w + w["subsets"],
             at_n, _address(self._memory[0]) + n["states"], at_n + n["best"], engine.kinds_at, at_w + w["numbers"],
             at_w + w["seeds"], at_f + f["rates"], at_f + f["l1"], at_f + f["l2"], at_f + f["schedule"] + 8 * skipped,
-            at_f + f["scalars"] + 8 * skipped * len(engine.scalars), at_f + f["dropout"], engine.hidden_at, self._least_gain, plan.ways.loss_scale,
-            _address(self.orders), at_f + f["objectives"], at_n + n["snapshots"], at_f, at_f + f["held_losses"],
-            at_f + f["finals"], at_w, at_f + f["records"] + 8 * skipped * places.N_RECORDED, _address(self._memory[2]) + w["stop"],
+            at_f + f["scalars"] + 8 * skipped * len(engine.scalars), at_f + f["dropout"], engine.hidden_at,
+            self._least_gain, plan.ways.loss_scale, _address(self.orders), at_f + f["objectives"],
+            at_n + n["snapshots"], at_f, at_f + f["held_losses"], at_f + f["finals"], at_w,
+            at_f + f["records"] + 8 * skipped * places.N_RECORDED, _address(self._memory[2]) + w["stop"],
         )  # fmt: skip
 
     def schedule(self) -> NDArray[np.float64]:

@@ -92,6 +92,7 @@ class Course:
             network, data.dtype, optimizer, penalised=bool(l1 or l2), dropout=self._spec.has_dropout
         )
         self._slower = 1.0
+        self._n_shuffled = 0
         self._orders = np.empty((self.most_together + 1 if self._shuffled else 0, n), np.int64)
         if self._shuffled:
             self._orders[0] = np.arange(n)
@@ -105,7 +106,8 @@ class Course:
         self._last = min(first + n_epochs * self.n_batches, self.epochs * self.n_batches)
         work = compiled.work(self._network, self._spec, len(self._data.X)) / self._spec.epochs * self.most_together
         self._job = Job(
-            self._engine, self._spec, self._data, vector[np.newaxis], Members.of(self._spec, np.array([self._spec.start])),
+            self._engine, self._spec, self._data, vector[np.newaxis],
+            Members.of(self._spec, np.array([self._spec.start])),
             state=None if state is None else {name: value[np.newaxis] for name, value in state.items()},
             first_step=first, last_step=self._last, recorded=self._recorded,
             threads=self._threads if work >= compiled.A_SHARE else 1, ways=self._ways,

@@ -341,7 +341,7 @@ def give_way(address: Value) -> None:
 # --- random bits of NumPy's -----------------------------------------------------------------------------------------
 
 
-def random_word(address: Value, state: Value) -> Value:
+def random_word(address: Value, state: Value) -> Any:
     """32 bits of a bit generator of NumPy's, whose `next_uint32` and whose state lie at these addresses."""
     word, place = ir.IntType(32), ir.IntType(8).as_pointer()
     builder, function = address.builder, ir.FunctionType(word, [place])
