@@ -103,8 +103,14 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         return [int(size) for size in sizes]
 
     def _network_of(self, n_features: int, n_outputs: int) -> Network:
+        hidden = self._hidden_sizes()
         activation = self.activation if isinstance(self.activation, str) else tuple(self.activation)
-        network = Network((n_features, *self._hidden_sizes(), n_outputs), activation, self._loss_name(n_outputs))
+        if not isinstance(activation, str) and len(activation) != len(hidden):
+            raise UsageError(
+                f"activation has one name for each of the {len(hidden)} hidden layers; got {len(activation)}: "
+                f"{activation}. One name alone is for all of them."
+            )
+        network = Network((n_features, *hidden, n_outputs), activation, self._loss_name(n_outputs))
         checked_dropout(network, self.dropout)
         return network
 
