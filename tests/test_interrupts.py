@@ -230,7 +230,7 @@ def test_half_a_replay_and_half_a_piece_of_steps_are_no_answer(monkeypatch: pyte
         return trained(self, *given)
 
     monkeypatch.setattr(compiled.Job, "run", pressed)
-    monkeypatch.setattr(compiled, "_A_MOMENT", 1.0)
+    monkeypatch.setattr(compiled, "A_MOMENT", 1.0)
     monkeypatch.setattr(training, "SMALL_JOB", 1e4)  # pieces of a few epochs
     losses: list[float] = []
     with pytest.raises(KeyboardInterrupt):

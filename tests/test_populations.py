@@ -40,7 +40,7 @@ def test_a_start_in_a_population_is_that_start_alone(batch_size: int | None) -> 
 
 
 def test_threads_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_A_SHARE", 1e4)  # several chunks, though the job is small
+    monkeypatch.setattr(compiled, "A_SHARE", 1e4)  # several chunks, though the job is small
     vectors = {
         threads: gn.train_population(
             NETWORK, X, Y, size=13, epochs=10, batch_size=16, threads=threads, engine="compiled"
@@ -121,7 +121,7 @@ def test_scores_of_classes_and_of_numbers() -> None:
 
 
 def test_progress_counts_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_A_SHARE", 1e4)
+    monkeypatch.setattr(compiled, "A_SHARE", 1e4)
     told: list[int] = []
     gn.train_population(NETWORK, X, Y, size=9, epochs=1, progress=told.append, engine="compiled")
     assert told == sorted(told)

@@ -65,7 +65,7 @@ def test_the_comparison_can_fail() -> None:
 @pytest.fixture
 def in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small jobs as large ones: in threads, a few networks at a time."""
-    monkeypatch.setattr(compiled, "_A_MOMENT", 1e3)
+    monkeypatch.setattr(compiled, "A_MOMENT", 1e3)
 
 
 @pytest.mark.usefixtures("in_pieces")
@@ -361,7 +361,7 @@ def in_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Small jobs as large ones: in parts of 64 rows, which threads share."""
     compiled._engine.cache_clear()  # an engine knows its parts
     monkeypatch.setattr(compiled, "PART_WORK", 1)
-    monkeypatch.setattr(compiled, "_A_SHARE", 0)
+    monkeypatch.setattr(compiled, "A_SHARE", 0)
     yield
     compiled._engine.cache_clear()
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from glassnet.columns import Recipe
     from glassnet.derivations.derived import derive
     from glassnet.derivations.worked import explain
+    from glassnet.encoder import Encoder
     from glassnet.errors import GlassnetError
-    from glassnet.estimators import Encoder
+    from glassnet.estimators.mlp import MLPClassifier, MLPRegressor
     from glassnet.importing.keras import from_keras
     from glassnet.importing.sklearn import from_sklearn
     from glassnet.importing.torch import from_torch
@@ -60,8 +61,9 @@ _HOME = {
     "columns": ("Recipe",),
     "derivations.derived": ("derive",),
     "derivations.worked": ("explain",),
+    "encoder": ("Encoder",),
     "errors": ("GlassnetError",),
-    "estimators": ("Encoder",),
+    "estimators.mlp": ("MLPClassifier", "MLPRegressor"),
     "importing.keras": ("from_keras",),
     "importing.sklearn": ("from_sklearn",),
     "importing.torch": ("from_torch",),

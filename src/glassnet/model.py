@@ -9,7 +9,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -398,11 +398,31 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
-def save(model: Model, path: str | os.PathLike[str]) -> None:
+class BecomesModel(Protocol):
+    """What says which `Model` it is: a fitted `gn.MLPClassifier` or `gn.MLPRegressor`."""
+
+    def to_model(self) -> Model:
+        """The model."""
+
+
+def as_model(what: Any) -> Any:
+    """The model that a fitted estimator is, by its `to_model`; all else as it is.
+
+    >>> as_model(3)
+    3
+    """
+    return what.to_model() if hasattr(what, "to_model") else what
+
+
+def save(model: Model | BecomesModel, path: str | os.PathLike[str]) -> None:
     """Write a model to a file, atomically: safetensors with JSON metadata and a checksum, no code in it.
+
+    A fitted `gn.MLPClassifier` or `gn.MLPRegressor` is taken by its `to_model`.
 
     Raises `CannotWriteError`; what stood there before is then untouched.
     """
+    model = as_model(model)
+    assert isinstance(model, Model)
     tensors = {f"member_{number}": member.vector for number, member in enumerate(model.members)}
     write_model_file(path, _metadata(model), tensors)
 

@@ -345,6 +345,27 @@ class AdamW(Adam):
 
 
 @dataclass(frozen=True)
+class FoldedAdam(AdamW):
+    """Adam with both corrections folded into the rate (Kingma and Ba 2014, end of section 2), as scikit-learn has it.
+
+    Its epsilon stands beside the root of the uncorrected second moment, so it counts for more in the first updates.
+    Without decay unless `weight_decay` is given.
+
+    >>> FoldedAdam().equations[-1]
+    ('w', 'w - learning_rate * (sqrt(1 - beta_2**t) / (1 - beta_1**t)) * m / (sqrt(v) + epsilon)')
+    """
+
+    weight_decay: float = 0.0
+
+    @property
+    def equations(self) -> tuple[tuple[str, str], ...]:
+        """First and second moment, then the step, the decay beside it."""
+        step = "learning_rate * (sqrt(1 - beta_2**t) / (1 - beta_1**t)) * m / (sqrt(v) + epsilon)"
+        decay = " - learning_rate * weight_decay * is_weight * w" if self.weight_decay else ""
+        return (*super().equations[:2], ("w", f"w - {step}{decay}"))
+
+
+@dataclass(frozen=True)
 class RMSprop(Optimizer):
     """RMSprop (Tieleman and Hinton 2012, lecture 6.5): the gradient over the root of its running mean square.
 
@@ -375,7 +396,7 @@ def optimizer_of(text: str) -> Optimizer | LBFGS:
     0.05
     """
     known: tuple[type, ...] = (
-        SGD, Adam, AdamW, RMSprop, LBFGS, Constant, Exponential, InverseScaling, Cosine, WarmUp, OneCycle
+        SGD, Adam, AdamW, FoldedAdam, RMSprop, LBFGS, Constant, Exponential, InverseScaling, Cosine, WarmUp, OneCycle
     )  # fmt: skip
     kinds = {kind.__name__: kind for kind in known}
 

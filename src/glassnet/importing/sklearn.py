@@ -74,11 +74,11 @@ class _Inputs:
 def from_sklearn(estimator: Any, *, features: Sequence[str] | None = None, target: str = "y") -> Model:
     """The `Model` of a fitted scikit-learn network, alone or at the end of a pipeline; its predictions are the same.
 
-    `estimator`: `MLPClassifier` or `MLPRegressor`, with one output or one per class, alone, in a `Pipeline` or in a
-    `TransformedTargetRegressor`, behind `StandardScaler`, `MinMaxScaler`, `MaxAbsScaler`, `RobustScaler`,
-    `SimpleImputer`, `OneHotEncoder`, `OrdinalEncoder`, `gn.Encoder`, or a `ColumnTransformer` of these. `features`
-    names the inputs; where left out they are the estimator's `feature_names_in_`, else x1, x2, .... `target` names what
-    is predicted.
+    `estimator`: `MLPClassifier` or `MLPRegressor`, scikit-learn's or ours, with one output or one per class, alone, in
+    a `Pipeline` or in a `TransformedTargetRegressor`, behind `StandardScaler`, `MinMaxScaler`, `MaxAbsScaler`,
+    `RobustScaler`, `SimpleImputer`, `OneHotEncoder`, `OrdinalEncoder`, `gn.Encoder`, or a `ColumnTransformer` of these.
+    `features` names the inputs; where left out they are the estimator's `feature_names_in_`, else x1, x2, ....
+    `target` names what is predicted.
 
     Both compute from the same numbers, but add them up in another order: logits differ by a few roundings of 64 bits.
     `model.provenance["notices"]` says where features that are not a column's own, as ordinal codes, went into the first
@@ -100,33 +100,66 @@ def from_sklearn(estimator: Any, *, features: Sequence[str] | None = None, targe
     >>> bool(abs(model.predict({"dose": [1.5]}) - pipeline.predict([[1.5]])).max() < 1e-12)
     True
     """
-    import sklearn
+    steps, final, where, scaling = _unrolled(Chain(_KINDS), estimator)
+    if not _is_network(final):
+        best = " Give its best_estimator_." if hasattr(final, "best_estimator_") else ""
+        raise Chain(_KINDS).refuse(where, f"it is no MLPClassifier or MLPRegressor.{best}".rstrip("."))
+    _require_fitted(final, where)
+    layers = [(final.coefs_, final.intercepts_)]
+    if getattr(final, "combine", "best") == "average" and hasattr(final, "starts_"):
+        layers = [(start.coefs, start.intercepts) for start in final.starts_]
+    names = _names([*(step for _, step in steps), final], features)
+    models = [
+        _imported(steps, final, where, scaling, coefs, intercepts, names, target, type(estimator).__name__)
+        for coefs, intercepts in layers
+    ]
+    return replace(models[0], members=tuple(member for model in models for member in model.members))
+
+
+def _is_network(estimator: Any) -> bool:
+    """Whether it is one of scikit-learn's two classes, or of ours, which this room, above theirs, knows by a method."""
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+    return type(estimator) in (MLPClassifier, MLPRegressor) or hasattr(estimator, "to_model")
+
+
+def _imported(
+    steps: list[tuple[str, Any]],
+    final: Any,
+    where: str,
+    scaling: tuple[float, float],
+    coefs: list[Floats],
+    intercepts: list[Floats],
+    names: list[str],
+    target: str,
+    kind: str,
+) -> Model:
+    """The model of one network behind its steps."""
+    import sklearn
+
     chain = Chain(_KINDS)
-    steps, final, where, scaling = _unrolled(chain, estimator)
-    if type(final) not in (MLPClassifier, MLPRegressor):
-        best = " Give its best_estimator_." if hasattr(final, "best_estimator_") else ""
-        raise chain.refuse(where, f"it is no MLPClassifier or MLPRegressor.{best}".rstrip("."))
-    _require_fitted(final, where)
-    inputs = _Inputs(chain, _names([*(step for _, step in steps), final], features))
+    inputs = _Inputs(chain, names)
     made: list[_Feature] = [_Cell(column) for column in range(len(inputs.names))]
     for place, step in steps:
         made = _transformed(inputs, made, step, place)
-    columns = _take_in(inputs, made, where, final.coefs_[0], final.intercepts_[0])
-    for layer, (W, b) in enumerate(zip(final.coefs_[1:], final.intercepts_[1:], strict=True), start=1):
-        chain.activation(where, _OURS[final.activation])
+    columns = _take_in(inputs, made, where, coefs[0], intercepts[0])
+    ours = getattr(final, "network_", None)
+    activations = [_OURS[final.activation]] * (len(coefs) - 1) if ours is None else ours.activations
+    for layer, (W, b) in enumerate(zip(coefs[1:], intercepts[1:], strict=True), start=1):
+        chain.activation(where, activations[layer - 1])
         chain.dense(f"{where}, coefs_[{layer}]", W, b)
     chain.activation(where, _OURS[final.out_activation_])
     classes = getattr(final, "classes_", None)
     if classes is not None and final.n_outputs_ == 1 and len(classes) < 2:
         raise chain.refuse(where, f"it knows one class only, {classes[0]!r}")
-    loss = "mean_squared_error" if final.out_activation_ == "identity" else None
+    loss = None
+    if final.out_activation_ == "identity":
+        loss = "mean_squared_error" if ours is None else ours.loss
     several = final.n_outputs_ > 1 and final.out_activation_ != "softmax"
     return model_of(
         chain, columns, target=target, classes=None if several else classes, loss=loss, scaling=scaling,
         texts=inputs.texts - {""},
-        source=f"scikit-learn {sklearn.__version__}, {type(estimator).__name__}",
+        source=f"scikit-learn {sklearn.__version__}, {kind}" if ours is None else f"glassnet's {kind}",
     )  # fmt: skip
 
 
@@ -188,7 +221,7 @@ def _transformed(inputs: _Inputs, features: list[_Feature], step: Any, place: st
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
 
-    from glassnet.estimators import Encoder
+    from glassnet.encoder import Encoder
 
     if step is None or step == "passthrough":
         return features

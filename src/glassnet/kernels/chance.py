@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from glassnet.kernels.lanes import copy, random_word, shifted
 from glassnet.kernels.places import DROPOUT, SHUFFLE, SHUFFLED
 
 _MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -80,4 +81,32 @@ def mask(
             word = pair[0] if element % 2 == 0 else pair[1]
             place = stride * hidden[h] + r * hidden[n_hidden + h] + hidden[2 * n_hidden + h]
             masks[place] = 1 / (1 - dropout[h]) if (word >> _11) * 1.1102230246251565e-16 >= dropout[h] else 0
+    return 0.0
+
+
+def shuffles(n: Any, times: Any, word_at: Any, state_at: Any, orders: Any) -> Any:
+    """`times` shuffles one after the other, as scikit-learn draws them from a `numpy.random.RandomState`.
+
+    Row e of `orders` (times + 1, n) is row e - 1 shuffled; row 0 is given. The random bits are NumPy's, from where its
+    generator's function and state lie.
+
+    A shuffle is Fisher and Yates's, from the last place down: an entry changes places with one before it, or stays.
+    That one's number is had by drawing as many bits as the place's number has, until they are no more than it; where
+    they are more the entry stays, and its place comes once more: there is no branch that a processor would have to
+    guess.
+    """
+    for epoch in range(times):
+        order = shifted(orders, (epoch + 1) * n)
+        copy(order, shifted(orders, epoch * n), n)
+        mask = np.uint64(1)
+        while mask < np.uint64(n):
+            mask = mask * 2 + 1
+        place = n - 1
+        while place > 0:
+            while (mask >> np.uint64(1)) >= np.uint64(place):
+                mask = mask >> np.uint64(1)
+            drawn = np.int64(random_word(word_at, state_at) & mask)
+            other = min(drawn, place)
+            order[place], order[other] = order[other], order[place]
+            place = place - np.int64(drawn <= place)
     return 0.0

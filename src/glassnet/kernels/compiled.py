@@ -58,6 +58,7 @@ _ZEROS = {
     "outer": "float64({0}*, int64*, int64, int64, {0}*, int64, int64, {0}*, int64, {0}*, {0}*)",
 }
 _SHUFFLE = "float64(int64, int64, int64, int64, int64*, int64*, int64*, int64*)"
+_SHUFFLES = "float64(int64, int64, int64, int64, int64*)"
 _MASK = "float64(int64, float64*, int64*, int64, int64, int64, int64*, int64, int64, int64, int64, {0}*, int64)"
 _HEALTH = "float64(int64*, int64*, int64, {0}*, int64*)"
 _PASS = (
@@ -69,8 +70,8 @@ _MEET = "float64(int64*, int64, int64)"
 _TRAIN = (
     "float64(int64, int64, int64, int64*, int64*, {0}*, {0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64*, int64*, {0}*, "
     "{0}*, {0}*, {0}*, int64*, int64*, float64*, float64*, float64*, float64*, float64*, float64*, int64*, float64, "
-    "float64*, float64*, float64*, int64*, float64*, int64*, {0}*, int64*, float64*, {0}*, float64*, int64*, int64, "
-    "int64, int64, int64)"
+    "float64, int64*, float64*, {0}*, float64*, float64*, float64*, int64*, float64*, int64*, {0}*, int64*, float64*, "
+    "{0}*, float64*, int64*, int64, int64, int64, int64)"
 )
 
 
@@ -126,6 +127,12 @@ def _pass(number: str) -> Any:
 @cache
 def _train(number: str) -> Any:
     return _callable(_loop(number)["train"], _TRAIN)
+
+
+@cache
+def shuffles() -> Any:
+    """`chance.shuffles`, compiled."""
+    return _callable(machine.code(_text("chance"), {"shuffles": _SHUFFLES})["shuffles"], _SHUFFLES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,6 +302,21 @@ def _engine(
 
 
 @dataclass(frozen=True)
+class Ways:
+    """In what a training is other than those of `train`, see `course`.
+
+    `shuffles` as in `places`; `followed`: the most epochs of one call, each of which leaves its objective and its
+    parameters; the loss is multiplied by `loss_scale`; `steps_before` count for the optimiser only.
+    """
+
+    shuffles: int = places.OWN_SHUFFLES
+    followed: int = 0
+    penalty_per_weight: bool = False
+    loss_scale: float = 1.0
+    steps_before: int = 0
+
+
+@dataclass(frozen=True)
 class _Shape:
     """What settles the memory of a job, and all its numbers but those of the rows and of the single networks."""
 
@@ -315,6 +337,7 @@ class _Shape:
     skips_zeros: bool
     with_bytes: bool
     team: int
+    ways: Ways
 
 
 class _Plan:
@@ -322,6 +345,7 @@ class _Plan:
 
     def __init__(self, shape: _Shape) -> None:
         engine, size, epochs = shape.engine, shape.size, shape.epochs
+        self.ways = shape.ways
         P, lanes, room = engine.n_padded, engine.lanes, engine.room
         hidden = engine.network.sizes[1:-1]
         batch = shape.n_rows if shape.batch_size is None else min(shape.batch_size, shape.n_rows)
@@ -331,8 +355,9 @@ class _Plan:
         n_held = size if shape.n_held else 0
         with_members = shape.n_members > 0
         self.numbers = _Places(
-            engine.dtype, vectors=(size, P), states=(size, len(engine.state_names), P), best=(n_held, P)
-        )
+            engine.dtype, vectors=(size, P), states=(size, len(engine.state_names), P), best=(n_held, P),
+            snapshots=(shape.ways.followed, P),
+        )  # fmt: skip
         self.floats = _Places(
             np.dtype(np.float64),
             losses=(size, epochs + 1),
@@ -345,6 +370,7 @@ class _Plan:
             schedule=(made,),
             scalars=(made, len(engine.scalars)),
             dropout=(sum(hidden) if engine.dropout else 0,),
+            objectives=(shape.ways.followed,),
         )
         self.wholes = _Places(
             np.dtype(np.int64),
@@ -382,6 +408,9 @@ class _Plan:
         sizes[places.N_ORDER] = n_order
         sizes[places.ONE_WEIGHT] = shape.one_weight
         sizes[places.WITH_BYTES] = shape.with_bytes
+        sizes[places.SHUFFLES] = shape.ways.shuffles
+        sizes[places.FOLLOWED] = shape.ways.followed > 0
+        sizes[places.PENALTY_PER_WEIGHT] = shape.ways.penalty_per_weight
         self.tools_at = engine.tools_at(zeros=shape.skips_zeros, shuffle=n_order > 0)
         self.rooms: list[tuple[NDArray[Any], ...]] = []
         per_row = engine.network.n_outputs + 1
@@ -402,7 +431,8 @@ class _Plan:
         if isinstance(shape.optimizer.learning_rate, Schedule):
             schedule[:] = shape.optimizer.learning_rate.rates(shape.first_step + 1, last_step, n_updates)
         if shape.engine.scalars:
-            values = [np.arange(shape.first_step + 1.0, last_step + 1), *shape.optimizer.settings.values()]
+            t = np.arange(shape.first_step + 1.0, last_step + 1) + shape.ways.steps_before
+            values = [t, *shape.optimizer.settings.values()]
             scalars = self.floats.cut(self.template, "scalars")
             for k, scalar in enumerate(shape.engine.scalars):
                 scalars[:, k] = scalar(*values)
@@ -454,6 +484,7 @@ class Job:
         recorded: bool = False,
         threads: int = 1,
         begun: Outcome | None = None,
+        ways: Ways = Ways(),
     ) -> None:
         optimizer, subsets = spec.optimizer, members.rows
         assert isinstance(optimizer, Optimizer)
@@ -469,7 +500,7 @@ class Job:
             0 if held is None else len(held.X),
             spec.epochs, spec.batch_size, -1 if spec.patience is None else spec.patience,
             spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded, _is_one_weight(data),
-            engine.skips_zeros(data.X), data.X.dtype == np.uint8, self.team,
+            engine.skips_zeros(data.X), data.X.dtype == np.uint8, self.team, ways,
         )  # fmt: skip
         # A training that is repeated, with other rows perhaps, finds its plan made.
         self._plan = plan = (_kept_plan if self.size * spec.epochs < 10_000 else _Plan)(shape)
@@ -507,21 +538,34 @@ class Job:
         self._rows_at = tuple(map(_address, self._data))
         self._held_at = self._rows_at if held is None else tuple(map(_address, self._held))
         self._least_gain = float(spec.min_improvement)
+        self.orders = np.empty(0, np.int64)
+        self._skipped, self.quick = 0, False
         self._arguments = self._arguments_with(*self._memory)
 
     def _arguments_with(self, numbers: FloatArray, floats: NDArray[Any], wholes: NDArray[Any]) -> tuple[Any, ...]:
         """What `loop.train` is told, where a thread leaves in `numbers`, `floats` and `wholes` what comes of it."""
         engine, plan = self.engine, self._plan
+        skipped = self._skipped
         n, f, w = plan.numbers.offsets, plan.floats.offsets, plan.wholes.offsets
         at_n, at_f, at_w = _address(numbers), _address(floats), _address(wholes)
         return (
             _loop(engine.number)["run_pass"], engine.gradient, engine.update, plan.tools_at, at_w + w["sizes"],
             *self._rows_at, *self._held_at, at_w + w["members"], at_w + w["begins"], at_w + w["subsets"],
             at_n, _address(self._memory[0]) + n["states"], at_n + n["best"], engine.kinds_at, at_w + w["numbers"],
-            at_w + w["seeds"], at_f + f["rates"], at_f + f["l1"], at_f + f["l2"], at_f + f["schedule"],
-            at_f + f["scalars"], at_f + f["dropout"], engine.hidden_at, self._least_gain, at_f, at_f + f["held_losses"],
-            at_f + f["finals"], at_w, at_f + f["records"], _address(self._memory[2]) + w["stop"],
+            at_w + w["seeds"], at_f + f["rates"], at_f + f["l1"], at_f + f["l2"], at_f + f["schedule"] + 8 * skipped,
+            at_f + f["scalars"] + 8 * skipped * len(engine.scalars), at_f + f["dropout"], engine.hidden_at,
+            self._least_gain, plan.ways.loss_scale, _address(self.orders), at_f + f["objectives"],
+            at_n + n["snapshots"], at_f, at_f + f["held_losses"], at_f + f["finals"], at_w,
+            at_f + f["records"] + 8 * skipped * places.N_RECORDED, _address(self._memory[2]) + w["stop"],
         )  # fmt: skip
+
+    def schedule(self) -> NDArray[np.float64]:
+        """What multiplies the learning rate in each of the job's updates."""
+        return self._plan.floats.cut(self._memory[1], "schedule")
+
+    def snapshots(self) -> FloatArray:
+        """The parameters after each epoch of the last call of a course (epochs, n_parameters)."""
+        return self._plan.numbers.cut(self._memory[0], "snapshots")[:, : self.engine.n_parameters]
 
     @property
     def states(self) -> FloatArray:
@@ -535,7 +579,7 @@ class Job:
         return best if len(best) == self.size else self.vectors[:, :0]
 
     def result(self, name: str) -> NDArray[np.float64]:
-        """losses, held_losses, finals or records."""
+        """losses, held_losses, finals, records, rates or objectives."""
         return self._plan.floats.cut(self._memory[1], name)
 
     def run(self, threads: int, chunk: int, progress: Callable[[int], None] | None = None) -> int:
@@ -568,6 +612,21 @@ class Job:
         _in_threads([work] * min(threads, len(starts)), self.stop)
         n_whole = done.index(False) if False in done else len(done)
         return min(n_whole * chunk, size)
+
+    def go_on(self, first: int, last: int, skipped: int) -> bool:
+        """Make updates `first` + 1 to `last` of a course, `skipped` being those of this job's before; whether all were.
+
+        What was left by the call before is where it begins.
+        """
+        sizes = self._plan.wholes.cut(self._memory[2], "sizes")
+        sizes[places.FIRST_STEP], sizes[places.LAST_STEP] = first, last
+        self.stop[0], self._skipped = 0, skipped
+        self._arguments = self._arguments_with(*self._memory)
+        if self.team > 1:
+            return bool(self.run_together())
+        if self.quick:
+            return bool(self.run_here())
+        return bool(self.run(1, 1))
 
     def run_together(self) -> int:
         """Train the one network by the whole team; returns whether it was trained to its end."""
@@ -709,7 +768,7 @@ def all_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _work(network: Network, spec: Spec, n_rows: float, n_held: int) -> float:
+def work(network: Network, spec: Spec, n_rows: float, n_held: int = 0) -> float:
     """About the flops that would take as long as a training does.
 
     Its own, forward passes over held-out rows, and what an update (3000) and a unit's mask (150) take by themselves.
@@ -745,22 +804,22 @@ def train(
     penalised = bool(members.l1.any() or members.l2.any())
     engine = Engine.of(network, data.dtype, optimizer, penalised=penalised, dropout=spec.has_dropout)
     n_rows = len(data.X) if members.rows is None else float(np.mean([len(rows) for rows in members.rows]))
-    of_one = _work(network, spec, n_rows, 0 if held_out is None else len(held_out.X))
+    of_one = work(network, spec, n_rows, 0 if held_out is None else len(held_out.X))
     threads = threads or all_threads()
     job = Job(
         engine, spec, data, vectors, members, held=held_out, state=state, first_step=first_step, last_step=last_step,
-        recorded=recorded, threads=threads if of_one >= _A_SHARE else 1, begun=begun,
+        recorded=recorded, threads=threads if of_one >= A_SHARE else 1, begun=begun,
     )  # fmt: skip
     if job.team > 1:
         n_finished = job.run_together()
         if progress is not None and n_finished:
             progress(n_finished)
-    elif of_one * len(vectors) < (_A_MOMENT if len(vectors) == 1 or threads == 1 else _A_SHARE):
+    elif of_one * len(vectors) < (A_MOMENT if len(vectors) == 1 or threads == 1 else A_SHARE):
         n_finished = job.run_here()
         if progress is not None:
             progress(n_finished)
     else:
-        chunk = max(1, min(int(_A_SHARE / of_one), -(-len(vectors) // threads)))
+        chunk = max(1, min(int(A_SHARE / of_one), -(-len(vectors) // threads)))
         n_finished = job.run(threads, chunk, progress)
     P, counts, states = engine.n_parameters, job.counts.astype(np.intp, copy=False), job.states
     outcome = Outcome(
@@ -790,7 +849,7 @@ def train(
 
 # Work in flops, an update's overhead counted: what takes a tenth of a second at most, so that nobody can want to stop
 # it, and what is worth a thread's while.
-_A_MOMENT, _A_SHARE = 1e9, 2.5e7
+A_MOMENT, A_SHARE = 1e9, 2.5e7
 
 
 class Passes:

@@ -343,6 +343,18 @@ def give_way(address: Value) -> None:
     address.builder.call(address.builder.inttoptr(address.llvm, function.as_pointer()), [])
 
 
+# --- random bits of NumPy's -----------------------------------------------------------------------------------------
+
+
+def random_word(address: Value, state: Value) -> Any:
+    """32 bits of a bit generator of NumPy's, whose `next_uint32` and whose state lie at these addresses."""
+    word, place = ir.IntType(32), ir.IntType(8).as_pointer()
+    builder, function = address.builder, ir.FunctionType(word, [place])
+    called = builder.inttoptr(address.llvm, function.as_pointer())
+    found = builder.call(called, [builder.inttoptr(state.llvm, place)])
+    return Value(builder, Kind("uint64"), builder.zext(found, ir.IntType(64)))
+
+
 # --- calls --------------------------------------------------------------------------------------------------------
 
 

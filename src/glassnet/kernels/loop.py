@@ -19,6 +19,7 @@ import numpy as np
 from glassnet.kernels.lanes import arrive, arrived, as_pointer_to, call, copy, give_way, is_finite, quotient, shifted
 from glassnet.kernels.places import (
     ALL,
+    AS_THEY_STAND,
     BATCH_SIZE,
     BEST_EPOCH,
     BEST_HELD_LOSS,
@@ -31,6 +32,8 @@ from glassnet.kernels.places import (
     FINAL_LOSS,
     FIRST_NONFINITE,
     FIRST_STEP,
+    FOLLOWED,
+    GIVEN_ORDERS,
     GRADIENT,
     HEALTH_AT,
     HELD_BLOCK_ROWS,
@@ -63,6 +66,7 @@ from glassnet.kernels.places import (
     PART_ROWS,
     PATIENCE,
     PENALTY,
+    PENALTY_PER_WEIGHT,
     PIECE,
     RECORD_HELD_LOSS,
     RECORD_LOSS,
@@ -73,6 +77,7 @@ from glassnet.kernels.places import (
     SEEN_SIZE,
     SHUFFLE_AT,
     SHUFFLED,
+    SHUFFLES,
     SOFTMAX,
     STATE_SIZE,
     STEPS,
@@ -308,7 +313,8 @@ def train(
     vectors: Any, states: Any, best: Any, kinds: Any,  # parameters, and what belongs to them
     numbers: Any, seeds: Any, rates: Any, l1: Any, l2: Any,  # one for each network
     schedule: Any, scalars: Any, dropout: Any, hidden: Any,  # for each update; for each hidden unit
-    least_gain: Any,
+    least_gain: Any, loss_scale: Any, orders: Any,  # orders (epochs of this call, n), where they are given
+    objectives: Any, snapshots: Any,  # of every epoch, where it is followed
     losses: Any, held_losses: Any, finals: Any, counts: Any, records: Any, stop: Any,  # what comes of it
     room: Any, whole_room: Any, total_weight: Any,  # for numbers, for whole numbers, for one
     common: Any, sums: Any, meeting: Any, me: Any, team: Any,  # what the threads of a team share; which one this is
@@ -355,7 +361,7 @@ def train(
         seed, network = seeds[s], numbers[s]
         batch = min(sizes[BATCH_SIZE], n)
         n_batches = (n + batch - 1) // batch
-        which = SHUFFLED if n_batches > 1 else OWN
+        which = SHUFFLED if n_batches > 1 and sizes[SHUFFLES] != AS_THEY_STAND else OWN
         vector, count = shifted(vectors, s * P), shifted(counts, s * N_COUNTS)
         loss_of = shifted(losses, s * (n_epochs + 1))
         held_loss_of = shifted(held_losses, s * (n_epochs + 1))
@@ -373,7 +379,8 @@ def train(
         stopped = meeting[1]
         taken = held_taken = -1.0
         step = sizes[FIRST_STEP]
-        if step == 0:
+        first_epoch = step // n_batches + 1
+        if step == 0 and sizes[FOLLOWED] == 0:
             if n_held:
                 loss = call(
                     pass_at,
@@ -404,9 +411,11 @@ def train(
             _nothing_seen(sizes, seen)
             if me == 0:
                 copy(begun, shifted(ring, now * (P + lanes)), P)
-            if n_batches > 1:
+            if n_batches > 1 and sizes[SHUFFLES] == GIVEN_ORDERS:
+                order = shifted(orders, (epoch - first_epoch) * n)
+            elif n_batches > 1 and sizes[SHUFFLES] != AS_THEY_STAND:
                 call(tools[SHUFFLE_AT], (n, seed, network, epoch, order, keys, found_keys, buckets))
-            epoch_loss = epoch_total = 0.0
+            epoch_loss = epoch_total = epoch_objective = 0.0
             for b in range(step % n_batches, n_batches):
                 if stopped or step == last_step:
                     going = False
@@ -429,6 +438,9 @@ def train(
                 epoch_loss += loss
                 epoch_total += total
                 loss = quotient(loss, total)
+                penalty_scale = 1.0
+                if sizes[PENALTY_PER_WEIGHT]:
+                    penalty_scale = 1 / total if total > 0 else 0.0
                 if me == 0:
                     meeting[1] = stop[0]
                     if b == n_batches - 1:
@@ -442,7 +454,8 @@ def train(
                             shifted(current, at), shifted(after, at), shifted(gradients, at),
                             shifted(states, s * sizes[STATE_SIZE] + at), shifted(kinds, at),
                             shifted(scalars, made * sizes[N_SCALARS]), rates[s] * schedule[made],
-                            1 / total if total > 0 else 0.0, l1[s], l2[s], min(PIECE, P - at), P,
+                            loss_scale / total if total > 0 else 0.0, l1[s] * penalty_scale, l2[s] * penalty_scale,
+                            min(PIECE, P - at), P,
                             (n_rows + part_rows - 1) // part_rows, shifted(found, piece * lanes),
                         ),
                     )  # fmt: skip
@@ -467,7 +480,7 @@ def train(
                     bad = PARAMETERS
                 if sizes[WITH_RECORDS]:
                     record = shifted(records, made * N_RECORDED)
-                    record[RECORD_LOSS], record[RECORD_PENALTY] = loss, penalty
+                    record[RECORD_LOSS], record[RECORD_PENALTY] = loss * loss_scale, penalty
                     record[RECORD_SQUARED_NORM], record[RECORD_NONFINITE] = squared_norm, bad
                 step += 1
                 made += 1
@@ -483,10 +496,14 @@ def train(
                         step -= 1
                     going = False
                     break
+                epoch_objective += n_rows * (loss * loss_scale + penalty)
                 now = (now + 1) % 3
             if not going:
                 break
             current = shifted(ring, now * (P + lanes))
+            if sizes[FOLLOWED]:
+                objectives[epoch - first_epoch] = epoch_objective / n
+                copy(shifted(snapshots, (epoch - first_epoch) * P), current, P)
             if n_batches > 1:
                 loss_of[epoch] = quotient(epoch_loss, epoch_total)
                 call(tools[HEALTH_AT], (sizes, hidden, epoch, seen, count))

@@ -34,8 +34,14 @@ from __future__ import annotations
     PART_ROWS,  # the fewest rows that make a part of a pass, a thread's work
     MOST_GRADIENTS,  # the most parts of a batch, each with a gradient of its own
     N_PIECES,  # of the parameters, for an update
+    SHUFFLES,  # how the rows of every epoch come
+    FOLLOWED,  # 1 where what every epoch of the call leaves is kept
+    PENALTY_PER_WEIGHT,  # 1 where l1 and l2 are divided by the sum of the batch's row weights
     N_SIZES,
-) = range(31)
+) = range(34)
+
+# What SHUFFLES may be: shuffled by numbers of our own, in orders that are given, or as they stand in the table.
+OWN_SHUFFLES, GIVEN_ORDERS, AS_THEY_STAND = range(3)
 
 # The most parts of a pass; parameters of a piece.
 MOST_PARTS, PIECE = 64, 4096

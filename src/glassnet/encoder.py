@@ -1,4 +1,4 @@
-"""scikit-learn's conventions over what the other rooms do: thin adapters."""
+"""The encoder as a transformer of scikit-learn's: a thin adapter over `encoding`."""
 
 from __future__ import annotations
 
