@@ -53,8 +53,8 @@ def product(
                 v += 1
             else:
                 product_tile(
-                    2 * ROWS, 1, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at), weights_size,
-                    shifted(bias, at), with_bias, shifted(goal, place), goal_size,
+                    2 * ROWS, 1, source, shifted(index, r), row_size, step, n_inputs, shifted(weights, at),
+                    weights_size, shifted(bias, at), with_bias, shifted(goal, place), goal_size,
                 )  # fmt: skip
                 v += 1
         r += size
@@ -83,27 +83,32 @@ def outer(
             old = shifted(start, i * start_size + v * lanes)
             if size == 2 and left >= INPUTS_OF_2:
                 outer_tile(
-                    INPUTS_OF_2, 2, 1, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                    INPUTS_OF_2, 2, 1, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units,
+                    n_rows, kept,
                 )  # fmt: skip
                 i += INPUTS_OF_2
             elif size == 2:
                 outer_tile(
-                    INPUTS_OF_2, 2, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                    INPUTS_OF_2, 2, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units,
+                    n_rows, kept,
                 )  # fmt: skip
                 i += INPUTS_OF_2
             elif left >= INPUTS_OF_1:
                 outer_tile(
-                    INPUTS_OF_1, 1, 1, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                    INPUTS_OF_1, 1, 1, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units,
+                    n_rows, kept,
                 )  # fmt: skip
                 i += INPUTS_OF_1
             elif left > INPUTS_OF_1 // 2:
                 outer_tile(
-                    INPUTS_OF_1, 1, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                    INPUTS_OF_1, 1, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units,
+                    n_rows, kept,
                 )  # fmt: skip
                 i += INPUTS_OF_1
             else:
                 outer_tile(
-                    INPUTS_OF_1 // 2, 1, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units, n_rows, kept
+                    INPUTS_OF_1 // 2, 1, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at,
+                    n_units, n_rows, kept
                 )  # fmt: skip
                 i += INPUTS_OF_1 // 2
         for u in range(v, v + size):
