@@ -347,6 +347,7 @@ LIES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
     "dtype": lambda m, t: t.update(vectors=t["vectors"].astype(np.float32)),
     "NaN parameters": lambda m, t: t["vectors"].fill(np.nan),
     "NaN state": lambda m, t: t["state_m"].fill(np.nan),
+    "state of another optimiser": lambda m, t: t.update(state_value=t.pop("state_m")),
     "half a step": lambda m, t: t["n_steps"].fill(0.5),
     "steps within an epoch": lambda m, t: t["n_steps"].fill(9),
     "epochs that are not there": lambda m, t: (t["n_epochs"].fill(99), t["n_steps"].fill(99 * 8)),
@@ -366,6 +367,14 @@ def test_lies_with_a_right_checksum_are_refused(name: str, path: Path) -> None:
     with pytest.raises((DataError, UsageError)) as caught:
         trained("batches", epochs=9, checkpoint=path, resume=True)
     assert len(str(caught.value)) < 600
+
+
+def test_a_value_that_is_not_finite_is_refused_of_lbfgs(path: Path) -> None:
+    trained("lbfgs", epochs=9, checkpoint=path)
+    Path(checkpoints.previous_of(str(path))).replace(path)
+    lie(path, lambda metadata, tensors: tensors["state_value"].fill(np.inf))
+    with pytest.raises(DataError, match="state_value are finite numbers of type float64"):
+        trained("lbfgs", epochs=9, checkpoint=path, resume=True)
 
 
 def test_a_model_is_no_checkpoint_and_the_reverse(path: Path, tmp_path: Path) -> None:

@@ -204,6 +204,13 @@ def standing(path: str | os.PathLike[str]) -> str:
     """How far the training in a checkpoint is, in a sentence.
 
     Raises NoInputError: there is none. Raises DataError: it is damaged, and so is the one before it.
+
+    >>> import glassnet as gn, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "run.checkpoint")
+    ...     run = gn.train(gn.Network((1, 1)), [[0.0], [1.0]], [0, 1], epochs=4, checkpoint=path)
+    ...     standing(path).removeprefix(path)
+    ': the training in it is finished'
     """
     metadata, tensors, _ = _read(path)
     about, n = metadata["about"], metadata["networks"]
@@ -280,14 +287,14 @@ def _outcome(
         else:
             of_state = dict.fromkeys(spec.optimizer.state_names, (1, P))
         shapes |= {_STATE + name: shape for name, shape in of_state.items()}
-        numbers += [_STATE + name for name in of_state if name != "value"]
+        numbers += [_STATE + name for name in of_state]
     if {name: array.shape for name, array in tensors.items()} != shapes:
         CHECKPOINT.refuse(path, "its arrays are not those of this training")
     for name in numbers:
-        if tensors[name].dtype.name != about["dtype"] or not (
-            np.isfinite(tensors[name]).all() or (name.startswith(_STATE) and metadata["finished"])
-        ):
-            CHECKPOINT.refuse(path, f"{name} are finite numbers of type {about['dtype']}; these are not")
+        dtype = "float64" if name == _STATE + "value" else about["dtype"]
+        may_be_infinite = name.startswith(_STATE) and metadata["finished"]  # after a divergence
+        if tensors[name].dtype.name != dtype or not (may_be_infinite or np.isfinite(tensors[name]).all()):
+            CHECKPOINT.refuse(path, f"{name} are finite numbers of type {dtype}; these are not")
     found: dict[str, Any] = {}
     for name in _ARRAYS:
         if name not in tensors:
