@@ -353,6 +353,7 @@ LIES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
     "epochs that are not there": lambda m, t: (t["n_epochs"].fill(99), t["n_steps"].fill(99 * 8)),
     "epochs below 0": lambda m, t: t["n_epochs"].fill(-1),
     "the best epoch": lambda m, t: t["best_epochs"].fill(-1),
+    "a first that is not there": lambda m, t: t["first_nonfinite"].fill(5),
     "neither true nor false": lambda m, t: t["converged"].fill(2),
 }
 
