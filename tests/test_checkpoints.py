@@ -565,7 +565,7 @@ def started(*arguments: object, until: Path) -> subprocess.Popen[str]:
 
 
 # Some seconds of work each: many networks; one.
-LONG = {"many starts": ["--starts", 30, "--epochs", 2000], "one start": ["--starts", 1, "--epochs", 60_000]}
+LONG = {"many starts": ["--starts", 30, "--epochs", 3000], "one start": ["--starts", 1, "--epochs", 80_000]}
 
 
 @on_posix
