@@ -449,6 +449,34 @@ def test_a_file_that_may_not_grow(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
+READ_ONLY = """
+import os, sys
+import glassnet as gn
+from glassnet.errors import CannotWriteError
+def train(**more):
+    return gn.train(gn.Network((1, 1)), [[0.0], [1.0]], [0, 1], epochs=3, engine="numpy", **more)
+train(checkpoint=sys.argv[1])
+os.chmod(os.path.dirname(sys.argv[1]), 0o555)
+if os.getuid() == 0:
+    os.setuid(65534)  # root may write anywhere
+try:
+    train(checkpoint=sys.argv[1] + ".other")
+except CannotWriteError as error:
+    print(error.exit_status, "Permission denied" in str(error))
+"""
+
+
+@on_posix
+def test_a_folder_that_may_not_be_written(path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-W", "error", "-c", READ_ONLY, str(path)], capture_output=True, env=ENVIRONMENT, text=True
+    )
+    path.parent.chmod(0o755)
+    assert (found.stdout, found.stderr) == ("73 True\n", "")
+    assert "finished" in checkpoints.standing(path)
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_places_that_cannot_be_written_are_refused_before_the_training(path: Path) -> None:
     for place in (path.parent / "absent" / "run", path.parent, "nul\0byte"):
         with pytest.raises(CannotWriteError):
@@ -596,6 +624,21 @@ def test_a_killed_command_is_gone_on_with(how: str, path: Path, tmp_path: Path) 
     assert json.loads(again.stdout) | {"model": ""} == json.loads(expected.stdout) | {"model": ""}
     assert (tmp_path / "model").read_bytes() == (tmp_path / "expected").read_bytes()
     assert not [place for place in tmp_path.iterdir() if place.name.startswith(".")]
+
+
+@on_posix
+def test_a_command_whose_checkpoint_may_not_grow_ends_with_73(path: Path, tmp_path: Path) -> None:
+    quick = [*TRAIN, "--starts", "2", "--epochs", "2", "--checkpoint", str(path), "-o", str(tmp_path / "model")]
+    program = (
+        "import resource, sys; from glassnet.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); main(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", program, *quick]
+    found = subprocess.run(command, capture_output=True, env=ENVIRONMENT, text=True)
+    assert (found.returncode, found.stdout) == (73, "")
+    assert "File too large" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("holder")
