@@ -347,11 +347,13 @@ LIES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
     "dtype": lambda m, t: t.update(vectors=t["vectors"].astype(np.float32)),
     "NaN parameters": lambda m, t: t["vectors"].fill(np.nan),
     "NaN state": lambda m, t: t["state_m"].fill(np.nan),
+    "state of another optimiser": lambda m, t: t.update(state_value=t.pop("state_m")),
     "half a step": lambda m, t: t["n_steps"].fill(0.5),
     "steps within an epoch": lambda m, t: t["n_steps"].fill(9),
     "epochs that are not there": lambda m, t: (t["n_epochs"].fill(99), t["n_steps"].fill(99 * 8)),
     "epochs below 0": lambda m, t: t["n_epochs"].fill(-1),
     "the best epoch": lambda m, t: t["best_epochs"].fill(-1),
+    "a first that is not there": lambda m, t: t["first_nonfinite"].fill(5),
     "neither true nor false": lambda m, t: t["converged"].fill(2),
 }
 
@@ -366,6 +368,14 @@ def test_lies_with_a_right_checksum_are_refused(name: str, path: Path) -> None:
     with pytest.raises((DataError, UsageError)) as caught:
         trained("batches", epochs=9, checkpoint=path, resume=True)
     assert len(str(caught.value)) < 600
+
+
+def test_a_value_that_is_not_finite_is_refused_of_lbfgs(path: Path) -> None:
+    trained("lbfgs", epochs=9, checkpoint=path)
+    Path(checkpoints.previous_of(str(path))).replace(path)
+    lie(path, lambda metadata, tensors: tensors["state_value"].fill(np.inf))
+    with pytest.raises(DataError, match="state_value are finite numbers of type float64"):
+        trained("lbfgs", epochs=9, checkpoint=path, resume=True)
 
 
 def test_a_model_is_no_checkpoint_and_the_reverse(path: Path, tmp_path: Path) -> None:
@@ -437,6 +447,34 @@ def test_a_file_that_may_not_grow(path: Path) -> None:
     assert "CannotWriteError" in messages
     assert "File too large" in messages
     assert list(path.parent.iterdir()) == []
+
+
+READ_ONLY = """
+import os, sys
+import glassnet as gn
+from glassnet.errors import CannotWriteError
+def train(**more):
+    return gn.train(gn.Network((1, 1)), [[0.0], [1.0]], [0, 1], epochs=3, engine="numpy", **more)
+train(checkpoint=sys.argv[1])
+os.chmod(os.path.dirname(sys.argv[1]), 0o555)
+if os.getuid() == 0:
+    os.setuid(65534)  # root may write anywhere
+try:
+    train(checkpoint=sys.argv[1] + ".other")
+except CannotWriteError as error:
+    print(error.exit_status, "Permission denied" in str(error))
+"""
+
+
+@on_posix
+def test_a_folder_that_may_not_be_written(path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-W", "error", "-c", READ_ONLY, str(path)], capture_output=True, env=ENVIRONMENT, text=True
+    )
+    path.parent.chmod(0o755)
+    assert (found.stdout, found.stderr) == ("73 True\n", "")
+    assert "finished" in checkpoints.standing(path)
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_places_that_cannot_be_written_are_refused_before_the_training(path: Path) -> None:
@@ -555,7 +593,7 @@ def started(*arguments: object, until: Path) -> subprocess.Popen[str]:
 
 
 # Some seconds of work each: many networks; one.
-LONG = {"many starts": ["--starts", 30, "--epochs", 2000], "one start": ["--starts", 1, "--epochs", 60_000]}
+LONG = {"many starts": ["--starts", 30, "--epochs", 3000], "one start": ["--starts", 1, "--epochs", 80_000]}
 
 
 @on_posix
@@ -586,6 +624,21 @@ def test_a_killed_command_is_gone_on_with(how: str, path: Path, tmp_path: Path) 
     assert json.loads(again.stdout) | {"model": ""} == json.loads(expected.stdout) | {"model": ""}
     assert (tmp_path / "model").read_bytes() == (tmp_path / "expected").read_bytes()
     assert not [place for place in tmp_path.iterdir() if place.name.startswith(".")]
+
+
+@on_posix
+def test_a_command_whose_checkpoint_may_not_grow_ends_with_73(path: Path, tmp_path: Path) -> None:
+    quick = [*TRAIN, "--starts", "2", "--epochs", "2", "--checkpoint", str(path), "-o", str(tmp_path / "model")]
+    program = (
+        "import resource, sys; from glassnet.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); main(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", program, *quick]
+    found = subprocess.run(command, capture_output=True, env=ENVIRONMENT, text=True)
+    assert (found.returncode, found.stdout) == (73, "")
+    assert "File too large" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("holder")

@@ -26,17 +26,26 @@ from glassnet.errors import DataError, NoInputError, UsageError
 from glassnet.network import FloatArray, Network
 from glassnet.optimizers import LBFGS
 from glassnet.persistence import CHECKPOINT, check_writable, file_bytes, locked, read_file, write_atomically
-from glassnet.runs import Data, Members, Outcome, Spec, is_whole
+from glassnet.runs import NONFINITE, Data, Members, Outcome, Spec, is_whole
 
 EVERY_SECONDS = 1.0
 """How often a checkpoint is written where it is not said: at the first end of an epoch after so long."""
 
 _LARGEST_SHARE = 0.05  # of the time, that writing may take where it is not said how often
 
-_WHOLE = (
-    "n_epochs", "n_steps", "diverged_at", "first_nonfinite", "best_epochs", "n_dead_units", "dead_since", "stuck_since",
-)  # fmt: skip
-_TRUE_OR_NOT = ("converged", "stopped_early")
+# Numbers that a file has as F64, with the least and the most that they can be; epochs and steps have ends of their own.
+_WHOLE: dict[str, tuple[int, int]] = {
+    "n_epochs": (0, 2**53),
+    "n_steps": (0, 2**53),
+    "diverged_at": (-1, 2**53),
+    "first_nonfinite": (0, len(NONFINITE) - 1),
+    "best_epochs": (0, 2**53),
+    "n_dead_units": (0, 2**53),
+    "dead_since": (-1, 2**53),
+    "stuck_since": (-1, 2**53),
+    "converged": (0, 1),
+    "stopped_early": (0, 1),
+}
 _OF_HELD_OUT = ("held_out_losses", "best_losses", "best_vectors")
 _ARRAYS = tuple(item.name for item in fields(Outcome) if item.name not in ("optimizer_state", "n_finished"))
 _CURVES = ("losses", "held_out_losses")
@@ -90,11 +99,11 @@ class Checkpoint:
             if name in _CURVES:  # not the epochs that nobody has got to
                 known = np.flatnonzero(~np.isnan(value).all(axis=0))
                 value = value[:, : known[-1] + 1 if len(known) else 0]
-            tensors[name] = value.astype(np.float64) if name in (*_WHOLE, *_TRUE_OR_NOT) else value
+            tensors[name] = value.astype(np.float64) if name in _WHOLE else value
         if self.about["networks"] == 1:
             tensors |= {_STATE + name: value for name, value in outcome.optimizer_state.items()}
         before = None if self.is_damaged else previous_of(self.path)
-        write_atomically(self.path, file_bytes(CHECKPOINT, metadata, tensors), previous=before)
+        write_atomically(self.path, file_bytes(CHECKPOINT, metadata, tensors), previous=before, is_locked=True)
         self.is_damaged = False
         self._written_at = time.monotonic()
         self._seconds = self._written_at - begun
@@ -204,6 +213,13 @@ def standing(path: str | os.PathLike[str]) -> str:
     """How far the training in a checkpoint is, in a sentence.
 
     Raises NoInputError: there is none. Raises DataError: it is damaged, and so is the one before it.
+
+    >>> import glassnet as gn, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "run.checkpoint")
+    ...     run = gn.train(gn.Network((1, 1)), [[0.0], [1.0]], [0, 1], epochs=4, checkpoint=path)
+    ...     standing(path).removeprefix(path)
+    ': the training in it is finished'
     """
     metadata, tensors, _ = _read(path)
     about, n = metadata["about"], metadata["networks"]
@@ -280,37 +296,34 @@ def _outcome(
         else:
             of_state = dict.fromkeys(spec.optimizer.state_names, (1, P))
         shapes |= {_STATE + name: shape for name, shape in of_state.items()}
-        numbers += [_STATE + name for name in of_state if name != "value"]
+        numbers += [_STATE + name for name in of_state]
     if {name: array.shape for name, array in tensors.items()} != shapes:
         CHECKPOINT.refuse(path, "its arrays are not those of this training")
     for name in numbers:
-        if tensors[name].dtype.name != about["dtype"] or not (
-            np.isfinite(tensors[name]).all() or (name.startswith(_STATE) and metadata["finished"])
-        ):
-            CHECKPOINT.refuse(path, f"{name} are finite numbers of type {about['dtype']}; these are not")
-    found: dict[str, Any] = {}
+        dtype = "float64" if name == _STATE + "value" else about["dtype"]
+        may_be_infinite = name.startswith(_STATE) and metadata["finished"]  # after a divergence
+        if tensors[name].dtype.name != dtype or not (may_be_infinite or np.isfinite(tensors[name]).all()):
+            CHECKPOINT.refuse(path, f"{name} are finite numbers of type {dtype}; these are not")
+    outcome = Outcome.begun(tensors["vectors"], spec.epochs)
     for name in _ARRAYS:
         if name not in tensors:
             continue
         value = tensors[name]
-        if name in (*_WHOLE, *_TRUE_OR_NOT):
-            low, high = (0, 1) if name in _TRUE_OR_NOT else (-1, 2**53)
+        if name in _WHOLE:
+            low, high = _WHOLE[name]
             if not ((value == np.rint(value)) & (value >= low) & (value <= high)).all():
-                CHECKPOINT.refuse(path, f"{name} are whole numbers; these are not")
-            value = value.astype(bool if name in _TRUE_OR_NOT else np.intp)
+                CHECKPOINT.refuse(path, f"{name} are whole numbers from {low} to {high}; these are not")
+            value = value.astype(getattr(outcome, name).dtype)
         if name in _CURVES:
             whole = np.full((n, spec.epochs + 1), np.nan, value.dtype)
             whole[:, : value.shape[1]] = value
             value = whole
-        found[name] = value
-    outcome = Outcome.begun(found["vectors"], spec.epochs)
-    for name, value in found.items():
         setattr(outcome, name, value)
     outcome.optimizer_state = {
         name.removeprefix(_STATE): value for name, value in tensors.items() if name.startswith(_STATE)
     }
     epochs, steps, best = outcome.n_epochs, outcome.n_steps, outcome.best_epochs
-    if (epochs > spec.epochs).any() or (best > spec.epochs).any() or (best < 0).any():
+    if (epochs > spec.epochs).any() or (best > spec.epochs).any():
         CHECKPOINT.refuse(path, f"it has more than the {spec.epochs} epochs of this training")
     if about["networks"] == 1 and not metadata["finished"] and steps[0] != epochs[0] * per_epoch:
         CHECKPOINT.refuse(path, "it does not stand at the end of an epoch")

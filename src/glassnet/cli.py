@@ -308,7 +308,7 @@ def train(
     glassnet train houses.csv --target price --features rooms,age --hidden 6x3
     glassnet train visits.csv --target ill --group patient --ignore name --dry-run
     glassnet train tumors.csv --target diagnosis --optimizer lbfgs --l2 0.001 --json
-    glassnet train large.csv --target y -o y.safetensors --checkpoint y.part --resume
+    glassnet train large.csv --target y -o y.safetensors --checkpoint y.cp --resume
 
     DATA is a CSV file with a header, plain or .gz, a Parquet or Arrow file, or - for a pipe. Rows are split into
     training and test rows, columns are encoded as the training rows have them, and the start with the lowest training

@@ -81,14 +81,16 @@ _OTHER_FILES = {
 }
 
 
-def write_atomically(path: Path, data: bytes, *, previous: Path | None = None) -> None:
+def write_atomically(path: Path, data: bytes, *, previous: Path | None = None, is_locked: bool = False) -> None:
     """Write `data` to `path` so that, whatever happens, either the old or the new file stands there whole.
 
     The bytes go to a temporary file in the same folder, are flushed to the disk, and take the name by one
     rename, the only step that POSIX and Windows make indivisible. A symbolic link is followed. The file gets
     the rights that the umask gives any new file. What stood there before is kept as `previous`, in the same folder,
-    where that is given: for a moment it alone is there, and whoever reads looks for it too. The caller then holds the
-    lock of `path`.
+    where that is given: for a moment it alone is there, and whoever reads looks for it too.
+
+    Where the caller holds the lock of `path` (`is_locked`, see `locked`) the temporary file has one name, so that what
+    killed processes leave does not pile up.
 
     Raises CannotWriteError: the folder does not exist or is read-only, the disk is full, `path` is a folder
     or a device. What stood there before is untouched, and no temporary file stays behind.
@@ -99,7 +101,7 @@ def write_atomically(path: Path, data: bytes, *, previous: Path | None = None) -
     ...     (pathlib.Path(folder) / "a.txt").read_bytes()
     b'whole'
     """
-    with _temporary_beside(path, is_locked=previous is not None) as (target, temporary, descriptor):
+    with _temporary_beside(path, is_locked=is_locked) as (target, temporary, descriptor):
         with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -119,8 +121,7 @@ def write_atomically(path: Path, data: bytes, *, previous: Path | None = None) -
 def check_writable(path: Path, *, is_locked: bool = False) -> None:
     """Raise what `write_atomically` would raise for this place: to be asked before long work, not after it.
 
-    Only trying tells: the check makes the temporary file beside `path`, and removes it. Where the caller holds the
-    lock of `path` (`locked`) that file has one name, so that what killed processes leave does not pile up.
+    Only trying tells: the check makes the temporary file beside `path`, and removes it.
 
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

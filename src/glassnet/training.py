@@ -65,7 +65,8 @@ class Run:
     """A finished training.
 
     `parameters` are the trained ones, `initial` those it began with; `counters` holds the epochs and steps that lie
-    between them, and with patience the `best_epoch` whose parameters they are. `stop_reason` is "epochs" (all were
+    between them, and with patience the `best_epoch` whose parameters they are. `optimizer_state` has the optimiser's
+    own names, of L-BFGS those of `LBFGSStep.state`. `stop_reason` is "epochs" (all were
     made), "converged", "held-out loss" (patience was at its end), "interrupted" or "diverged at step n": the parameters
     are then the last with a finite loss, and `first_nonfinite` names what was not finite first.
     """

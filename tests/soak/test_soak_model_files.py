@@ -92,22 +92,21 @@ def altered(described: Any, rng: np.random.Generator) -> str:
             case 2:
                 del parent[key]
             case 3 if isinstance(parent, dict):
-                parent["more" if rng.integers(0, 2) else " " + str(key)] = parent[key]
+                parent["more" if rng.integers(0, 2) else " " + str(key)] = copy.deepcopy(parent[key])
             case 3:
-                parent.insert(key, parent[key])
+                parent.insert(key, copy.deepcopy(parent[key]))
             case 4:
                 other = every[rng.integers(0, len(every))]
                 if other[: len(path)] != path and path[: len(other)] != other:
                     there = at(described, other[:-1])
-                    parent[key], there[other[-1]] = there[other[-1]], parent[key]
+                    parent[key], there[other[-1]] = copy.deepcopy(there[other[-1]]), copy.deepcopy(parent[key])
             case 5:
                 now = parent[key]
-                if isinstance(now, bool) or not isinstance(now, int | float):
+                if isinstance(now, bool) or not isinstance(now, int | float) or abs(now) > 1e300:
                     parent[key] = [now]
                 else:
-                    parent[key] = [now + 1, now - 1, -now, float(now) * 1e-5, math.nextafter(now, 1e300)][
-                        rng.integers(0, 5)
-                    ]
+                    others = [now + 1, now - 1, -now, now * 1e-5, math.nextafter(now, 1e300)]
+                    parent[key] = others[rng.integers(0, len(others))]
             case 6:
                 now = parent[key]
                 parent[key] = str(now) if not isinstance(now, str) else now[::-1]
