@@ -65,7 +65,7 @@ def vector(model: Any) -> Any:
 
 
 def assert_same(ours: Any, theirs: Any, rtol: float = 1e-9, atol: float = 1e-11) -> None:
-    """What both have learned. The default: roundings of 64 bits, which some dozen updates make a hundred times larger."""
+    """What both learned. The default: roundings of 64 bits, made a thousand times larger by some dozen updates."""
     np.testing.assert_allclose(vector(ours), vector(theirs), rtol=rtol, atol=atol)
     np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=rtol)
     assert (ours.n_iter_, ours.n_layers_, ours.n_outputs_, ours.out_activation_, ours.t_) == (
@@ -570,7 +570,7 @@ def test_a_notebook_shows_the_network() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"solver": "newton"}, "takes as solver one of lbfgs, sgd, adam, or an optimiser such as gn.AdamW(); got 'newton'"),
+        ({"solver": "newton"}, "as solver one of lbfgs, sgd, adam, or an optimiser such as gn.AdamW(); got 'newton'"),
         ({"solver": gn.LBFGS()}, "takes as solver one of"),
         ({"alpha": -1}, "takes as alpha a number, 0 or more; got -1"),
         ({"batch_size": 0}, "takes as batch_size 'auto', or a whole number, 1 or more; got 0"),
@@ -599,7 +599,7 @@ def test_settings_that_cannot_be_meant(settings: dict[str, Any], said: str) -> N
 
 def test_data_that_cannot_be_meant() -> None:
     y = TARGETS["binary"]
-    with pytest.raises(UsageError, match="y has one class only, np.str_\\('no'\\)"):
+    with pytest.raises(UsageError, match=r"y has one class only, np.str_\('no'\)"):
         gn.MLPClassifier(one_class="refuse").fit(X, ["no"] * N)
     with pytest.warns(RuntimeWarning, match="y has one class only") as said:
         model = gn.MLPClassifier((2,), max_iter=2).fit(X, ["no"] * N)
@@ -619,7 +619,7 @@ def test_data_that_cannot_be_meant() -> None:
         gn.MLPRegressor("binary_cross_entropy", (2,)).fit(X, TARGETS["count"])
     with pytest.warns(RuntimeWarning, match="poisson takes targets of 0 or more; one is -"):
         gn.MLPRegressor("poisson", (2,), max_iter=2).fit(X, TARGETS["number"])
-    with pytest.raises(ValueError, match="non-finite parameter weights.*Not finite in epoch"):
+    with pytest.raises(ValueError, match=r"non-finite parameter weights.*Not finite in epoch"):
         gn.MLPRegressor(hidden_layer_sizes=(5,), solver="sgd", learning_rate_init=1e9).fit(X, TARGETS["number"])
     with pytest.warns(UserWarning, match="batch_size is at most the number of rows, 60; got 100"):
         gn.MLPClassifier((2,), batch_size=100, max_iter=2).fit(X, y)

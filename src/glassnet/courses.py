@@ -115,8 +115,8 @@ def follow(
     """Train until `patience` is over with what is `watched`, one of `WATCHED`, or `epochs` are made.
 
     `judge` looks at the parameters after every epoch. `told` is called after every epoch, with its steps if the
-    course is recorded; then epochs are made one at a time. With `adaptive_rate`, the learning rate that the course begins with,
-    the end of patience divides it by 5 and patience begins anew, while the rate is above 1e-6.
+    course is recorded; then epochs are made one at a time. With `adaptive_rate`, the learning rate that the course
+    begins with, the end of patience divides it by 5 and patience begins anew, while the rate is above 1e-6.
     """
     result = Followed(course.vector.copy(), course.vector.copy())
     try:

@@ -33,8 +33,8 @@ class MLPClassifier(ClassifierMixin, Multilayer):  # type: ignore[misc]
 
     From scikit-learn: `hidden_layer_sizes`, `activation` (identity, logistic, tanh, relu), `solver` (lbfgs, sgd,
     adam), `alpha`, `batch_size`, `learning_rate` (constant, invscaling, adaptive), `learning_rate_init`, `power_t`,
-    `max_iter`, `shuffle`, `random_state`, `tol`, `verbose`, `warm_start`, `momentum`, `nesterovs_momentum`, `early_stopping`,
-    `validation_fraction`, `beta_1`, `beta_2`, `epsilon`, `n_iter_no_change`, `max_fun`.
+    `max_iter`, `shuffle`, `random_state`, `tol`, `verbose`, `warm_start`, `momentum`, `nesterovs_momentum`,
+    `early_stopping`, `validation_fraction`, `beta_1`, `beta_2`, `epsilon`, `n_iter_no_change`, `max_fun`.
 
     Besides:
 
