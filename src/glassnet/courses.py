@@ -64,7 +64,8 @@ class Patience:
 
 @dataclass
 class Followed:
-    """What came of a training that was watched: values of every epoch, the parameters at its end and at its best.
+    """What came of a training that was watched: values of every epoch, the parameters at its end and, where there is a
+    judge, at its best.
 
     `ended`: "epochs" (all were made), "no improvement", "diverged" (`first_nonfinite` says what was not finite first;
     the last values are NaN), "interrupted", or, of L-BFGS, "converged" or "not converged", for the reason in `message`.
@@ -124,18 +125,19 @@ def follow(
             together = 1 if told is not None else min(epochs - result.n_epochs, patience.left)
             begun = course.made
             stretch = course.go_on(int(min(together, course.most_together)))
-            for loss, vector in zip(stretch.objectives.tolist(), stretch.vectors, strict=True):
+            for k, loss in enumerate(stretch.objectives.tolist()):
                 held_out_loss = score = None
                 if judge is not None:
-                    held_out_loss, score = (math.nan, math.nan) if math.isnan(loss) else judge(vector)
+                    finite = not math.isnan(loss)
+                    held_out_loss, score = judge(stretch.vectors[k]) if finite else (math.nan, math.nan)
                     result.held_out_losses.append(held_out_loss)
                     result.scores.append(score)
                 result.losses.append(loss)
                 values = (loss, held_out_loss, None if score is None else -score)
                 value = values[WATCHED.index(watched)]
                 assert value is not None, f"nobody judges the {watched}"
-                if patience.takes(value):
-                    result.best_vector = vector.copy()
+                if patience.takes(value) and judge is not None:
+                    result.best_vector = stretch.vectors[k].copy()
                 is_over = patience.is_over
                 if is_over and adaptive_rate is not None and adaptive_rate > 1e-6:
                     adaptive_rate /= 5
