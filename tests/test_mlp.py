@@ -466,6 +466,9 @@ def test_the_best_of_several_starts_is_kept_or_all_are_averaged(solver: str) -> 
         parameters = Parameters.from_layers(average.network_, start.coefs, start.intercepts)
         mean += gn.forward(average.network_, parameters, X).probabilities / 5
     np.testing.assert_allclose(average.predict_proba(X), mean, rtol=1e-12)
+    # what goes on afterwards goes on from the start that was kept
+    lazy = gn.MLPClassifier((3,), n_starts=3, max_iter=3, random_state=4, batch_size=16).fit(X, TARGETS["classes"])
+    assert lazy.t_ == 3 * N
     # as a model it has all five
     model = average.to_model(features=["a", "b", "c"])
     assert len(model.members) == 5
@@ -584,6 +587,7 @@ def test_a_notebook_shows_the_network() -> None:
         ({"dropout": 1.0}, "dropout is a number from 0 to less than 1"),
         ({"dropout": 0.5, "solver": "lbfgs"}, "no use for dropout"),
         ({"callbacks": [print], "solver": "lbfgs"}, "no use for callbacks"),
+        ({"callbacks": print}, "takes as callbacks a list of functions, each of one Step; got <built-in"),
         ({"callbacks": [print], "n_starts": 2}, "callbacks follow one training"),
         ({"weight_decay": 0.1, "solver": "sgd"}, "weight_decay is decoupled from the gradient in solver 'adam'"),
         ({"penalty_scale": "rows"}, "takes as penalty_scale one of batch, samples, none; got 'rows'"),
@@ -605,6 +609,10 @@ def test_data_that_cannot_be_meant() -> None:
         model = gn.MLPClassifier((2,), max_iter=2).fit(X, ["no"] * N)
     assert said[0].filename == __file__
     assert set(model.predict(X)) == {"no"}
+    with pytest.raises(ValueError, match="zero"):
+        gn.MLPClassifier((2,)).fit(X, y, np.zeros(N))
+    with pytest.raises(UsageError, match="add up to more than 0; these to 0"):
+        gn.MLPClassifier((2,), class_weight={"yes": 0, "no": 0}).fit(X, y)
     with pytest.raises(UsageError, match="X_val and y_val, both of them"):
         gn.MLPClassifier().fit(X, y, X_val=HELD)
     with pytest.raises(UsageError, match=r"y_val has classes that y has.*got .*other.* as well"):
