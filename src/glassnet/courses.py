@@ -20,8 +20,8 @@ from glassnet.network import FloatArray, Network, weight_mask
 from glassnet.runs import NONFINITE, Data
 from glassnet.training import Step
 
-Judge = Callable[[FloatArray], tuple[float, float]]
-"""From parameters (n_parameters,) to loss and score on held-out rows."""
+Judge = Callable[[FloatArray], tuple[list[float], list[float]]]
+"""From several networks' parameters (S, n_parameters) to the loss and the score of each on held-out rows."""
 
 WATCHED = ("loss", "held-out loss", "score")
 
@@ -125,11 +125,12 @@ def follow(
             together = 1 if told is not None else min(epochs - result.n_epochs, patience.left)
             begun = course.made
             stretch = course.go_on(int(min(together, course.most_together)))
-            for k, loss in enumerate(stretch.objectives.tolist()):
+            losses = stretch.objectives.tolist()
+            judged = _judged(judge, losses, stretch.vectors)
+            for k, loss in enumerate(losses):
                 held_out_loss = score = None
                 if judge is not None:
-                    finite = not math.isnan(loss)
-                    held_out_loss, score = judge(stretch.vectors[k]) if finite else (math.nan, math.nan)
+                    held_out_loss, score = judged[k]
                     result.held_out_losses.append(held_out_loss)
                     result.scores.append(score)
                 result.losses.append(loss)
@@ -155,6 +156,15 @@ def follow(
         result.ended = "interrupted"
     result.vector, result.rate = course.vector.copy(), adaptive_rate
     return result
+
+
+def _judged(judge: Judge | None, losses: list[float], vectors: FloatArray) -> list[tuple[float, float]]:
+    """What is said of every epoch's parameters; NaN of the last one's where it was not finite."""
+    if judge is None:
+        return []
+    n_finite = len(losses) - math.isnan(losses[-1])
+    found = list(zip(*judge(vectors[:n_finite]), strict=True)) if n_finite else []
+    return [*found, (math.nan, math.nan)][: len(losses)]
 
 
 def _steps(records: Any, before: int, n_batches: int, held_out_loss: float | None) -> tuple[Step, ...]:
@@ -229,7 +239,7 @@ def minimise(
         result.losses.append(loss)
         held_out_loss = score = None
         if judge is not None:
-            held_out_loss, score = judge(now.astype(vector.dtype))
+            [held_out_loss], [score] = judge(now.astype(vector.dtype)[np.newaxis])
             result.held_out_losses.append(held_out_loss)
             result.scores.append(score)
         if told is not None:

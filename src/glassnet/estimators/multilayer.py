@@ -146,7 +146,8 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
     def _smoothed(self, network: Network, targets: FloatArray) -> FloatArray:
         return targets
 
-    def _score_of(self, probabilities: FloatArray, rows: Rows) -> float:
+    def _scores_of(self, probabilities: FloatArray, rows: Rows) -> FloatArray:
+        """The score of each of S networks, whose probabilities are (S, n, n_outputs)."""
         raise NotImplementedError
 
     def _strata(self, targets: FloatArray) -> NDArray[Any] | None:
@@ -191,13 +192,20 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         share = weights / weights.sum()
         offset = self._offset(held.targets, held.weights)
 
-        def judged(vector: FloatArray) -> tuple[float, float]:
-            with np.errstate(all="ignore"):
-                done = stacked.forward(network, Parameters(network, vector[np.newaxis]), held.X)
-                loss = float((stacked.row_losses(network, done, held.targets)[0] * share).sum())
-                probabilities = done.probabilities[0].T
-                finite = np.isfinite(probabilities).all()
-                return scale * loss + offset, self._score_of(probabilities, held) if finite else math.nan
+        together = max(1, _BLOCK // (len(held.X) * max(network.sizes)))
+
+        def judged(vectors: FloatArray) -> tuple[list[float], list[float]]:
+            losses: list[float] = []
+            scores: list[float] = []
+            for at in range(0, len(vectors), together):
+                with np.errstate(all="ignore"):
+                    done = stacked.forward(network, Parameters(network, vectors[at : at + together]), held.X)
+                    loss = (stacked.row_losses(network, done, held.targets) * share).sum(axis=1)
+                    probabilities = np.swapaxes(done.probabilities, 1, 2)
+                    finite = np.isfinite(probabilities).all(axis=(1, 2))
+                    scores += np.where(finite, self._scores_of(probabilities, held), np.nan).tolist()
+                losses += (scale * loss + offset).tolist()
+            return losses, scores
 
         return judged
 
