@@ -252,10 +252,10 @@ def test_the_best_is_kept_of_what_is_watched(watched: str) -> None:
     seen: list[Any] = []
     values = iter([5.0, 4.0, 3.0, 6.0, 6.0, 6.0, 6.0])
 
-    def judge(vector: Any) -> tuple[float, float]:
-        seen.append(vector.copy())
-        value = next(values)
-        return (value, -1.0) if watched == "held-out loss" else (1.0, -value)
+    def judge(vectors: Any) -> tuple[list[float], list[float]]:
+        seen.extend(vectors.copy())
+        found, other = [next(values) for _ in vectors], [1.0] * len(vectors)
+        return (found, other) if watched == "held-out loss" else (other, [-value for value in found])
 
     result = follow(course(epochs=50), Patience(0.0, 2), epochs=50, judge=judge, watched=watched)
     assert result.n_epochs == 6
@@ -277,7 +277,7 @@ def test_an_interrupt_leaves_what_there_is() -> None:
 def test_steps_are_told_with_their_epoch() -> None:
     told: list[Epoch] = []
     it = course(batch_size=30, recorded=True, epochs=2)
-    follow(it, Patience(0.0, math.inf), epochs=2, told=told.append, judge=lambda vector: (0.25, 0.5))
+    follow(it, Patience(0.0, math.inf), epochs=2, told=told.append, judge=lambda vectors: ([0.25], [0.5]))
     steps = [step for epoch in told for step in epoch.steps]
     assert [(step.epoch, step.step, step.held_out_loss) for step in steps] == [
         (1, 1, None), (1, 2, None), (1, 3, 0.25), (2, 4, None), (2, 5, None), (2, 6, 0.25),
@@ -314,7 +314,7 @@ def test_minimise_is_scipys_way_down_the_references_objective() -> None:
 def test_minimise_stops_for_held_out_rows() -> None:
     values = iter([3.0, 2.0, 4.0, 4.0, 4.0, 4.0])
     found = minimise(
-        NETWORK, data(), initialize(NETWORK, 3).vector, judge=lambda vector: (next(values), 0.0),
+        NETWORK, data(), initialize(NETWORK, 3).vector, judge=lambda vectors: ([next(values)], [0.0]),
         patience=Patience(0.0, 1), watched="held-out loss",
     )  # fmt: skip
     assert (found.ended, found.n_epochs) == ("no improvement", 4)

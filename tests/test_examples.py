@@ -25,6 +25,7 @@ PAGES = [
     "docs/deriving.md",
     "docs/local-equation.md",
     "docs/marking.md",
+    "docs/scikit-learn.md",
 ]
 
 

@@ -65,7 +65,7 @@ def vector(model: Any) -> Any:
 
 
 def assert_same(ours: Any, theirs: Any, rtol: float = 1e-9, atol: float = 1e-11) -> None:
-    """What both have learned. The default: roundings of 64 bits, which some dozen updates make a hundred times larger."""
+    """What both learned. The default: roundings of 64 bits, made a thousand times larger by some dozen updates."""
     np.testing.assert_allclose(vector(ours), vector(theirs), rtol=rtol, atol=atol)
     np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=rtol)
     assert (ours.n_iter_, ours.n_layers_, ours.n_outputs_, ours.out_activation_, ours.t_) == (
@@ -466,6 +466,9 @@ def test_the_best_of_several_starts_is_kept_or_all_are_averaged(solver: str) -> 
         parameters = Parameters.from_layers(average.network_, start.coefs, start.intercepts)
         mean += gn.forward(average.network_, parameters, X).probabilities / 5
     np.testing.assert_allclose(average.predict_proba(X), mean, rtol=1e-12)
+    # what goes on afterwards goes on from the start that was kept
+    lazy = gn.MLPClassifier((3,), n_starts=3, max_iter=3, random_state=4, batch_size=16).fit(X, TARGETS["classes"])
+    assert lazy.t_ == 3 * N
     # as a model it has all five
     model = average.to_model(features=["a", "b", "c"])
     assert len(model.members) == 5
@@ -570,7 +573,7 @@ def test_a_notebook_shows_the_network() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"solver": "newton"}, "takes as solver one of lbfgs, sgd, adam, or an optimiser such as gn.AdamW(); got 'newton'"),
+        ({"solver": "newton"}, "as solver one of lbfgs, sgd, adam, or an optimiser such as gn.AdamW(); got 'newton'"),
         ({"solver": gn.LBFGS()}, "takes as solver one of"),
         ({"alpha": -1}, "takes as alpha a number, 0 or more; got -1"),
         ({"batch_size": 0}, "takes as batch_size 'auto', or a whole number, 1 or more; got 0"),
@@ -584,6 +587,7 @@ def test_a_notebook_shows_the_network() -> None:
         ({"dropout": 1.0}, "dropout is a number from 0 to less than 1"),
         ({"dropout": 0.5, "solver": "lbfgs"}, "no use for dropout"),
         ({"callbacks": [print], "solver": "lbfgs"}, "no use for callbacks"),
+        ({"callbacks": print}, "takes as callbacks a list of functions, each of one Step; got <built-in"),
         ({"callbacks": [print], "n_starts": 2}, "callbacks follow one training"),
         ({"weight_decay": 0.1, "solver": "sgd"}, "weight_decay is decoupled from the gradient in solver 'adam'"),
         ({"penalty_scale": "rows"}, "takes as penalty_scale one of batch, samples, none; got 'rows'"),
@@ -599,12 +603,16 @@ def test_settings_that_cannot_be_meant(settings: dict[str, Any], said: str) -> N
 
 def test_data_that_cannot_be_meant() -> None:
     y = TARGETS["binary"]
-    with pytest.raises(UsageError, match="y has one class only, np.str_\\('no'\\)"):
+    with pytest.raises(UsageError, match=r"y has one class only, np.str_\('no'\)"):
         gn.MLPClassifier(one_class="refuse").fit(X, ["no"] * N)
     with pytest.warns(RuntimeWarning, match="y has one class only") as said:
         model = gn.MLPClassifier((2,), max_iter=2).fit(X, ["no"] * N)
     assert said[0].filename == __file__
     assert set(model.predict(X)) == {"no"}
+    with pytest.raises(ValueError, match="zero"):
+        gn.MLPClassifier((2,)).fit(X, y, np.zeros(N))
+    with pytest.raises(UsageError, match="add up to more than 0; these to 0"):
+        gn.MLPClassifier((2,), class_weight={"yes": 0, "no": 0}).fit(X, y)
     with pytest.raises(UsageError, match="X_val and y_val, both of them"):
         gn.MLPClassifier().fit(X, y, X_val=HELD)
     with pytest.raises(UsageError, match=r"y_val has classes that y has.*got .*other.* as well"):
@@ -619,7 +627,7 @@ def test_data_that_cannot_be_meant() -> None:
         gn.MLPRegressor("binary_cross_entropy", (2,)).fit(X, TARGETS["count"])
     with pytest.warns(RuntimeWarning, match="poisson takes targets of 0 or more; one is -"):
         gn.MLPRegressor("poisson", (2,), max_iter=2).fit(X, TARGETS["number"])
-    with pytest.raises(ValueError, match="non-finite parameter weights.*Not finite in epoch"):
+    with pytest.raises(ValueError, match=r"non-finite parameter weights.*Not finite in epoch"):
         gn.MLPRegressor(hidden_layer_sizes=(5,), solver="sgd", learning_rate_init=1e9).fit(X, TARGETS["number"])
     with pytest.warns(UserWarning, match="batch_size is at most the number of rows, 60; got 100"):
         gn.MLPClassifier((2,), batch_size=100, max_iter=2).fit(X, y)

@@ -20,8 +20,8 @@ from glassnet.network import FloatArray, Network, weight_mask
 from glassnet.runs import NONFINITE, Data
 from glassnet.training import Step
 
-Judge = Callable[[FloatArray], tuple[float, float]]
-"""From parameters (n_parameters,) to loss and score on held-out rows."""
+Judge = Callable[[FloatArray], tuple[list[float], list[float]]]
+"""From several networks' parameters (S, n_parameters) to the loss and the score of each on held-out rows."""
 
 WATCHED = ("loss", "held-out loss", "score")
 
@@ -64,7 +64,8 @@ class Patience:
 
 @dataclass
 class Followed:
-    """What came of a training that was watched: values of every epoch, the parameters at its end and at its best.
+    """What came of a training that was watched: values of every epoch, the parameters at its end and, where there is a
+    judge, at its best.
 
     `ended`: "epochs" (all were made), "no improvement", "diverged" (`first_nonfinite` says what was not finite first;
     the last values are NaN), "interrupted", or, of L-BFGS, "converged" or "not converged", for the reason in `message`.
@@ -115,8 +116,8 @@ def follow(
     """Train until `patience` is over with what is `watched`, one of `WATCHED`, or `epochs` are made.
 
     `judge` looks at the parameters after every epoch. `told` is called after every epoch, with its steps if the
-    course is recorded; then epochs are made one at a time. With `adaptive_rate`, the learning rate that the course begins with,
-    the end of patience divides it by 5 and patience begins anew, while the rate is above 1e-6.
+    course is recorded; then epochs are made one at a time. With `adaptive_rate`, the learning rate that the course
+    begins with, the end of patience divides it by 5 and patience begins anew, while the rate is above 1e-6.
     """
     result = Followed(course.vector.copy(), course.vector.copy())
     try:
@@ -124,18 +125,20 @@ def follow(
             together = 1 if told is not None else min(epochs - result.n_epochs, patience.left)
             begun = course.made
             stretch = course.go_on(int(min(together, course.most_together)))
-            for loss, vector in zip(stretch.objectives.tolist(), stretch.vectors, strict=True):
+            losses = stretch.objectives.tolist()
+            judged = _judged(judge, losses, stretch.vectors)
+            for k, loss in enumerate(losses):
                 held_out_loss = score = None
                 if judge is not None:
-                    held_out_loss, score = (math.nan, math.nan) if math.isnan(loss) else judge(vector)
+                    held_out_loss, score = judged[k]
                     result.held_out_losses.append(held_out_loss)
                     result.scores.append(score)
                 result.losses.append(loss)
                 values = (loss, held_out_loss, None if score is None else -score)
                 value = values[WATCHED.index(watched)]
                 assert value is not None, f"nobody judges the {watched}"
-                if patience.takes(value):
-                    result.best_vector = vector.copy()
+                if patience.takes(value) and judge is not None:
+                    result.best_vector = stretch.vectors[k].copy()
                 is_over = patience.is_over
                 if is_over and adaptive_rate is not None and adaptive_rate > 1e-6:
                     adaptive_rate /= 5
@@ -153,6 +156,15 @@ def follow(
         result.ended = "interrupted"
     result.vector, result.rate = course.vector.copy(), adaptive_rate
     return result
+
+
+def _judged(judge: Judge | None, losses: list[float], vectors: FloatArray) -> list[tuple[float, float]]:
+    """What is said of every epoch's parameters; NaN of the last one's where it was not finite."""
+    if judge is None:
+        return []
+    n_finite = len(losses) - math.isnan(losses[-1])
+    found = list(zip(*judge(vectors[:n_finite]), strict=True)) if n_finite else []
+    return [*found, (math.nan, math.nan)][: len(losses)]
 
 
 def _steps(records: Any, before: int, n_batches: int, held_out_loss: float | None) -> tuple[Step, ...]:
@@ -227,7 +239,7 @@ def minimise(
         result.losses.append(loss)
         held_out_loss = score = None
         if judge is not None:
-            held_out_loss, score = judge(now.astype(vector.dtype))
+            [held_out_loss], [score] = judge(now.astype(vector.dtype)[np.newaxis])
             result.held_out_losses.append(held_out_loss)
             result.scores.append(score)
         if told is not None:

@@ -33,8 +33,8 @@ class MLPClassifier(ClassifierMixin, Multilayer):  # type: ignore[misc]
 
     From scikit-learn: `hidden_layer_sizes`, `activation` (identity, logistic, tanh, relu), `solver` (lbfgs, sgd,
     adam), `alpha`, `batch_size`, `learning_rate` (constant, invscaling, adaptive), `learning_rate_init`, `power_t`,
-    `max_iter`, `shuffle`, `random_state`, `tol`, `verbose`, `warm_start`, `momentum`, `nesterovs_momentum`, `early_stopping`,
-    `validation_fraction`, `beta_1`, `beta_2`, `epsilon`, `n_iter_no_change`, `max_fun`.
+    `max_iter`, `shuffle`, `random_state`, `tol`, `verbose`, `warm_start`, `momentum`, `nesterovs_momentum`,
+    `early_stopping`, `validation_fraction`, `beta_1`, `beta_2`, `epsilon`, `n_iter_no_change`, `max_fun`.
 
     Besides:
 
@@ -199,14 +199,13 @@ class MLPClassifier(ClassifierMixin, Multilayer):  # type: ignore[misc]
         smoothed = targets * (1 - self.label_smoothing) + self.label_smoothing / n_classes
         return smoothed.astype(targets.dtype, copy=False)
 
-    def _score_of(self, probabilities: FloatArray, rows: Rows) -> float:
-        if self._multilabel:
-            right = ((probabilities > 0.5) == rows.targets).all(axis=1)
-        elif probabilities.shape[1] == 1:
-            right = (probabilities[:, 0] > 0.5) == rows.targets[:, 0]
+    def _scores_of(self, probabilities: FloatArray, rows: Rows) -> FloatArray:
+        if self._multilabel or probabilities.shape[2] == 1:
+            right = ((probabilities > 0.5) == rows.targets).all(axis=2)
         else:
-            right = probabilities.argmax(axis=1) == rows.targets.argmax(axis=1)
-        return float(np.average(right, weights=rows.weights))
+            right = probabilities.argmax(axis=2) == rows.targets.argmax(axis=1)
+        scores: FloatArray = np.average(right, axis=1, weights=rows.weights)
+        return scores
 
     # --- what its users call --------------------------------------------------------------------------------------
 
@@ -354,13 +353,16 @@ class MLPRegressor(RegressorMixin, Multilayer):  # type: ignore[misc]
         terms = y * np.log(np.where(y > 0, y, 1.0)) - y
         return float(np.average(terms.sum(axis=1), weights=weights))
 
-    def _score_of(self, probabilities: FloatArray, rows: Rows) -> float:
+    def _scores_of(self, probabilities: FloatArray, rows: Rows) -> FloatArray:
         y, weights = rows.targets.astype(np.float64), rows.weights
-        residual = np.average((y - probabilities) ** 2, axis=0, weights=weights)
+        residual = np.average((y - probabilities) ** 2, axis=1, weights=weights)
         spread = np.average((y - np.average(y, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
         # As scikit-learn has it: an output that is the same on every row is explained wholly or not at all.
         constant = np.where(residual == 0, 1.0, 0.0)
-        return float(np.mean(np.where(spread > 0, 1 - residual / np.where(spread > 0, spread, 1.0), constant)))
+        scores: FloatArray = np.where(spread > 0, 1 - residual / np.where(spread > 0, spread, 1.0), constant).mean(
+            axis=1
+        )
+        return scores
 
     @available_if(lambda self: self._has_partial_fit())  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:

@@ -68,6 +68,16 @@ class Start:
 
 
 @dataclass(frozen=True)
+class _Trained:
+    """What came of one start: besides, where its optimiser is, how many rows it saw, and how patient it still was."""
+
+    followed: Followed
+    progress: _Progress | None = None
+    n_seen: int = 0
+    no_improvement: int = 0
+
+
+@dataclass(frozen=True)
 class Rows:
     """Rows to train on or to judge by: X (n, n_features), targets (n, n_outputs), their weights or None."""
 
@@ -136,7 +146,8 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
     def _smoothed(self, network: Network, targets: FloatArray) -> FloatArray:
         return targets
 
-    def _score_of(self, probabilities: FloatArray, rows: Rows) -> float:
+    def _scores_of(self, probabilities: FloatArray, rows: Rows) -> FloatArray:
+        """The score of each of S networks, whose probabilities are (S, n, n_outputs)."""
         raise NotImplementedError
 
     def _strata(self, targets: FloatArray) -> NDArray[Any] | None:
@@ -181,13 +192,20 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         share = weights / weights.sum()
         offset = self._offset(held.targets, held.weights)
 
-        def judged(vector: FloatArray) -> tuple[float, float]:
-            with np.errstate(all="ignore"):
-                done = stacked.forward(network, Parameters(network, vector[np.newaxis]), held.X)
-                loss = float((stacked.row_losses(network, done, held.targets)[0] * share).sum())
-                probabilities = done.probabilities[0].T
-                finite = np.isfinite(probabilities).all()
-                return scale * loss + offset, self._score_of(probabilities, held) if finite else math.nan
+        together = max(1, _BLOCK // (len(held.X) * max(network.sizes)))
+
+        def judged(vectors: FloatArray) -> tuple[list[float], list[float]]:
+            losses: list[float] = []
+            scores: list[float] = []
+            for at in range(0, len(vectors), together):
+                with np.errstate(all="ignore"):
+                    done = stacked.forward(network, Parameters(network, vectors[at : at + together]), held.X)
+                    loss = (stacked.row_losses(network, done, held.targets) * share).sum(axis=1)
+                    probabilities = np.swapaxes(done.probabilities, 1, 2)
+                    finite = np.isfinite(probabilities).all(axis=(1, 2))
+                    scores += np.where(finite, self._scores_of(probabilities, held), np.nan).tolist()
+                losses += (scale * loss + offset).tolist()
+            return losses, scores
 
         return judged
 
@@ -229,6 +247,8 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         X, targets = self._validated(X, y, incremental, first_pass)
         X = _dense(X)
         weights = self._row_weights(sample_weight, X, labels)
+        if weights is not None and not weights.sum() > 0:
+            raise UsageError(f"The weights of the rows add up to more than 0; these to {weights.sum():g}.")
         held = self._given_validation(validation, X.dtype)
         self.n_outputs_ = targets.shape[1]
         network = self._network_of(X.shape[1], self.n_outputs_)
@@ -249,11 +269,11 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
             for k, (vector, own_rng) in enumerate(zip(vectors, rngs, strict=True))
         ]
         if len(several) == 1:
-            followed = [several[0]()]
+            trained = [several[0]()]
         else:
             with ThreadPoolExecutor(_threads()) as pool:
-                followed = [future.result() for future in [pool.submit(one) for one in several]]
-        self._take(network, followed, rows, held, incremental)
+                trained = [future.result() for future in [pool.submit(one) for one in several]]
+        self._take(network, trained, held, incremental)
         return self
 
     def _begin(self, network: Network) -> None:
@@ -316,8 +336,8 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         rng: np.random.RandomState,
         incremental: bool,
         first: bool,
-    ) -> Followed:
-        """One start, trained."""
+    ) -> _Trained:
+        """One start, trained; nothing of the estimator is changed, for others may be under way."""
         scale = self._loss_scale(network)
         judge = None if held is None else self._judge(network, held, scale)
         l1, l2, per_weight = self._penalties(rows)
@@ -338,15 +358,17 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
                 iterations=self.max_iter, evaluations=self.max_fun, judge=judge, patience=patience, watched=watched,
                 told=told,
             )  # fmt: skip
-            if patience is not None:
-                followed.vector = followed.best_vector
-            return _shifted(followed, offset)
-        followed = self._descended(
-            network, vector, data, rng, (l1, l2, per_weight, scale), judge, watched, told, incremental, first, offset
-        )
+            trained = _Trained(followed)
+        else:
+            objective = l1, l2, per_weight, scale
+            trained = self._descended(
+                network, vector, data, rng, objective, judge, watched, told, incremental, first, offset
+            )
+        followed = trained.followed
         if watched != "loss":
             followed.vector = followed.best_vector
-        return _shifted(followed, offset)
+        followed.losses = [loss + offset for loss in followed.losses]
+        return trained
 
     def _descended(
         self,
@@ -361,7 +383,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         incremental: bool,
         first: bool,
         offset: float,
-    ) -> Followed:
+    ) -> _Trained:
         """One start by gradient descent."""
         l1, l2, per_weight, scale = objective
         n = len(data.X)
@@ -385,25 +407,22 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         patience = self._patience(watched, first)
         if watched == "loss":
             patience.best -= offset
-        adaptive = self.learning_rate == "adaptive" and isinstance(optimizer, SGD)
+        adaptive = self.learning_rate == "adaptive" and self.solver == "sgd"
         followed = courses.follow(
             course, patience, epochs=course.epochs, judge=judge, watched=watched,
             adaptive_rate=rate if adaptive else None, told=told,
         )  # fmt: skip
-        if first:
-            if self.shuffle and n_batches == 1 and not isinstance(self.random_state, Integral):
-                for _ in range(followed.n_epochs):  # in one batch the order is all the same, but not what comes next
-                    rng.shuffle(np.arange(n))
-            self.t_ += n * followed.n_epochs
-            if followed.rate is not None:
-                rate = followed.rate
-            elif self.learning_rate == "invscaling" and self.solver == "sgd":
-                rate = float(self.learning_rate_init) / (self.t_ + 1) ** self.power_t
-            state = {name: value.copy() for name, value in course.state.items()}
-            steps = course.made + (0 if before is None else before.steps)
-            self._optimizer = _Progress(rate, state, steps)
-            self._no_improvement_count = patience.count
-        return followed
+        if first and self.shuffle and n_batches == 1 and not isinstance(self.random_state, Integral):
+            for _ in range(followed.n_epochs):  # in one batch the order is all the same, but not what is drawn next
+                rng.shuffle(np.arange(n))
+        n_seen = n * followed.n_epochs
+        if followed.rate is not None:
+            rate = followed.rate
+        elif self.learning_rate == "invscaling" and self.solver == "sgd":
+            rate = float(self.learning_rate_init) / (self.t_ + n_seen + 1) ** self.power_t
+        state = {name: value.copy() for name, value in course.state.items()}
+        steps = course.made + (0 if before is None else before.steps)
+        return _Trained(followed, _Progress(rate, state, steps), n_seen, patience.count)
 
     def _patience(self, watched: str, first: bool) -> Patience:
         patience = Patience(float(self.tol), float(self.n_iter_no_change))
@@ -465,8 +484,9 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
 
         return told
 
-    def _take(self, network: Network, every: list[Followed], rows: Rows, held: Rows | None, incremental: bool) -> None:
+    def _take(self, network: Network, trained: list[_Trained], held: Rows | None, incremental: bool) -> None:
         """Fitted attributes from what came of the starts."""
+        every = [each.followed for each in trained]
         stops = self.early_stopping and held is not None
         starts = []
         for followed in every:
@@ -491,6 +511,10 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
             self.starts_ = starts
         self.coefs_, self.intercepts_ = starts[kept].coefs, starts[kept].intercepts
         self.n_iter_ = followed.n_epochs
+        self.t_ += trained[kept].n_seen
+        self._no_improvement_count = trained[kept].no_improvement
+        if trained[kept].progress is not None:
+            self._optimizer = trained[kept].progress
         self.loss_ = followed.losses[-1]
         self.loss_curve_ += followed.losses
         if held is not None:
@@ -622,13 +646,6 @@ def keep(estimator: Any, given: dict[str, Any]) -> None:
 def _dense(X: Any) -> FloatArray:
     dense: FloatArray = X.toarray() if hasattr(X, "toarray") else X
     return dense
-
-
-def _shifted(followed: Followed, offset: float) -> Followed:
-    """The losses as scikit-learn gives them."""
-    if offset:
-        followed.losses = [loss + offset for loss in followed.losses]
-    return followed
 
 
 def _threads() -> int:

@@ -78,6 +78,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "penalty_scale": (_one_of("batch", "samples", "none"), "one of batch, samples, none"),
     "monitor": (_one_of("score", "loss"), "score or loss"),
     "stratify": (lambda value: _one_of("auto")(value) or _truth(value), "'auto', True or False"),
+    "callbacks": (
+        lambda value: value is None or (isinstance(value, list | tuple) and all(map(callable, value))),
+        "a list of functions, each of one Step",
+    ),
     "n_starts": _COUNT,
     "combine": (_one_of("best", "average"), "best or average"),
     "one_class": (_one_of("warn", "refuse"), "warn or refuse"),

@@ -485,6 +485,7 @@ class Job:
         threads: int = 1,
         begun: Outcome | None = None,
         ways: Ways = Ways(),
+        orders: NDArray[np.int64] | None = None,
     ) -> None:
         optimizer, subsets = spec.optimizer, members.rows
         assert isinstance(optimizer, Optimizer)
@@ -538,25 +539,24 @@ class Job:
         self._rows_at = tuple(map(_address, self._data))
         self._held_at = self._rows_at if held is None else tuple(map(_address, self._held))
         self._least_gain = float(spec.min_improvement)
-        self.orders = np.empty(0, np.int64)
-        self._skipped, self.quick = 0, False
+        self.orders = np.empty(0, np.int64) if orders is None else orders
+        self.quick = False
         self._arguments = self._arguments_with(*self._memory)
 
     def _arguments_with(self, numbers: FloatArray, floats: NDArray[Any], wholes: NDArray[Any]) -> tuple[Any, ...]:
         """What `loop.train` is told, where a thread leaves in `numbers`, `floats` and `wholes` what comes of it."""
         engine, plan = self.engine, self._plan
-        skipped = self._skipped
         n, f, w = plan.numbers.offsets, plan.floats.offsets, plan.wholes.offsets
         at_n, at_f, at_w = _address(numbers), _address(floats), _address(wholes)
         return (
             _loop(engine.number)["run_pass"], engine.gradient, engine.update, plan.tools_at, at_w + w["sizes"],
             *self._rows_at, *self._held_at, at_w + w["members"], at_w + w["begins"], at_w + w["subsets"],
             at_n, _address(self._memory[0]) + n["states"], at_n + n["best"], engine.kinds_at, at_w + w["numbers"],
-            at_w + w["seeds"], at_f + f["rates"], at_f + f["l1"], at_f + f["l2"], at_f + f["schedule"] + 8 * skipped,
-            at_f + f["scalars"] + 8 * skipped * len(engine.scalars), at_f + f["dropout"], engine.hidden_at,
+            at_w + w["seeds"], at_f + f["rates"], at_f + f["l1"], at_f + f["l2"], at_f + f["schedule"],
+            at_f + f["scalars"], at_f + f["dropout"], engine.hidden_at,
             self._least_gain, plan.ways.loss_scale, _address(self.orders), at_f + f["objectives"],
             at_n + n["snapshots"], at_f, at_f + f["held_losses"], at_f + f["finals"], at_w,
-            at_f + f["records"] + 8 * skipped * places.N_RECORDED, _address(self._memory[2]) + w["stop"],
+            at_f + f["records"], _address(self._memory[2]) + w["stop"],
         )  # fmt: skip
 
     def schedule(self) -> NDArray[np.float64]:
@@ -619,9 +619,8 @@ class Job:
         What was left by the call before is where it begins.
         """
         sizes = self._plan.wholes.cut(self._memory[2], "sizes")
-        sizes[places.FIRST_STEP], sizes[places.LAST_STEP] = first, last
-        self.stop[0], self._skipped = 0, skipped
-        self._arguments = self._arguments_with(*self._memory)
+        sizes[places.FIRST_STEP], sizes[places.LAST_STEP], sizes[places.SKIPPED] = first, last, skipped
+        self.stop[0] = 0
         if self.team > 1:
             return bool(self.run_together())
         if self.quick:

@@ -102,7 +102,7 @@ class Course:
         """A job of some of the epochs that there may be: as many as can be planned for at little cost."""
         first = self.made
         self._first = first
-        n_epochs = max(self.most_together, _MOST_NUMBERS // 32 // self.n_batches)
+        n_epochs = max(self.most_together, _MOST_NUMBERS // 128 // self.n_batches)
         self._last = min(first + n_epochs * self.n_batches, self.epochs * self.n_batches)
         work = compiled.work(self._network, self._spec, len(self._data.X)) / self._spec.epochs * self.most_together
         self._job = Job(
@@ -110,9 +110,8 @@ class Course:
             Members.of(self._spec, np.array([self._spec.start])),
             state=None if state is None else {name: value[np.newaxis] for name, value in state.items()},
             first_step=first, last_step=self._last, recorded=self._recorded,
-            threads=self._threads if work >= compiled.A_SHARE else 1, ways=self._ways,
+            threads=self._threads if work >= compiled.A_SHARE else 1, ways=self._ways, orders=self._orders[1:],
         )  # fmt: skip
-        self._job.orders = self._orders[1:]
         self._job.quick = work < compiled.A_MOMENT
         self._job.schedule()[:] = self._rates(first + 1, self._last)
         self._job.result("rates")[:] = self._slower

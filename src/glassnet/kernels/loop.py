@@ -78,6 +78,7 @@ from glassnet.kernels.places import (
     SHUFFLE_AT,
     SHUFFLED,
     SHUFFLES,
+    SKIPPED,
     SOFTMAX,
     STATE_SIZE,
     STEPS,
@@ -404,7 +405,7 @@ def train(
                 )  # fmt: skip
                 loss_of[0] = quotient(loss, total_weight[0])
         last_step = min(sizes[LAST_STEP], n_epochs * n_batches)
-        made = 0  # updates in this call
+        made, skipped = 0, sizes[SKIPPED]  # updates in this call, and of those before
         going = True
         while going and step < last_step:
             epoch = step // n_batches + 1
@@ -453,7 +454,7 @@ def train(
                         (
                             shifted(current, at), shifted(after, at), shifted(gradients, at),
                             shifted(states, s * sizes[STATE_SIZE] + at), shifted(kinds, at),
-                            shifted(scalars, made * sizes[N_SCALARS]), rates[s] * schedule[made],
+                            shifted(scalars, (skipped + made) * sizes[N_SCALARS]), rates[s] * schedule[skipped + made],
                             loss_scale / total if total > 0 else 0.0, l1[s] * penalty_scale, l2[s] * penalty_scale,
                             min(PIECE, P - at), P,
                             (n_rows + part_rows - 1) // part_rows, shifted(found, piece * lanes),
@@ -479,7 +480,7 @@ def train(
                 elif not is_finite(bad_parameters):
                     bad = PARAMETERS
                 if sizes[WITH_RECORDS]:
-                    record = shifted(records, made * N_RECORDED)
+                    record = shifted(records, (skipped + made) * N_RECORDED)
                     record[RECORD_LOSS], record[RECORD_PENALTY] = loss * loss_scale, penalty
                     record[RECORD_SQUARED_NORM], record[RECORD_NONFINITE] = squared_norm, bad
                 step += 1
@@ -522,7 +523,7 @@ def train(
                 loss = quotient(loss, total_weight[0])
                 held_loss_of[epoch] = loss
                 if sizes[WITH_RECORDS]:
-                    records[(made - 1) * N_RECORDED + RECORD_HELD_LOSS] = loss
+                    records[(skipped + made - 1) * N_RECORDED + RECORD_HELD_LOSS] = loss
                 best_loss = final[BEST_HELD_LOSS]
                 if loss < best_loss - least_gain or (best_loss != best_loss and loss == loss):
                     final[BEST_HELD_LOSS] = loss

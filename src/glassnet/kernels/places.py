@@ -37,8 +37,9 @@ from __future__ import annotations
     SHUFFLES,  # how the rows of every epoch come
     FOLLOWED,  # 1 where what every epoch of the call leaves is kept
     PENALTY_PER_WEIGHT,  # 1 where l1 and l2 are divided by the sum of the batch's row weights
+    SKIPPED,  # updates of earlier calls that schedule, scalars and records begin with
     N_SIZES,
-) = range(34)
+) = range(35)
 
 # What SHUFFLES may be: shuffled by numbers of our own, in orders that are given, or as they stand in the table.
 OWN_SHUFFLES, GIVEN_ORDERS, AS_THEY_STAND = range(3)
