@@ -187,6 +187,7 @@ class Model:
                 name: kept[name] for name in ("epochs", "batch_size", "random_state", "initializer", "l1", "l2")
             }
             start, engine, trained_on = kept["kept_start"], kept["engine"], kept["data_sha256"]
+            patience, watched = kept.get("patience"), kept.get("validation", {})
         except (KeyError, TypeError, AttributeError) as problem:
             raise UsageError(
                 f"A model is trained again from what its file says of the training; this one does not say {problem}. "
@@ -204,14 +205,25 @@ class Model:
             training = table.select(rows)
             X, y = self.encoder.encode(training), self.encoder.encode_target(training)
             weights = row_weights(table, roles["weights"])[rows] if "weights" in roles else None
-            found = Data.checked(self.network, X, y, weights)
+            every, held_out = Data.checked(self.network, X, y, weights), None
+            found = every
+            if patience is not None:
+                fitted_on, held = split_rows(
+                    training, self.target.source, self.task, group=roles.get("group"), stratify=how["stratify"],
+                    test_size=watched["fraction"], random_state=settings["random_state"],
+                )  # fmt: skip
+                found, held_out, rows = every.at(fitted_on), every.at(held), rows[fitted_on]
         except DataError as problem:
             raise DataError(other.format(f"({problem})")) from problem
-        if found.hash != trained_on:
-            raise DataError(other.format(f"their hash is {found.hash[:12]}..., not {str(trained_on)[:12]}..."))
+        hashes = [(found.hash, trained_on)] + ([] if held_out is None else [(held_out.hash, watched["data_sha256"])])
+        for has, had in hashes:
+            if has != had:
+                raise DataError(other.format(f"their hash is {has[:12]}..., not {str(had)[:12]}..."))
         run = train(
-            self.network, X, y, row_weights=weights, optimizer=optimizer, start=start, engine=engine, **settings
-        )
+            self.network, found.X, found.y, row_weights=None if weights is None else found.row_weights,
+            optimizer=optimizer, start=start, engine=engine, patience=patience, **settings,
+            held_out=None if held_out is None else _held_out(held_out, weights is not None),
+        )  # fmt: skip
         return run, rows
 
 
@@ -302,6 +314,9 @@ def fit_prepared(
     l1: float = 0.0,
     l2: float = 0.0,
     starts: int = 100,
+    validation_fraction: float = 0.1,
+    patience: int | None = None,
+    most_parameters: int | None = None,
     random_state: int = 0,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -310,6 +325,10 @@ def fit_prepared(
 
     `hidden`: units per hidden layer, () for none. `loss` follows from the task where left out:
     binary_cross_entropy, cross_entropy or mean_squared_error. `optimizer`: Adam(0.01) where left out.
+    The start with the lowest training objective is kept. With `patience`, the share `validation_fraction` of the
+    training rows, by class and with its groups whole, is not trained on: so many epochs without a lower loss on it end
+    a start, at its best epoch, and the start with the lowest of these losses is kept.
+    `most_parameters`: a network of more is refused.
 
     >>> prepared = prepare({"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}, "ill", test_size=None)
     >>> fit_prepared(prepared, hidden=(), epochs=300, starts=2).train["accuracy"]
@@ -317,6 +336,8 @@ def fit_prepared(
     """
     encoder, X, y = prepared.encoding, prepared.X, prepared.y
     assert encoder.target is not None, "a table is prepared for a target"
+    if not isinstance(hidden, Sequence):
+        raise UsageError(f"hidden has the units of every hidden layer, (6, 3) say, or () for none; got {hidden!r}.")
     network = Network((X.shape[1], *hidden, y.shape[1]), activation, loss or _LOSS_OF[encoder.target.kind])
     _refuse_unfit_loss(network, encoder.target)
     if network.n_parameters * starts > _MAX_PARAMETERS:
@@ -324,10 +345,28 @@ def fit_prepared(
             f"All starts together have at most {_MAX_PARAMETERS:,} parameters; {starts:,} of {network.n_parameters:,} "
             "are more. Use fewer hidden units or fewer starts."
         )
+    if most_parameters is not None and network.n_parameters > most_parameters:
+        most_units = (most_parameters - y.shape[1]) // (X.shape[1] + 1 + y.shape[1])
+        raise UsageError(
+            f"What can be written out by hand has at most {most_parameters} parameters; {X.shape[1]} features, "
+            f"{list(hidden)} hidden units and {y.shape[1]} outputs make {network.n_parameters:,}. "
+            + (f"One hidden layer of up to {most_units} fits, or name fewer" if most_units else "Name fewer")
+            + " features; gn.fit and glassnet train have no such limit."
+        )
+    trained_on, held_out = Data.checked(network, X, y, prepared.row_weights), None
+    if patience is not None:
+        fitted_on, held = split_rows(
+            prepared.table.select(prepared.train_rows), encoder.target.source, prepared.task,
+            group=prepared.column("group"), test_size=validation_fraction, stratify=prepared.split["stratify"],
+            random_state=random_state,
+        )  # fmt: skip
+        trained_on, held_out = trained_on.at(fitted_on), trained_on.at(held)
+    weighted = prepared.row_weights is not None
     population = train_population(
-        network, X, y, size=starts, optimizer=optimizer or Adam(0.01), epochs=epochs, batch_size=batch_size,
-        random_state=random_state, initializer=initializer, row_weights=prepared.row_weights, l1=l1, l2=l2,
-        threads=threads, progress=progress,
+        network, trained_on.X, trained_on.y, size=starts, optimizer=optimizer or Adam(0.01), epochs=epochs,
+        batch_size=batch_size, random_state=random_state, initializer=initializer,
+        row_weights=trained_on.row_weights if weighted else None, l1=l1, l2=l2, patience=patience,
+        held_out=None if held_out is None else _held_out(held_out, weighted), threads=threads, progress=progress,
     )  # fmt: skip
     if population.interrupted:
         raise KeyboardInterrupt  # a choice among some of the starts is not what was asked for
@@ -341,9 +380,9 @@ def fit_prepared(
     scores = population.scores(X, y, weights)
     if encoder.target.kind == "number":
         scores["rmse"] = scores["rmse"] * encoder.target.scale
-    provenance = {
+    provenance: dict[str, Any] = {
         "data_sha256": population.data.hash,
-        "rows": {"train": len(prepared.train_rows), "test": len(prepared.test_rows)},
+        "rows": {"train": len(trained_on.X), "test": len(prepared.test_rows)},
         "columns": prepared.roles,
         "missing_words": list(prepared.table.missing_words),
         "split": prepared.split,
@@ -364,8 +403,17 @@ def fit_prepared(
             "python": platform.python_version(),
         },
     }
+    if held_out is not None:
+        provenance["patience"] = patience
+        provenance["validation"] = {
+            "rows": len(held_out.X), "fraction": validation_fraction, "data_sha256": held_out.hash,
+        }  # fmt: skip
     model = Model(network, unsaved.members, encoder, plain(provenance))
     return Fitted(model, population, prepared, in_training, in_test, scores)
+
+
+def _held_out(data: Data, weighted: bool) -> tuple[FloatArray, ...]:
+    return (data.X, data.y, data.row_weights) if weighted else (data.X, data.y)
 
 
 _MAX_PARAMETERS = 2**27  # 1 GiB; training takes a few times as much
