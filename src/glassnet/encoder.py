@@ -31,6 +31,11 @@ def table_of(estimator: Any, X: Any, *, reset: bool, kinds: Mapping[str, Kind] |
     `reset`: X is what the estimator is fitted on, and sets `n_features_in_` and `feature_names_in_`. `kinds`: what
     columns hold, by those names. `first`: see `column_names`.
     """
+    if isinstance(X, Table) or type(X) is dict:
+        raise UsageError(
+            f"{type(estimator).__name__} takes a data frame or an array of rows; got {type(X).__name__}. gn.fit takes "
+            "tables and mappings."
+        )
     framed = hasattr(X, "columns") or hasattr(X, "column_names")
     if not framed:
         X = check_array(X, dtype=None, ensure_all_finite="allow-nan", estimator=estimator)

@@ -8,13 +8,13 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glassnet import reference
-from glassnet.cells import MISSING_WORDS, listed
+from glassnet.cells import MISSING_WORDS, counted, listed
 from glassnet.columns import Recipe
 from glassnet.encoding import Encoding, Target
 from glassnet.equations import Equations, decoding
@@ -227,6 +227,13 @@ class Model:
         return run, rows
 
 
+@runtime_checkable
+class HasModel(Protocol):
+    """What was fitted to a table and keeps its model, a table estimator say: what takes models takes it as well."""
+
+    model_: Model
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What `fit` did: the model that was kept, all starts, the table it was made from, and how good it is.
@@ -348,13 +355,19 @@ def fit_prepared(
     if most_parameters is not None and network.n_parameters > most_parameters:
         most_units = (most_parameters - y.shape[1]) // (X.shape[1] + 1 + y.shape[1])
         raise UsageError(
-            f"What can be written out by hand has at most {most_parameters} parameters; {X.shape[1]} features, "
-            f"{list(hidden)} hidden units and {y.shape[1]} outputs make {network.n_parameters:,}. "
-            + (f"One hidden layer of up to {most_units} fits, or name fewer" if most_units else "Name fewer")
-            + " features; gn.fit and glassnet train have no such limit."
+            f"what can be written out by hand has at most {most_parameters} parameters; "
+            f"{counted(X.shape[1], 'feature')}, hidden={tuple(hidden)} and {counted(y.shape[1], 'output')} make "
+            f"{network.n_parameters:,}. "
+            + (f"hidden=({most_units},) fits, or name fewer features" if most_units > 0 else "Name fewer features")
+            + "; gn.fit and glassnet train have no such limit."
         )
     trained_on, held_out = Data.checked(network, X, y, prepared.row_weights), None
     if patience is not None:
+        if not 0 < validation_fraction < 1:
+            raise UsageError(
+                "validation_fraction is the share of the training rows that patience watches, between 0 and 1; got "
+                f"{validation_fraction}."
+            )
         fitted_on, held = split_rows(
             prepared.table.select(prepared.train_rows), encoder.target.source, prepared.task,
             group=prepared.column("group"), test_size=validation_fraction, stratify=prepared.split["stratify"],
@@ -442,11 +455,12 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
-def save(model: Model, path: str | os.PathLike[str]) -> None:
-    """Write a model to a file, atomically: safetensors with JSON metadata and a checksum, no code in it.
+def save(model: Model | HasModel, path: str | os.PathLike[str]) -> None:
+    """Write a model, or a table estimator's, to a file, atomically: safetensors with JSON metadata and a checksum.
 
     Raises `CannotWriteError`; what stood there before is then untouched.
     """
+    model = model.model_ if isinstance(model, HasModel) else model
     metadata = {
         "network": {
             "sizes": list(model.network.sizes),

@@ -27,7 +27,7 @@ from glassnet.derivations.text import text_of
 from glassnet.equations import STAGES, Equation, Map, Reduce, Symbol, equations
 from glassnet.errors import UsageError, did_you_mean
 from glassnet.expressions import Expression, call, const, parse, substitute, symbol, symbols
-from glassnet.model import Model
+from glassnet.model import HasModel, Model
 from glassnet.network import Network, checked_dropout
 from glassnet.optimizers import LBFGS, Optimizer, Schedule, optimizer_of
 from glassnet.training import Run
@@ -272,7 +272,7 @@ class Derivation:
 
 
 def derive(
-    what: Network | Model | Run,
+    what: Network | Model | Run | HasModel,
     optimizer: AnyOptimizer | None = None,
     *,
     l1: float | None = None,
@@ -281,8 +281,9 @@ def derive(
 ) -> Derivation:
     """Every equation of a network, a model or a run: encode, forward, loss, backward, penalty, update, decode.
 
-    A model's or a run's updates, penalty and masks are those it was trained with; what is given here takes their place.
-    A network alone has an update only where an `optimizer` is given. `dropout`: as `checked_dropout` takes it.
+    A fitted table estimator is the model that it keeps. A model's or a run's updates, penalty and masks are those it
+    was trained with; what is given here takes their place. A network alone has an update only where an `optimizer` is
+    given. `dropout`: as `checked_dropout` takes it.
 
     Every weight's derivative is written four times: its chain rule, dz/dw dloss/dz; with the cached delta; with every
     factor up to the loss by name, summed over all paths; and with what those factors are. Beyond
@@ -294,6 +295,7 @@ def derive(
       o = z1_1                               identity
       p = o                                  identity
     """
+    what = what.model_ if isinstance(what, HasModel) else what
     encode: Iterable[Equation] = ()
     decode: Iterable[Equation] = ()
     n_updates = None

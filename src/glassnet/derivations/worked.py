@@ -25,7 +25,7 @@ from glassnet.derivations.worked_lines import LATEX, TEXT, Line, Style, lines
 from glassnet.equations import Equation, Map, Symbol, equations, raw_symbol
 from glassnet.errors import UsageError
 from glassnet.expressions import Expression, significant, symbol
-from glassnet.model import Model
+from glassnet.model import HasModel, Model
 from glassnet.network import FloatArray, Network, Parameters
 from glassnet.runs import is_whole
 from glassnet.training import Run
@@ -115,7 +115,7 @@ class Lines(Sequence[Line]):
 
 
 def explain(
-    what: Model | Run,
+    what: Model | Run | HasModel,
     data: Any = None,
     row: int | None = None,
     *,
@@ -125,6 +125,7 @@ def explain(
 ) -> WorkedCalculation:
     """The worked calculation of one row for a trained model or a run; with `step`, of one step of its training.
 
+    A fitted table estimator is the model that it keeps.
     `data`: for a model a table, a mapping of columns or a data frame that has the model's columns; a run has its rows
     with it, and is given the row alone: `explain(run, 3)`. `row` counts from 0, the first where it is left out.
     Where the target is among the columns, the loss and every gradient are worked out too, each gradient beside its
@@ -147,6 +148,7 @@ def explain(
     """
     if not is_whole(digits) or not 1 <= digits <= 17:
         raise UsageError(f"Significant digits are a number from 1 to 17; got {digits!r}.")
+    what = what.model_ if isinstance(what, HasModel) else what
     if isinstance(what, Run):
         if data is not None and (row is not None or not is_whole(data)):
             raise UsageError("A run has its rows with it: explain(run, row), without a table.")

@@ -21,11 +21,11 @@ from glassnet.columns import RECIPES as COLUMN_RECIPES
 from glassnet.encoder import column_names, table_of
 from glassnet.encoding import Task
 from glassnet.errors import UsageError, did_you_mean
-from glassnet.model import Fitted, Model, fit_prepared
+from glassnet.model import Model, fit_prepared
 from glassnet.network import FloatArray
 from glassnet.preparation import prepare
 from glassnet.runs import AnyOptimizer, is_whole
-from glassnet.tables import Table, as_table
+from glassnet.tables import Table, as_table, require
 from glassnet.training import History
 
 
@@ -108,27 +108,27 @@ class _OfTables:
         self.patience = patience
         self.random_state = random_state
 
-    def _fit(self, X: Any, y: Any, task: Task, name: str) -> Fitted:
-        """Train on a table of X and y, the checked target, which is called `name` from now on."""
+    def _fit(self, X: Any, target: Table, task: Task) -> None:
+        """Train on a table of X and of the target, which is a table of one column."""
         recipe = recipe_of(self.recipe)
         table = table_of(self, X, reset=True, first=1)
-        check_consistent_length(table.columns[table.names[0]].values, y)
+        (name,), (column,) = target.names, target.columns.values()
+        check_consistent_length(np.empty(table.n_rows), column.values)
         if table.n_rows < 2:
             raise UsageError("an encoding is learned from 2 rows or more; got 1 sample.")
         while name in table.columns:
             name += "_"
-        # texts are classes as they are, not numbers or dates: 1 and 1.0 are told apart before, or not at all
-        target = as_table({name: y}, kinds={name: "text"} if y.dtype.kind in "OUS" else {})
         features = self.features
         if features is None and not hasattr(self, "feature_names_in_"):
             features = table.names  # without names there are no identifiers among them
         seed = self.random_state
         prepared = prepare(
-            replace(table, columns={**table.columns, **target.columns}), name, features=features, task=task,
+            replace(table, columns={**table.columns, name: column}), name, features=features, task=task,
             recipe=recipe.columns, test_size=None,
             random_state=seed if is_whole(seed) else int(check_random_state(seed).randint(2**31 - 1)),
         )  # fmt: skip
-        for said in (*prepared.notices, *prepared.warnings):
+        left_out = [f"column {shown(name)} left out: {reason}" for name, reason in prepared.left_out.items()]
+        for said in (*left_out, *prepared.warnings):
             warnings.warn(said, UserWarning, stacklevel=3)
         fitted = fit_prepared(
             prepared, hidden=self.hidden, activation=self.activation, loss=self.loss, optimizer=self.optimizer,
@@ -155,7 +155,6 @@ class _OfTables:
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        return fitted
 
     def _taken_apart(self, X: Any, y: Any) -> tuple[Any, Any]:
         """X without its target column, and that column, where y is its name."""
@@ -164,12 +163,12 @@ class _OfTables:
         if not isinstance(y, str):
             return X, y
         frame = _frame(X)
-        if frame is None or y not in frame.columns:
-            columns = [] if frame is None else [str(name) for name in frame.columns]
+        if frame is None:
             raise UsageError(
-                f"y holds the target's values, or is the name of a column of the data frame X; got {y!r}, and the "
-                f"columns are {listed(columns) or 'without names'}.{did_you_mean(y, columns)}"
+                f"y is the name of a column where X is a data frame; got {y!r}, and X is of type {type(X).__name__}. "
+                "Give the target's values as y; gn.fit takes tables and mappings."
             )
+        require([y], [str(name) for name in frame.columns])
         return frame.drop(y).to_native(), frame.get_column(y)
 
     def _table(self, X: Any) -> Table:
@@ -244,15 +243,20 @@ class TableClassifier(_OfTables, ClassifierMixin, BaseEstimator):  # type: ignor
         """
         X, labels = self._taken_apart(X, y)
         values = column_or_1d(labels, warn=True)
+        textual = values.dtype.kind in "OUS"
+        if not textual:
+            check_classification_targets(values)
+        name = _called(y, labels)
+        # a model calls classes by texts, and texts stand as they are, were they to look like numbers or dates
+        target = as_table({name: values}, kinds={name: "text"} if textual else {})
+        texts = target.labels(name)
         check_classification_targets(values)
-        fitted = self._fit(X, values, "classification", _called(y, labels))
-        # the model calls classes by texts: whose text is whose
         classes, first = np.unique(values, return_index=True)
-        texts = fitted.prepared.table.labels(self.model_.target.source)
         own = [texts[row] for row in first]
         if len(set(own)) < len(own):
             twice = [str(label) for label, text in zip(classes, own, strict=True) if own.count(text) > 1]
             raise UsageError(f"classes differ in their text without blanks around it; {listed(twice)} do not. Rename.")
+        self._fit(X, target, "classification")
         self.classes_ = classes
         self._class_of = {text: code for code, text in enumerate(own)}
         return self
@@ -298,8 +302,10 @@ class TableRegressor(_OfTables, RegressorMixin, BaseEstimator):  # type: ignore[
         parameters than the recipe allows.
         """
         X, numbers = self._taken_apart(X, y)
-        values = check_array(column_or_1d(numbers, warn=True), ensure_2d=False, dtype="numeric", input_name="y")
-        self._fit(X, values, "regression", _called(y, numbers))
+        values = column_or_1d(numbers, warn=True)
+        if values.dtype.kind not in "OUS":
+            values = check_array(values, ensure_2d=False, dtype="numeric", input_name="y")
+        self._fit(X, as_table({_called(y, numbers): values}), "regression")
         return self
 
     def predict(self, X: Any) -> FloatArray:
