@@ -187,7 +187,8 @@ class Model:
                 name: kept[name] for name in ("epochs", "batch_size", "random_state", "initializer", "l1", "l2")
             }
             start, engine, trained_on = kept["kept_start"], kept["engine"], kept["data_sha256"]
-            patience, watched = kept.get("patience"), kept.get("validation", {})
+            patience = kept.get("patience")
+            apart = None if patience is None else (kept["validation"]["fraction"], kept["validation"]["data_sha256"])
         except (KeyError, TypeError, AttributeError) as problem:
             raise UsageError(
                 f"A model is trained again from what its file says of the training; this one does not say {problem}. "
@@ -205,24 +206,24 @@ class Model:
             training = table.select(rows)
             X, y = self.encoder.encode(training), self.encoder.encode_target(training)
             weights = row_weights(table, roles["weights"])[rows] if "weights" in roles else None
-            every, held_out = Data.checked(self.network, X, y, weights), None
-            found = every
-            if patience is not None:
+            hashes, held_out = [], None
+            if apart is not None:
                 fitted_on, held = split_rows(
                     training, self.target.source, self.task, group=roles.get("group"), stratify=how["stratify"],
-                    test_size=watched["fraction"], random_state=settings["random_state"],
+                    test_size=apart[0], random_state=settings["random_state"],
                 )  # fmt: skip
-                found, held_out, rows = every.at(fitted_on), every.at(held), rows[fitted_on]
+                held_out = X[held], y[held]
+                hashes.append((Data.checked(self.network, *held_out, None).hash, apart[1]))
+                X, y, rows = X[fitted_on], y[fitted_on], rows[fitted_on]
+            hashes.append((Data.checked(self.network, X, y, weights).hash, trained_on))
         except DataError as problem:
             raise DataError(other.format(f"({problem})")) from problem
-        hashes = [(found.hash, trained_on)] + ([] if held_out is None else [(held_out.hash, watched["data_sha256"])])
-        for has, had in hashes:
-            if has != had:
-                raise DataError(other.format(f"their hash is {has[:12]}..., not {str(had)[:12]}..."))
+        for found, wanted in hashes:
+            if found != wanted:
+                raise DataError(other.format(f"their hash is {found[:12]}..., not {str(wanted)[:12]}..."))
         run = train(
-            self.network, found.X, found.y, row_weights=None if weights is None else found.row_weights,
-            optimizer=optimizer, start=start, engine=engine, patience=patience, **settings,
-            held_out=None if held_out is None else _held_out(held_out, weights is not None),
+            self.network, X, y, row_weights=weights, optimizer=optimizer, start=start, engine=engine,
+            held_out=held_out, patience=patience, **settings,
         )  # fmt: skip
         return run, rows
 
@@ -334,7 +335,8 @@ def fit_prepared(
     binary_cross_entropy, cross_entropy or mean_squared_error. `optimizer`: Adam(0.01) where left out.
     The start with the lowest training objective is kept. With `patience`, the share `validation_fraction` of the
     training rows, by class and with its groups whole, is not trained on: so many epochs without a lower loss on it end
-    a start, at its best epoch, and the start with the lowest of these losses is kept.
+    a start, at its best epoch, and the start with the lowest of these losses is kept. Columns are encoded as all
+    training rows have them, and `Fitted.train` is of all of them.
     `most_parameters`: a network of more is refused.
 
     >>> prepared = prepare({"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}, "ill", test_size=None)
@@ -361,30 +363,20 @@ def fit_prepared(
             + (f"hidden=({most_units},) fits, or name fewer features" if most_units > 0 else "Name fewer features")
             + "; gn.fit and glassnet train have no such limit."
         )
-    trained_on, held_out = Data.checked(network, X, y, prepared.row_weights), None
+    apart = None
     if patience is not None:
-        if not 0 < validation_fraction < 1:
-            raise UsageError(
-                "validation_fraction is the share of the training rows that patience watches, between 0 and 1; got "
-                f"{validation_fraction}."
-            )
-        fitted_on, held = split_rows(
-            prepared.table.select(prepared.train_rows), encoder.target.source, prepared.task,
-            group=prepared.column("group"), test_size=validation_fraction, stratify=prepared.split["stratify"],
-            random_state=random_state,
-        )  # fmt: skip
-        trained_on, held_out = trained_on.at(fitted_on), trained_on.at(held)
-    weighted = prepared.row_weights is not None
+        rows, held = _rows_apart(prepared, validation_fraction, random_state)
+        apart, X, y = Data.checked(network, X[held], y[held], None), X[rows], y[rows]
     population = train_population(
-        network, trained_on.X, trained_on.y, size=starts, optimizer=optimizer or Adam(0.01), epochs=epochs,
-        batch_size=batch_size, random_state=random_state, initializer=initializer,
-        row_weights=trained_on.row_weights if weighted else None, l1=l1, l2=l2, patience=patience,
-        held_out=None if held_out is None else _held_out(held_out, weighted), threads=threads, progress=progress,
+        network, X, y, size=starts, optimizer=optimizer or Adam(0.01), epochs=epochs, batch_size=batch_size,
+        random_state=random_state, initializer=initializer, row_weights=prepared.row_weights, l1=l1, l2=l2,
+        held_out=None if apart is None else (apart.X, apart.y), patience=patience, threads=threads, progress=progress,
     )  # fmt: skip
     if population.interrupted:
         raise KeyboardInterrupt  # a choice among some of the starts is not what was asked for
     unsaved = Model(network, (population.start(population.kept),), encoder)
     weights = prepared.row_weights
+    X, y = prepared.X, prepared.y
     in_training = unsaved._metrics(X, y, weights)
     in_test: dict[str, float] = {}
     if len(prepared.test_rows):
@@ -395,7 +387,7 @@ def fit_prepared(
         scores["rmse"] = scores["rmse"] * encoder.target.scale
     provenance: dict[str, Any] = {
         "data_sha256": population.data.hash,
-        "rows": {"train": len(trained_on.X), "test": len(prepared.test_rows)},
+        "rows": {"train": len(population.data.X), "test": len(prepared.test_rows)},
         "columns": prepared.roles,
         "missing_words": list(prepared.table.missing_words),
         "split": prepared.split,
@@ -416,17 +408,31 @@ def fit_prepared(
             "python": platform.python_version(),
         },
     }
-    if held_out is not None:
+    if apart is not None:
         provenance["patience"] = patience
         provenance["validation"] = {
-            "rows": len(held_out.X), "fraction": validation_fraction, "data_sha256": held_out.hash,
+            "rows": len(apart.X), "fraction": validation_fraction, "data_sha256": apart.hash,
         }  # fmt: skip
     model = Model(network, unsaved.members, encoder, plain(provenance))
     return Fitted(model, population, prepared, in_training, in_test, scores)
 
 
-def _held_out(data: Data, weighted: bool) -> tuple[FloatArray, ...]:
-    return (data.X, data.y, data.row_weights) if weighted else (data.X, data.y)
+def _rows_apart(prepared: Prepared, fraction: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Of the training rows those to train on, and those that patience watches."""
+    if not 0 < fraction < 1:
+        raise UsageError(
+            "validation_fraction is the share of the training rows that patience watches, between 0 and 1; got "
+            f"{fraction}."
+        )
+    if prepared.row_weights is not None:
+        raise UsageError(
+            "patience watches rows that all count the same, and these have weights. Leave one of them out."
+        )
+    assert prepared.encoding.target is not None, "a table is prepared for a target"
+    return split_rows(
+        prepared.table.select(prepared.train_rows), prepared.encoding.target.source, prepared.task,
+        group=prepared.column("group"), test_size=fraction, stratify=prepared.split["stratify"], random_state=seed,
+    )  # fmt: skip
 
 
 _MAX_PARAMETERS = 2**27  # 1 GiB; training takes a few times as much
@@ -456,9 +462,9 @@ def plain(value: Any) -> Any:
 
 
 def save(model: Model | HasModel, path: str | os.PathLike[str]) -> None:
-    """Write a model, or a table estimator's, to a file, atomically: safetensors with JSON metadata and a checksum.
+    """Write a model to a file, atomically: safetensors with JSON metadata and a checksum, no code in it.
 
-    Raises `CannotWriteError`; what stood there before is then untouched.
+    Of a fitted table estimator it is the model that is written. Raises `CannotWriteError`; what stood there before is then untouched.
     """
     model = model.model_ if isinstance(model, HasModel) else model
     metadata = {

@@ -199,7 +199,7 @@ def train_population(
     dropout: float | tuple[float, ...] = 0.0,
     learning_rates: ArrayLike | None = None,
     rows: Sequence[ArrayLike] | None = None,
-    held_out: tuple[ArrayLike, ...] | None = None,
+    held_out: tuple[ArrayLike, ArrayLike] | None = None,
     patience: int | None = None,
     min_improvement: float = 0.0,
     threads: int | None = None,

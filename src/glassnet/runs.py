@@ -124,11 +124,6 @@ class Data:
         """That of all numbers that are computed."""
         return self.y.dtype
 
-    @property
-    def is_unweighted(self) -> bool:
-        """Whether no row weights were given: they are then one number, as often as there are rows."""
-        return self.row_weights.strides[0] == 0
-
     def as_floats(self) -> Data:
         """X in the dtype of all else, for what does not read bytes."""
         return replace(self, X=self.X.astype(self.dtype, copy=False))

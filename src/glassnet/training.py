@@ -218,7 +218,7 @@ def train(
     l1: float = 0.0,
     l2: float = 0.0,
     dropout: float | tuple[float, ...] = 0.0,
-    held_out: tuple[ArrayLike, ...] | None = None,
+    held_out: tuple[ArrayLike, ArrayLike] | None = None,
     patience: int | None = None,
     min_improvement: float = 0.0,
     resume: Run | None = None,
@@ -232,9 +232,9 @@ def train(
     `parameters`: where to begin; else `initialize(network, random_state, initializer, start=start)`.
     `row_weights` (n,), `l1`, `l2`: objective = sum(w loss) / sum(w) + l1 sum|W| + l2 / 2 sum W^2, over weights W only.
     `dropout`: the share of hidden units that sit an update out, for all hidden layers or one number for each.
-    `held_out`: (X, y), or (X, y, row_weights), whose loss is recorded after every epoch. It does not influence the
-    training, unless there is `patience`: so many epochs without a loss lower by more than `min_improvement` end it, and
-    the parameters with the lowest one are kept.
+    `held_out`: (X, y) whose loss is recorded after every epoch. It does not influence the training, unless there is
+    `patience`: so many epochs without a loss lower by more than `min_improvement` end it, and the parameters with the
+    lowest one are kept.
     `resume`: a run of the same network, data and settings, whose epochs are continued as if it had not ended.
     `engine`: "compiled" or "numpy"; where left out, see the head of this module.
     `threads`: as many as the process may use processors where left out; the result does not depend on it.
@@ -358,7 +358,7 @@ def steps(
     l1: float = 0.0,
     l2: float = 0.0,
     dropout: float | tuple[float, ...] = 0.0,
-    held_out: tuple[ArrayLike, ...] | None = None,
+    held_out: tuple[ArrayLike, ArrayLike] | None = None,
     engine: str | None = None,
 ) -> Iterator[Step]:
     """The training of `train`, one `Step` per update, as it goes; arguments as there, without L-BFGS and patience.
@@ -386,30 +386,26 @@ def _dtype_of(parameters: Parameters | None, resume: Run | None) -> tuple[Any, .
 
 
 def held_out_data(
-    network: Network, held_out: tuple[ArrayLike, ...] | None, data: Data, patience: int | None = None
+    network: Network, held_out: tuple[ArrayLike, ArrayLike] | None, data: Data, patience: int | None = None
 ) -> Data | None:
-    """The held-out rows, (X, y) or (X, y, row_weights), in the type of the training rows `data`.
+    """The held-out rows, (X, y), in the type of the training rows `data`.
 
     Raises `UsageError` where there is `patience` and nothing to wait for.
 
     >>> net = Network((1, 1), loss="mean_squared_error")
-    >>> data = Data.checked(net, [[0.0], [1.0]], [1.0, 3.0], [1.0, 2.0])
-    >>> held_out_data(net, ([[2]], [5], [0.5]), data).row_weights.tolist()
-    [0.5]
+    >>> data = Data.checked(net, [[0.0], [1.0]], [1.0, 3.0], None)
+    >>> held_out_data(net, ([[2]], [5]), data).X.dtype
+    dtype('float64')
     """
     if held_out is None:
         if patience is not None:
             raise UsageError("patience waits for the loss of held-out rows; give held_out=(X, y), or leave it out.")
         return None
-    if len(held_out) not in (2, 3):
-        raise UsageError(f"held_out is (X, y) or (X, y, row_weights); got {len(held_out)} parts.")
-    if len(held_out) > 2 and held_out[2] is not None and data.is_unweighted:
-        raise UsageError("held-out rows have row_weights where the training rows have; these have none. Give both.")
-    given = Data.checked(network, held_out[0], held_out[1], held_out[2] if len(held_out) > 2 else None, data.dtype)
+    given = Data.checked(network, held_out[0], held_out[1], None, data.dtype)
     if data.X.dtype == np.uint8 != given.X.dtype:
         raise DataError(f"held_out has rows of the type of X, which is uint8; got {given.X.dtype}.")
-    y, weights = (part.astype(data.dtype, copy=False) for part in (given.y, given.row_weights))
-    return Data(given.X.astype(data.X.dtype, copy=False), y, weights)
+    y, ones = (part.astype(data.dtype, copy=False) for part in (given.y, given.row_weights))
+    return Data(given.X.astype(data.X.dtype, copy=False), y, ones)
 
 
 def _initial(network: Network, spec: Spec, data: Data, given: Parameters | None) -> Parameters:
