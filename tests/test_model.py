@@ -159,11 +159,38 @@ def test_saving_where_nothing_can_be_written(fitted: Any, tmp_path: Path) -> Non
         ({"loss": "mean_squared_error"}, "binary_cross_entropy"),
         ({"task": "guess"}, "task"),
         ({"test_size": 0.0}, "between 0 and 1"),
+        ({"hidden": 3}, "units of every hidden layer"),
+        ({"patience": 2, "validation_fraction": 1.0}, "validation_fraction is the share"),
+        ({"patience": 2, "weights": "area_mean"}, "all count the same"),
+        ({"most_parameters": 8}, r"hidden=\(1,\) fits"),
     ],
 )
 def test_settings_that_cannot_be_meant(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         gn.fit(TUMORS, "diagnosis", **{**TWO, **settings})
+
+
+def test_patience_watches_whole_groups_of_training_rows() -> None:
+    patients = [f"p{row // 4}" for row in range(TUMORS.n_rows)]
+    columns = {name: TUMORS.texts(name) if name == "diagnosis" else TUMORS.numbers(name) for name in TUMORS.names}
+    table = {**columns, "patient": patients}
+    found = gn.fit(table, "diagnosis", group="patient", **TWO, patience=3, validation_fraction=0.2)
+    run, trained_on = found.model.retrained(table)
+    assert run.parameters.vector.tobytes() == found.model.members[0].vector.tobytes()
+    apart = np.setdiff1d(found.train_rows, trained_on)
+    kept = found.model.provenance
+    assert (len(trained_on), len(apart)) == (kept["rows"]["train"], kept["validation"]["rows"])
+    assert abs(len(apart) - 0.2 * len(found.train_rows)) <= 4
+    assert not {patients[row] for row in apart} & {patients[row] for row in trained_on}
+    assert found.population.held_out_losses is not None
+    assert found.population.kept == int(np.argmin(found.population.judged_by))
+
+
+def test_a_file_that_forgets_which_rows_were_watched_is_not_trained_again() -> None:
+    model = gn.fit(TUMORS, "diagnosis", **TWO, patience=3).model
+    forgetful = gn.Model(model.network, model.members, model.encoder, {**model.provenance, "validation": {}})
+    with pytest.raises(UsageError, match="does not say 'fraction'"):
+        forgetful.retrained(TUMORS)
 
 
 def test_poisson_is_refused_where_targets_are_scaled() -> None:

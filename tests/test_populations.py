@@ -353,3 +353,52 @@ def test_settings_that_cannot_be_meant(settings: dict[str, Any], rule: str) -> N
 def test_spread_leaves_out_what_is_not_finite() -> None:
     assert populations.spread([1.0, 2.0, 3.0, float("nan")])["median"] == 2.0
     assert np.isnan(populations.spread([float("nan")])["p5"])
+
+
+@pytest.mark.parametrize("engine", ["compiled", "numpy"])
+@pytest.mark.parametrize("optimizer", [gn.Adam(0.05), gn.LBFGS()])
+def test_each_start_waits_for_held_out_rows_as_if_alone(engine: str, optimizer: Any) -> None:
+    apart = np.arange(len(X)) % 4 == 0
+    weights = np.linspace(0.5, 2, len(X[~apart]))
+    settings: dict[str, Any] = {
+        "optimizer": optimizer, "epochs": 60, "batch_size": None if isinstance(optimizer, gn.LBFGS) else 16,
+        "row_weights": weights, "held_out": (X[apart], Y[apart]), "patience": 4, "min_improvement": 1e-4,
+        "engine": engine,
+    }  # fmt: skip
+    penalties = [0.0, 0.01, 0.0, 0.02, 0.0]  # those with and those without are trained by different kernels
+    many = gn.train_population(NETWORK, X[~apart], Y[~apart], size=5, l2=penalties, threads=2, **settings)
+    kept = []
+    for k, l2 in enumerate(penalties):
+        alone = gn.train(NETWORK, X[~apart], Y[~apart], start=k, l2=l2, **settings)
+        assert many.start(k).vector.tobytes() == alone.parameters.vector.tobytes()
+        history = many.history(k)
+        np.testing.assert_array_equal(history.loss, alone.history.loss)
+        np.testing.assert_array_equal(history.held_out_loss, alone.history.held_out_loss)
+        assert (many.n_epochs[k], many.best_epochs[k]) == (alone.counters["epochs"], alone.counters["best_epoch"])
+        trace = reference.forward(NETWORK, alone.parameters, X[apart], Y[apart])
+        kept.append(trace.loss)
+        np.testing.assert_allclose(many.judged_by[k], trace.loss, rtol=1e-12)  # the same sum, in another order
+    assert (many.n_epochs < 60).any()
+    assert many.kept == int(np.argmin(kept))
+
+
+def test_held_out_rows_have_no_say_without_patience() -> None:
+    many = gn.train_population(NETWORK, X, Y, size=6, epochs=10, held_out=(X[:20], Y[:20]), **SEED_LIKE)
+    alone = gn.train_population(NETWORK, X, Y, size=6, epochs=10, **SEED_LIKE)
+    assert many.parameters.vector.tobytes() == alone.parameters.vector.tobytes()
+    assert many.kept == alone.kept == int(np.argmin(many.objectives))
+    assert many.held_out_losses is not None
+    assert many.held_out_losses.shape == (6, 11)
+    assert alone.held_out_losses is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"patience": 3}, "give held_out"),
+        ({"patience": 0, "held_out": (X, Y)}, "1 or more"),
+    ],
+)
+def test_held_out_rows_that_cannot_be_meant(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        gn.train_population(NETWORK, X, Y, size=2, epochs=1, **settings)

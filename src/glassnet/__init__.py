@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from glassnet.encoder import Encoder
     from glassnet.errors import GlassnetError
     from glassnet.estimators.mlp import MLPClassifier, MLPRegressor
+    from glassnet.estimators.tables import TableClassifier, TableRegressor
     from glassnet.importing.keras import from_keras
     from glassnet.importing.sklearn import from_sklearn
     from glassnet.importing.torch import from_torch
@@ -64,6 +65,7 @@ _HOME = {
     "encoder": ("Encoder",),
     "errors": ("GlassnetError",),
     "estimators.mlp": ("MLPClassifier", "MLPRegressor"),
+    "estimators.tables": ("TableClassifier", "TableRegressor"),
     "importing.keras": ("from_keras",),
     "importing.sklearn": ("from_sklearn",),
     "importing.torch": ("from_torch",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,42 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from glassnet.cells import listed, shown
+from glassnet.cells import Kind, listed, shown
 from glassnet.columns import Floats, Recipe
 from glassnet.encoding import Encoding
 from glassnet.errors import UsageError
 from glassnet.tables import Table, as_table
+
+
+def column_names(estimator: Any, first: int = 0) -> list[str]:
+    """What the columns are called that an estimator was fitted on; those of an array x0, x1, ..., from `first` on."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return [f"x{first + j}" for j in range(estimator.n_features_in_)] if names is None else list(names)
+
+
+def table_of(estimator: Any, X: Any, *, reset: bool, kinds: Mapping[str, Kind] | None = None, first: int = 0) -> Table:
+    """X under the names that `fit` gives its columns, whatever they are called in X: scikit-learn sees to that.
+
+    `reset`: X is what the estimator is fitted on, and sets `n_features_in_` and `feature_names_in_`. `kinds`: what
+    columns hold, by those names. `first`: see `column_names`.
+    """
+    if isinstance(X, Table) or type(X) is dict:
+        raise UsageError(
+            f"{type(estimator).__name__} takes a data frame or an array of rows; got {type(X).__name__}. gn.fit takes "
+            "tables and mappings."
+        )
+    framed = hasattr(X, "columns") or hasattr(X, "column_names")
+    if not framed:
+        X = check_array(X, dtype=None, ensure_all_finite="allow-nan", estimator=estimator)
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    names = column_names(estimator, first)
+    if framed:
+        own = [str(name) for name in getattr(X, "column_names", X.columns)]
+    else:
+        own, X = names, {name: X[:, j] for j, name in enumerate(names)}
+    kinds = kinds or {}
+    table = as_table(X, kinds={mine: kinds[name] for mine, name in zip(own, names, strict=True) if name in kinds})
+    return replace(table, columns=dict(zip(names, table.columns.values(), strict=True)))
 
 
 class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -50,7 +82,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any = None) -> Encoder:
         """Learn the encoding of every column of X; `y` is ignored."""
-        table = self._table(X, reset=True)
+        table = table_of(self, X, reset=True)
         if table.n_rows < 2:
             raise UsageError("an encoding is learned from 2 rows or more; got 1 sample.")
         found = Encoding.fit(table, table.names, None, recipe=self.recipe, strict=self.strict)
@@ -62,7 +94,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, X: Any) -> Floats:
         """The features of X, (n_samples, n_features_out), whose columns are those of `fit` in the same order."""
         check_is_fitted(self)
-        return self.encoding_.encode(self._table(X, reset=False))
+        return self.encoding_.encode(table_of(self, X, reset=False, kinds=self.encoding_.kinds))
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """The columns that features X were made of, (n_samples, columns used) objects in the user's units."""
@@ -79,7 +111,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         `input_features` are the columns' names, where `fit` saw an array.
         """
         check_is_fitted(self)
-        names = self._names()
+        names = column_names(self)
         given = names if input_features is None else [str(name) for name in input_features]
         if hasattr(self, "feature_names_in_") and given != names:
             raise UsageError(f"input_features is equal to feature_names_in_ or left out; got {listed(given)}.")
@@ -90,25 +122,6 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         new = dict(zip(names, given, strict=True))
         columns = tuple(replace(column, source=new[column.source]) for column in self.encoding_.columns)
         return np.asarray(replace(self.encoding_, columns=columns).feature_names, dtype=object)
-
-    def _names(self) -> list[str]:
-        names = getattr(self, "feature_names_in_", None)
-        return [f"x{j}" for j in range(self.n_features_in_)] if names is None else list(names)
-
-    def _table(self, X: Any, *, reset: bool) -> Table:
-        """X under the names that `fit` gives its columns, whatever they are called in X: scikit-learn sees to that."""
-        framed = hasattr(X, "columns") or hasattr(X, "column_names")
-        if not framed:
-            X = check_array(X, dtype=None, ensure_all_finite="allow-nan", estimator=self)
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        names = self._names()
-        if framed:
-            own = [str(name) for name in getattr(X, "column_names", X.columns)]
-        else:
-            own, X = names, {name: X[:, j] for j, name in enumerate(names)}
-        kinds = {} if reset else self.encoding_.kinds
-        table = as_table(X, kinds={mine: kinds[name] for mine, name in zip(own, names, strict=True) if name in kinds})
-        return replace(table, columns=dict(zip(names, table.columns.values(), strict=True)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glassnet import reference
-from glassnet.cells import MISSING_WORDS, listed
+from glassnet.cells import MISSING_WORDS, counted, listed
 from glassnet.columns import Recipe
 from glassnet.encoding import Encoding, Target
 from glassnet.equations import Equations, decoding
@@ -188,6 +188,8 @@ class Model:
                 name: kept[name] for name in ("epochs", "batch_size", "random_state", "initializer", "l1", "l2")
             }
             start, engine, trained_on = kept["kept_start"], kept["engine"], kept["data_sha256"]
+            patience = kept.get("patience")
+            apart = None if patience is None else (kept["validation"]["fraction"], kept["validation"]["data_sha256"])
         except (KeyError, TypeError, AttributeError) as problem:
             raise UsageError(
                 f"A model is trained again from what its file says of the training; this one does not say {problem}. "
@@ -205,14 +207,25 @@ class Model:
             training = table.select(rows)
             X, y = self.encoder.encode(training), self.encoder.encode_target(training)
             weights = row_weights(table, roles["weights"])[rows] if "weights" in roles else None
-            found = Data.checked(self.network, X, y, weights)
+            hashes, held_out = [], None
+            if apart is not None:
+                fitted_on, held = split_rows(
+                    training, self.target.source, self.task, group=roles.get("group"), stratify=how["stratify"],
+                    test_size=apart[0], random_state=settings["random_state"],
+                )  # fmt: skip
+                held_out = X[held], y[held]
+                hashes.append((Data.checked(self.network, *held_out, None).hash, apart[1]))
+                X, y, rows = X[fitted_on], y[fitted_on], rows[fitted_on]
+            hashes.append((Data.checked(self.network, X, y, weights).hash, trained_on))
         except DataError as problem:
             raise DataError(other.format(f"({problem})")) from problem
-        if found.hash != trained_on:
-            raise DataError(other.format(f"their hash is {found.hash[:12]}..., not {str(trained_on)[:12]}..."))
+        for found, wanted in hashes:
+            if found != wanted:
+                raise DataError(other.format(f"their hash is {found[:12]}..., not {str(wanted)[:12]}..."))
         run = train(
-            self.network, X, y, row_weights=weights, optimizer=optimizer, start=start, engine=engine, **settings
-        )
+            self.network, X, y, row_weights=weights, optimizer=optimizer, start=start, engine=engine,
+            held_out=held_out, patience=patience, **settings,
+        )  # fmt: skip
         return run, rows
 
 
@@ -303,6 +316,9 @@ def fit_prepared(
     l1: float = 0.0,
     l2: float = 0.0,
     starts: int = 100,
+    validation_fraction: float = 0.1,
+    patience: int | None = None,
+    most_parameters: int | None = None,
     random_state: int = 0,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -314,6 +330,11 @@ def fit_prepared(
     `hidden`: units per hidden layer, () for none. `loss` follows from the task where left out:
     binary_cross_entropy, cross_entropy or mean_squared_error. `optimizer`: Adam(0.01) where left out. `checkpoint` and
     `resume` as in `train_population`.
+    The start with the lowest training objective is kept. With `patience`, the share `validation_fraction` of the
+    training rows, by class and with its groups whole, is not trained on: so many epochs without a lower loss on it end
+    a start, at its best epoch, and the start with the lowest of these losses is kept. Columns are encoded as all
+    training rows have them, and `Fitted.train` is of all of them.
+    `most_parameters`: a network of more is refused.
 
     >>> prepared = prepare({"dose": [0.0, 1.0, 2.0, 3.0], "ill": ["no", "no", "yes", "yes"]}, "ill", test_size=None)
     >>> fit_prepared(prepared, hidden=(), epochs=300, starts=2).train["accuracy"]
@@ -321,6 +342,8 @@ def fit_prepared(
     """
     encoder, X, y = prepared.encoding, prepared.X, prepared.y
     assert encoder.target is not None, "a table is prepared for a target"
+    if not isinstance(hidden, Sequence):
+        raise UsageError(f"hidden has the units of every hidden layer, (6, 3) say, or () for none; got {hidden!r}.")
     network = Network((X.shape[1], *hidden, y.shape[1]), activation, loss or _LOSS_OF[encoder.target.kind])
     _refuse_unfit_loss(network, encoder.target)
     if network.n_parameters * starts > _MAX_PARAMETERS:
@@ -328,15 +351,30 @@ def fit_prepared(
             f"All starts together have at most {_MAX_PARAMETERS:,} parameters; {starts:,} of {network.n_parameters:,} "
             "are more. Use fewer hidden units or fewer starts."
         )
+    if most_parameters is not None and network.n_parameters > most_parameters:
+        most_units = (most_parameters - y.shape[1]) // (X.shape[1] + 1 + y.shape[1])
+        raise UsageError(
+            f"what can be written out by hand has at most {most_parameters} parameters; "
+            f"{counted(X.shape[1], 'feature')}, hidden={tuple(hidden)} and {counted(y.shape[1], 'output')} make "
+            f"{network.n_parameters:,}. "
+            + (f"hidden=({most_units},) fits, or name fewer features" if most_units > 0 else "Name fewer features")
+            + "; gn.fit and glassnet train have no such limit."
+        )
+    apart = None
+    if patience is not None:
+        rows, held = _rows_apart(prepared, validation_fraction, random_state)
+        apart, X, y = Data.checked(network, X[held], y[held], None), X[rows], y[rows]
     population = train_population(
         network, X, y, size=starts, optimizer=optimizer or Adam(0.01), epochs=epochs, batch_size=batch_size,
         random_state=random_state, initializer=initializer, row_weights=prepared.row_weights, l1=l1, l2=l2,
-        threads=threads, progress=progress, checkpoint=checkpoint, resume=resume,
+        held_out=None if apart is None else (apart.X, apart.y), patience=patience, threads=threads, progress=progress,
+        checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
     if population.interrupted:
         raise KeyboardInterrupt  # a choice among some of the starts is not what was asked for
     unsaved = Model(network, (population.start(population.kept),), encoder)
     weights = prepared.row_weights
+    X, y = prepared.X, prepared.y
     in_training = unsaved._metrics(X, y, weights)
     in_test: dict[str, float] = {}
     if len(prepared.test_rows):
@@ -345,9 +383,9 @@ def fit_prepared(
     scores = population.scores(X, y, weights)
     if encoder.target.kind == "number":
         scores["rmse"] = scores["rmse"] * encoder.target.scale
-    provenance = {
+    provenance: dict[str, Any] = {
         "data_sha256": population.data.hash,
-        "rows": {"train": len(prepared.train_rows), "test": len(prepared.test_rows)},
+        "rows": {"train": len(population.data.X), "test": len(prepared.test_rows)},
         "columns": prepared.roles,
         "missing_words": list(prepared.table.missing_words),
         "split": prepared.split,
@@ -368,8 +406,31 @@ def fit_prepared(
             "python": platform.python_version(),
         },
     }
+    if apart is not None:
+        provenance["patience"] = patience
+        provenance["validation"] = {
+            "rows": len(apart.X), "fraction": validation_fraction, "data_sha256": apart.hash,
+        }  # fmt: skip
     model = Model(network, unsaved.members, encoder, plain(provenance))
     return Fitted(model, population, prepared, in_training, in_test, scores)
+
+
+def _rows_apart(prepared: Prepared, fraction: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Of the training rows those to train on, and those that patience watches."""
+    if not 0 < fraction < 1:
+        raise UsageError(
+            "validation_fraction is the share of the training rows that patience watches, between 0 and 1; got "
+            f"{fraction}."
+        )
+    if prepared.row_weights is not None:
+        raise UsageError(
+            "patience watches rows that all count the same, and these have weights. Leave one of them out."
+        )
+    assert prepared.encoding.target is not None, "a table is prepared for a target"
+    return split_rows(
+        prepared.table.select(prepared.train_rows), prepared.encoding.target.source, prepared.task,
+        group=prepared.column("group"), test_size=fraction, stratify=prepared.split["stratify"], random_state=seed,
+    )  # fmt: skip
 
 
 _MAX_PARAMETERS = 2**27  # 1 GiB; training takes a few times as much
@@ -399,7 +460,7 @@ def plain(value: Any) -> Any:
 
 
 class BecomesModel(Protocol):
-    """What says which `Model` it is: a fitted `gn.MLPClassifier` or `gn.MLPRegressor`."""
+    """What says which `Model` it is: a fitted `gn.MLPClassifier`, `gn.TableClassifier` or their like."""
 
     def to_model(self) -> Model:
         """The model."""
@@ -417,9 +478,7 @@ def as_model(what: Any) -> Any:
 def save(model: Model | BecomesModel, path: str | os.PathLike[str]) -> None:
     """Write a model to a file, atomically: safetensors with JSON metadata and a checksum, no code in it.
 
-    A fitted `gn.MLPClassifier` or `gn.MLPRegressor` is taken by its `to_model`.
-
-    Raises `CannotWriteError`; what stood there before is then untouched.
+    A fitted estimator is taken by its `to_model`. Raises `CannotWriteError`; what stood there before is then untouched.
     """
     model = as_model(model)
     assert isinstance(model, Model)

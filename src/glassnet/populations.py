@@ -20,7 +20,14 @@ from glassnet.optimizers import Adam
 from glassnet.randomness import Purpose, Stream
 from glassnet.reference import checked_table
 from glassnet.runs import AnyOptimizer, Data, Members, Outcome, Spec, is_whole
-from glassnet.training import chosen_engine, train_in_pieces, train_members, updates_per_epoch
+from glassnet.training import (
+    History,
+    chosen_engine,
+    held_out_data,
+    train_in_pieces,
+    train_members,
+    updates_per_epoch,
+)
 
 # Numbers (networks x rows x units) in one array of a stack: enough that NumPy's overhead per call is small beside the
 # work, few enough that a pass stays in cache.
@@ -32,7 +39,9 @@ class Population:
     """What came of `size` networks. Arrays have one entry per network on axis 0.
 
     `parameters` (size, n_parameters) and `initial` likewise; `losses` (size, epochs + 1) as in `training.History`, NaN
-    after a divergence; `objectives` (size,) loss plus penalty over all its rows at the end;
+    after a divergence or an early end; `held_out_losses` likewise, where rows were held out; `n_epochs` (size,) were
+    made, and with patience those at `best_epochs` are kept; `objectives` (size,) loss plus penalty over all its rows at
+    the end;
     `diverged_at` the step, `dead_since` and `stuck_since` the epoch from which on, to the end, a hidden unit was 0 on
     every training row, and one class came out for every row: -1 where it did not happen; `n_dead_units` at the end.
     `seconds`: how long the training took, by the clock. `interrupted`: whether Ctrl-C ended it; there are then only the
@@ -49,9 +58,12 @@ class Population:
     dead_since: NDArray[np.intp]
     stuck_since: NDArray[np.intp]
     diverged_at: NDArray[np.intp]
+    n_epochs: NDArray[np.intp]
+    best_epochs: NDArray[np.intp]
     engine_used: str
     seconds: float
     data: Data = field(repr=False)
+    held_out_losses: FloatArray | None = None
     interrupted: bool = False
 
     def __len__(self) -> int:
@@ -59,10 +71,28 @@ class Population:
 
     @property
     def kept(self) -> int:
-        """The start with the lowest training objective, of those that did not diverge; no test row has a say in it."""
-        objectives = np.where(np.isfinite(self.objectives), self.objectives, np.inf)
-        steady = np.where(self.diverged_at < 0, objectives, np.inf)
-        return int(np.argmin(steady if np.isfinite(steady).any() else objectives))
+        """The best start by `judged_by`, of those that did not diverge; no test row has a say in it."""
+        values = np.where(np.isfinite(self.judged_by), self.judged_by, np.inf)
+        steady = np.where(self.diverged_at < 0, values, np.inf)
+        return int(np.argmin(steady if np.isfinite(steady).any() else values))
+
+    @property
+    def judged_by(self) -> FloatArray:
+        """What the kept start has the lowest of (size,): training objectives, or with patience held-out losses."""
+        if self.held_out_losses is None or self.spec.patience is None:
+            return self.objectives
+        of_best: FloatArray = self.held_out_losses[np.arange(len(self)), self.best_epochs]
+        return of_best
+
+    def history(self, number: int) -> History:
+        """What the epochs of one network left.
+
+        >>> many = train_population(Network((1, 1)), [[0.0], [1.0]], [0, 1], size=3, epochs=2)
+        >>> many.history(1).loss.shape
+        (3,)
+        """
+        end, held = int(self.n_epochs[number]) + 1, self.held_out_losses
+        return History(self.losses[number, :end], None if held is None else held[number, :end])
 
     def ailing(self) -> dict[str, int | None]:
         """How many starts are `stuck`, `dead` (have a dead unit), `diverged`; and the first epoch, or step, of each.
@@ -178,6 +208,9 @@ def train_population(
     dropout: float | tuple[float, ...] = 0.0,
     learning_rates: ArrayLike | None = None,
     rows: Sequence[ArrayLike] | None = None,
+    held_out: tuple[ArrayLike, ArrayLike] | None = None,
+    patience: int | None = None,
+    min_improvement: float = 0.0,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -191,6 +224,8 @@ def train_population(
     Where `random_state` is an array (size,), network k is start 0 of its own seed: `train(..., random_state=seed)`.
     `l1`, `l2`: numbers for all, or arrays (size,).  `learning_rates` (size,): in place of the optimiser's.
     `rows`: for each network the numbers of the rows that it is trained on (folds, say); else it is all of them.
+    `held_out`, `patience`, `min_improvement`: as in `train`; with patience each network ends when it has to, and the
+    one with the lowest held-out loss is `kept`.
     `threads`: as many as the machine has cores where left out; the result does not depend on it, nor do a network's
     numbers depend on the others. `progress` is called with the number of networks that are done.
     `checkpoint`: a file that keeps the networks that are trained to their end, written about once a second, when the
@@ -216,8 +251,10 @@ def train_population(
     spec = Spec(
         optimizer or Adam(), epochs, batch_size, random_state if one_seed else 0, 0, initializer,  # type: ignore[arg-type]
         l1 if np.ndim(l1) == 0 else 0.0, l2 if np.ndim(l2) == 0 else 0.0, dropout,  # type: ignore[arg-type]
+        patience, min_improvement,
     )  # fmt: skip
     spec.rates(network)
+    watched = held_out_data(network, held_out, data, patience)
     subsets = None
     if rows is not None:
         subsets = [np.asarray(numbers) for numbers in rows]
@@ -249,13 +286,16 @@ def train_population(
     if checkpoint is None:
         if resume:
             raise UsageError("resume is about a checkpoint; give checkpoint=PATH, or leave it out.")
-        outcome = train_members(network, spec, data, vectors, members, engine=used, threads=threads, progress=progress)
+        outcome = train_members(
+            network, spec, data, vectors, members, engine=used, held_out=watched, threads=threads, progress=progress
+        )
     else:
         per_epoch = updates_per_epoch(spec, data, members)
         with keeping(
-            checkpoint, network, spec, data, vectors, members, engine=used, per_epoch=per_epoch, resume=resume
-        ) as kept:
-            job = (network, spec, data, vectors, members, kept, used, threads)
+            checkpoint, network, spec, data, vectors, members, engine=used, held_out=watched, per_epoch=per_epoch,
+            resume=resume,
+        ) as kept:  # fmt: skip
+            job = (network, spec, data, vectors, members, kept, used, threads, watched)
             outcome = train_in_pieces(*job) if size == 1 else _train_in_parts(*job, progress)
     n = outcome.n_finished
     trained = Parameters(network, outcome.vectors[:n])
@@ -274,9 +314,12 @@ def train_population(
         dead_since=outcome.dead_since[:n],
         stuck_since=outcome.stuck_since[:n],
         diverged_at=outcome.diverged_at[:n],
+        n_epochs=outcome.n_epochs[:n],
+        best_epochs=outcome.best_epochs[:n],
         engine_used=used,
         seconds=time.perf_counter() - begun,
         data=data,
+        held_out_losses=None if watched is None else outcome.held_out_losses[:n],
         interrupted=n < size,
     )
 
@@ -290,6 +333,7 @@ def _train_in_parts(
     kept: Checkpoint,
     engine: str,
     threads: int | None,
+    held_out: Data | None,
     progress: Callable[[int], None] | None,
 ) -> Outcome:
     """Train some networks at a time, and keep those that are done."""
@@ -307,8 +351,9 @@ def _train_in_parts(
             count = None if progress is None else lambda n, before=before: progress(before + n)
             begun = time.monotonic()
             part = train_members(
-                network, spec, data, vectors[of], members.at(of), engine=engine, threads=threads, progress=count
-            )
+                network, spec, data, vectors[of], members.at(of), engine=engine, held_out=held_out, threads=threads,
+                progress=count,
+            )  # fmt: skip
             if part.n_finished:
                 part.optimizer_state = {}  # nobody goes on from it
                 parts.append(part.at(np.arange(part.n_finished)))

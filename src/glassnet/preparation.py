@@ -49,6 +49,10 @@ class Prepared:
     notices: tuple[str, ...]
     warnings: tuple[str, ...]
 
+    def column(self, role: str) -> str | None:
+        """The column of this role, of which there is at most one; None where there is none."""
+        return next((name for name, its in self.roles.items() if its == role), None)
+
 
 def prepare(
     data: Any,

@@ -266,9 +266,7 @@ def train(
         min_improvement,
     )  # fmt: skip
     spec.rates(network)  # an error where the dropout does not fit
-    watched = _watched(network, held_out, data)
-    if patience is not None and watched is None:
-        raise UsageError("patience waits for the loss of held-out rows; give held_out=(X, y), or leave it out.")
+    watched = held_out_data(network, held_out, data, patience)
     used = chosen_engine(engine, network, spec, len(data.X), 1)
     initial = _initial(network, spec, data, parameters)
     begun, members = None, Members.of(spec, np.array([start]))
@@ -408,7 +406,7 @@ def steps(
     spec.rates(network)
     if isinstance(spec.optimizer, LBFGS):
         raise UsageError("An iteration of L-BFGS is no single step; use train, or another optimiser.")
-    watched = _watched(network, held_out, data)
+    watched = held_out_data(network, held_out, data)
     initial = _initial(network, spec, data, parameters)
     used = chosen_engine(engine, network, spec, len(data.X), 1)
     records = _compiled_records if used == "compiled" else _records
@@ -421,9 +419,21 @@ def _dtype_of(parameters: Parameters | None, resume: Run | bool | None) -> tuple
     return (given.vector.dtype,) if isinstance(given, Parameters) else ()
 
 
-def _watched(network: Network, held_out: tuple[ArrayLike, ArrayLike] | None, data: Data) -> Data | None:
-    """The held-out rows, in the type of the training rows."""
+def held_out_data(
+    network: Network, held_out: tuple[ArrayLike, ArrayLike] | None, data: Data, patience: int | None = None
+) -> Data | None:
+    """The held-out rows, (X, y), in the type of the training rows `data`.
+
+    Raises `UsageError` where there is `patience` and nothing to wait for.
+
+    >>> net = Network((1, 1), loss="mean_squared_error")
+    >>> data = Data.checked(net, [[0.0], [1.0]], [1.0, 3.0], None)
+    >>> held_out_data(net, ([[2]], [5]), data).X.dtype
+    dtype('float64')
+    """
     if held_out is None:
+        if patience is not None:
+            raise UsageError("patience waits for the loss of held-out rows; give held_out=(X, y), or leave it out.")
         return None
     given = Data.checked(network, held_out[0], held_out[1], None, data.dtype)
     if data.X.dtype == np.uint8 != given.X.dtype:
@@ -548,7 +558,7 @@ def train_members(
 
         groups = members.together(spec, len(data.X))
         if len(groups) > 1:
-            return _in_groups(network, spec, data, vectors, members, groups, threads, progress)
+            return _in_groups(network, spec, data, vectors, members, groups, held_out, threads, progress)
         last_step = None if last_epoch is None else last_epoch * updates_per_epoch(spec, data, members)
         return compiled.train(
             network, spec, data, vectors, members, held_out=held_out, state=state, first_step=first_step,
@@ -652,6 +662,7 @@ def _in_groups(
     vectors: FloatArray,
     members: Members,
     groups: list[NDArray[np.intp]],
+    held_out: Data | None,
     threads: int | None,
     progress: Callable[[int], None] | None,
 ) -> Outcome:
@@ -666,9 +677,13 @@ def _in_groups(
         if done < sum(len(part.vectors) for part in parts):
             part = Outcome.begun(vectors[of], spec.epochs)  # it was interrupted before these
             part.optimizer_state = spec.optimizer.init(vectors[of])
+            if held_out is not None:
+                part.best_vectors = part.vectors
         else:
             count = None if progress is None else lambda n, done=done: progress(done + n)
-            part, _ = compiled.train(network, spec, data, vectors[of], members.at(of), threads=threads, progress=count)
+            part, _ = compiled.train(
+                network, spec, data, vectors[of], members.at(of), held_out=held_out, threads=threads, progress=count
+            )
             finished[of[: part.n_finished]] = True
         parts.append(part)
     outcome = Outcome.joined(parts).at(np.argsort(np.concatenate(groups)))

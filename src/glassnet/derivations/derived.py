@@ -281,9 +281,9 @@ def derive(
 ) -> Derivation:
     """Every equation of a network, a model or a run: encode, forward, loss, backward, penalty, update, decode.
 
-    A fitted `gn.MLPClassifier` or `gn.MLPRegressor` is taken by its `to_model`. A model's or a run's updates, penalty
-    and masks are those it was trained with; what is given here takes their place. A network alone has an update only
-    where an `optimizer` is given. `dropout`: as `checked_dropout` takes it.
+    A fitted estimator is taken by its `to_model`. A model's or a run's updates, penalty and masks are those it was
+    trained with; what is given here takes their place. A network alone has an update only where an `optimizer` is
+    given. `dropout`: as `checked_dropout` takes it.
 
     Every weight's derivative is written four times: its chain rule, dz/dw dloss/dz; with the cached delta; with every
     factor up to the loss by name, summed over all paths; and with what those factors are. Beyond

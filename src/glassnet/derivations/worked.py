@@ -125,7 +125,7 @@ def explain(
 ) -> WorkedCalculation:
     """The worked calculation of one row for a trained model or a run; with `step`, of one step of its training.
 
-    A fitted `gn.MLPClassifier` or `gn.MLPRegressor` is taken by its `to_model`.
+    A fitted estimator is taken by its `to_model`.
 
     `data`: for a model a table, a mapping of columns or a data frame that has the model's columns; a run has its rows
     with it, and is given the row alone: `explain(run, 3)`. `row` counts from 0, the first where it is left out.

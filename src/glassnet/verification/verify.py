@@ -14,7 +14,7 @@ from glassnet.columns import AnyColumn, BooleanColumn, NumberColumn
 from glassnet.equations import raw_symbol
 from glassnet.errors import UsageError
 from glassnet.expressions import readable
-from glassnet.model import Model
+from glassnet.model import BecomesModel, Model, as_model
 from glassnet.network import FloatArray
 from glassnet.randomness import Purpose, Stream
 from glassnet.tables import Table
@@ -28,7 +28,9 @@ MOST_NUMBERS = 4_000_000
 """Derivatives, of every row by every parameter, that there are at most, for memory: with more, fewer rows are taken."""
 
 
-def verify(model: Model, data: Any = None, *, progress: Callable[[int], None] | None = None) -> Verification:
+def verify(
+    model: Model | BecomesModel, data: Any = None, *, progress: Callable[[int], None] | None = None
+) -> Verification:
     """Hold the worked calculation, the reference, the compiled engine and differences of the loss against one another.
 
     Every number of a pass, from the columns to the prediction, every row's loss and its derivative by every parameter,
@@ -44,6 +46,8 @@ def verify(model: Model, data: Any = None, *, progress: Callable[[int], None] | 
     >>> gn.verify(model, table).ok
     True
     """
+    model = as_model(model)
+    assert isinstance(model, Model)
     if len(model.members) > 1:
         raise UsageError(
             f"What is verified is one network; this model averages {len(model.members)}. "
