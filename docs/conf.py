@@ -49,7 +49,13 @@ def with_aliases(app, what, name, obj, options, signature: str | None, returns: 
     return tuple(text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text) for text in (signature, returns))
 
 
+def without_requests(app, what, name, obj, skip: bool, options) -> bool | None:
+    """scikit-learn writes `set_fit_request` and its like into estimators, whose words refer to its own glossary."""
+    return True if re.fullmatch(r"set_\w+_request", name) else None
+
+
 def setup(app) -> None:
     """Sphinx calls this once, before it builds."""
     app.connect("autodoc-process-docstring", as_prose, priority=400)  # before Napoleon, at 500
     app.connect("autodoc-process-signature", with_aliases)
+    app.connect("autodoc-skip-member", without_requests)

@@ -563,8 +563,10 @@ def test_a_notebook_shows_the_network() -> None:
     model.fit(frame, TARGETS["binary"])
     for html in (model._repr_html_(), model._repr_mimebundle_()["text/html"]):
         assert html.count("data-symbol") == 3 * 3 + 3
-        assert "radius" in html
-        assert "MLPClassifier" in html
+        assert all(name in html for name in ("radius", "P(yes)", "MLPClassifier"))
+    for task in ("classes", "labels", "number"):
+        other, _ = pair(task, hidden_layer_sizes=(2,), max_iter=2)
+        assert other.fit(X, TARGETS[task])._repr_html_().count("data-symbol") == 3 * 2 + 2 * other.n_outputs_
 
 
 # --- what cannot be meant -------------------------------------------------------------------------------------------

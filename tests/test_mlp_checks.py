@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import sklearn.neural_network as theirs
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_methods_sample_order_invariance, parametrize_with_checks
 
 import glassnet as gn
 
@@ -17,13 +17,7 @@ SETTINGS: list[dict[str, Any]] = [
     {},
     {"solver": "lbfgs", "hidden_layer_sizes": (5,)},
     {"solver": "sgd", "learning_rate": "adaptive", "hidden_layer_sizes": 6, "activation": "tanh"},
-    {
-        "solver": "sgd",
-        "learning_rate": "invscaling",
-        "hidden_layer_sizes": (),
-        "batch_size": 7,
-        "learning_rate_init": 1.0,
-    },
+    {"solver": "sgd", "learning_rate": "invscaling", "hidden_layer_sizes": (), "batch_size": 7},
     {"early_stopping": True, "validation_fraction": 0.3, "activation": "logistic", "hidden_layer_sizes": (8, 4)},
 ]
 ESTIMATORS = [
@@ -31,17 +25,20 @@ ESTIMATORS = [
     *(gn.MLPRegressor(**settings) for settings in SETTINGS),
     gn.MLPRegressor(loss="poisson", hidden_layer_sizes=(5,)),
 ]
-THEIR_FAILURES = 0.1
-"""The share of checks, at most, that neither passes: where it were larger these settings would prove little."""
 
-
-def passes(check: Any, estimator: Any) -> bool:
-    """Whether it does; a check that is skipped, for want of a library or a method, passes neither."""
-    try:
-        check(estimator)
-    except Exception:
-        return False
-    return True
+# What scikit-learn's class does not pass either, in some of these settings; the test below holds that it does not.
+NEITHER = {
+    "check_array_api_input": "skipped: it is for arrays of other libraries",
+    "check_classifiers_multilabel_output_format_decision_function": "skipped: there is no decision_function",
+    "check_sample_weight_equivalence_on_dense_data": "repeated rows make other batches, and other validation rows",
+    "check_sample_weight_equivalence_on_sparse_data": "likewise",
+    "check_fit_score_takes_y": "partial_fit and early stopping are refused together",
+    "check_n_features_in_after_fitting": "likewise",
+    "check_estimators_partial_fit_n_features": "likewise",
+    "check_classifiers_train": "the training is too short for the score that is wanted",
+    "check_regressors_train": "likewise",
+    "check_class_weight_classifiers": "scikit-learn's has no class_weight; ours is stopped too early here",
+}
 
 
 def their_own(estimator: Any) -> Any:
@@ -55,37 +52,36 @@ def their_own(estimator: Any) -> Any:
 def test_whatever_theirs_passes_ours_passes(estimator: Any, check: Any) -> None:
     try:
         check(estimator)
-    except Exception as problem:
-        if passes(check, their_own(estimator)):
+    except Exception:
+        if check.func.__name__ not in NEITHER:
             raise
-        _neither.append((type(estimator).__name__, check.func.__name__, problem))
+        try:
+            check(their_own(estimator))
+        except Exception:
+            return
+        raise
 
 
-_neither: list[Any] = []
+class Worse(gn.MLPClassifier):
+    """Its answers are those of other rows."""
+
+    def predict(self, X: Any) -> Any:
+        return super().predict(X)[::-1]
 
 
-def test_few_checks_are_passed_by_neither() -> None:
-    from sklearn.utils.estimator_checks import estimator_checks_generator
+class Check:
+    """One of their checks, as it is handed to a test."""
 
-    n_checks = sum(1 for estimator in ESTIMATORS for _ in estimator_checks_generator(estimator))
-    assert n_checks > 600
-    assert len(_neither) < THEIR_FAILURES * n_checks
+    def __init__(self, name: str) -> None:
+        self.func = type("named", (), {"__name__": name})
+
+    def __call__(self, estimator: Any) -> None:
+        check_methods_sample_order_invariance("MLPClassifier", estimator)
 
 
-def test_a_failure_of_ours_alone_is_seen() -> None:
-    class Worse(gn.MLPClassifier):
-        def predict(self, X: Any) -> Any:
-            return super().predict(X)[::-1]
-
+@pytest.mark.parametrize("name", ["check_methods_sample_order_invariance", *list(NEITHER)[:1]])
+def test_a_failure_of_ours_alone_is_seen(name: str) -> None:
     Worse.__name__ = "MLPClassifier"
-    from sklearn.utils.estimator_checks import check_methods_sample_order_invariance
-
-    class Check:
-        func = check_methods_sample_order_invariance
-
-        def __call__(self, estimator: Any) -> None:
-            check_methods_sample_order_invariance("MLPClassifier", estimator)
-
-    assert passes(Check(), their_own(Worse(max_iter=5)))
+    Check(name)(their_own(Worse(max_iter=5)))  # which passes
     with pytest.raises(AssertionError):
-        test_whatever_theirs_passes_ours_passes(Worse(max_iter=5), Check())
+        test_whatever_theirs_passes_ours_passes(Worse(max_iter=5), Check(name))

@@ -626,8 +626,11 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
             return shown
         network = self._current_network()
         parameters = Parameters.from_layers(network, self.coefs_, self.intercepts_)
-        names = getattr(self, "feature_names_in_", None)
-        svg = network_svg(network, parameters, feature_names=None if names is None else list(names))
+        names, classes = getattr(self, "feature_names_in_", None), getattr(self, "classes_", None)
+        outputs = None if classes is None else [f"P({name})" for name in classes][-network.n_outputs :]
+        svg = network_svg(
+            network, parameters, feature_names=None if names is None else list(names), output_names=outputs
+        )
         return f"<div>{shown}{svg}</div>"
 
     def __sklearn_tags__(self) -> Any:
