@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 
 import numpy as np
 
-from glassnet.checking.agreement import Observed, agrees, first_off, n_agreeing
+from glassnet.checking.agreement import (
+    NOT_POSSIBLE,
+    NOTHING_OFF,
+    Observed,
+    Place,
+    agreeing_upto,
+    agrees,
+    n_agreeing,
+    predicted,
+)
 from glassnet.checking.computation import Computation, Numbers, Quantity
 from glassnet.checking.mistakes import Variant, variants
 from glassnet.checking.protocol import KEYS, Declared
@@ -79,17 +88,13 @@ def _up_to_loss(quantity: Quantity) -> bool:
     return quantity.kind in ("z", "a", "p", "loss")
 
 
-def _after_loss(quantity: Quantity) -> bool:
-    return quantity.kind not in ("z", "a", "p", "loss")
-
-
-STAGES: tuple[tuple[str, Callable[[Quantity], bool]], ...] = (
-    ("loss", _up_to_loss),
-    ("backward", _after_loss),
-)
-
-MOST_HYPOTHESES_FOR_PAIRS = {"forward": 4, "loss": 16, "backward": 4}
-"""Where the conventions are not known better than that, a pair of mistakes could explain almost anything."""
+UP_TO: Mapping[str, Callable[[Quantity], bool]] = {
+    "forward": _is_forward,
+    "loss": _up_to_loss,
+    "backward": lambda quantity: True,
+}
+MOST_STATES, MOST_STATES_FOR_BOTH = 200, 6
+"""Where the conventions are not known better than that, two mistakes could explain almost anything."""
 
 MOST_HYPOTHESES, COMMON = 60, ("relu", "tanh", "sigmoid")
 COMMON_OUTPUTS = ("sigmoid", "softmax", "identity")
@@ -110,9 +115,8 @@ def diagnose(cases: Sequence[Observed], declared: Declared, free_rows: bool = Fa
             numbers for numbers in hypotheses if numbers.hidden in COMMON and numbers.output in COMMON_OUTPUTS
         ]
     of_forward = {_forward_part(numbers): numbers for numbers in reversed(hypotheses)}
-    found = _explained(
-        cases, [(n, ()) for n in reversed(of_forward.values())], "forward", _is_forward, 2 if pairs else 1
-    )
+    most = 2 if pairs else 1
+    found = _explained(cases, [(n, ()) for n in reversed(of_forward.values())], "forward", most)
     states: list[State] = [
         (numbers, mistakes)
         for start, mistakes in [*_activation_missing(cases, found, declared), *found]
@@ -122,8 +126,8 @@ def diagnose(cases: Sequence[Observed], declared: Declared, free_rows: bool = Fa
         if _forward_part(numbers) == _forward_part(start)
     ]
     states = list(dict.fromkeys(states))
-    for stage, among in STAGES:
-        states = _explained(cases, states, stage, among, 2 if pairs else 1)
+    for stage in ("loss", "backward"):
+        states = _explained(cases, states, stage, most)
         if not states:
             break
     if states:
@@ -202,81 +206,116 @@ def _agreeing(
     return [numbers for numbers in hypotheses if all(agrees(observed, numbers, (), among) for observed in cases)]
 
 
-def _explained(
-    cases: Sequence[Observed], states: list[State], stage: str, among: Callable[[Quantity], bool], most: int
-) -> list[State]:
-    """The states under which this stage agrees too: as they are, else with one mistake more, else with two."""
-    kept = [state for state in states if _fits(cases, state, among)]
-    if kept:
+def _explained(cases: Sequence[Observed], states: list[State], stage: str, most: int) -> list[State]:
+    """The states under which all up to this stage agrees: as they are, else with one mistake more, else with two.
+
+    A mistake belongs to the search when the first number that is off agrees with it; then the next number that is off
+    is looked for, with the mistake carried along. Two that only together explain the first are tried last.
+    """
+    search = _Search(cases, stage)
+    places = [(state, search.off(state)) for state in states]
+    if kept := [state for state, off in places if off == NOTHING_OFF]:
         return kept
-    found = [state for start in states if len(start[1]) < most for state in _with_one(cases, start, stage, among)]
-    if (
-        found
-        or most < 2
-        or len({numbers for numbers, _ in states if not numbers.ascent}) > MOST_HYPOTHESES_FOR_PAIRS[stage]
-    ):
+    found, further = search.one_more([(state, off) for state, off in places if len(state[1]) < most])
+    if found or most < 2:
         return found
-    return [state for start in states if not start[1] for state in islice(_with_two(cases, start, stage, among), 4)]
+    further = [(state, off) for state, off in further if len(state[1]) < most]
+    if len(further) <= MOST_STATES:
+        found, _ = search.one_more(further)
+    alone = [(state, off) for state, off in places if not state[1] and not state[0].ascent]
+    if not found and len(alone) <= MOST_STATES_FOR_BOTH:
+        found = [state for one in alone for state in islice(search.both_at_once(*one), 4)]
+    return found
 
 
-def _with_one(
-    cases: Sequence[Observed], start: State, stage: str, among: Callable[[Quantity], bool]
-) -> Iterator[State]:
-    numbers, mistakes = start
-    reaches = _reaching(cases, start, stage)
-    for variant in filter(reaches, variants(_deepest(cases), numbers, stage)):
-        state = numbers, (*mistakes, variant)
-        if _fits(cases, state, among):
-            yield state
+class _Search:
+    """The numbers of a candidate up to a stage, and which mistakes bring them closer."""
 
+    def __init__(self, cases: Sequence[Observed], stage: str) -> None:
+        self.cases, self.among, self.stage = cases, UP_TO[stage], stage
+        given = {quantity.kind for observed in cases for quantity in observed.numbers}
+        self.stages = {"forward": ("forward",), "loss": ("loss",), "backward": ("backward",)}[stage]
+        if stage == "loss" and not given & {"z", "a", "p"}:
+            self.stages = ("forward", "loss")
+        elif stage == "backward" and not given & {"z", "a", "p", "loss"}:
+            self.stages = ("forward", "backward")
+        self.sizes = _deepest(cases)
+        self.small = all(max(observed.case.sizes) <= 2 for observed in cases)
 
-def _with_two(
-    cases: Sequence[Observed], start: State, stage: str, among: Callable[[Quantity], bool]
-) -> Iterator[State]:
-    numbers, _ = start
-    if numbers.ascent:
-        return
-    small = all(max(observed.case.sizes) <= 2 for observed in cases)  # else there would be thousands of pasted units
-    known = [v for v in variants(_deepest(cases), numbers, stage) if v.units is None or small]
-    reaches = _reaching(cases, start, stage)
-    for at, first in enumerate(known):
-        for second in known[at + 1 :]:
-            if first.mistake.key == second.mistake.key and not (first.units and second.units):
+    def off(self, state: State, least: Place = NOT_POSSIBLE) -> Place:
+        """The first place, over all cases, that is off; not looked for further once it is at or before `least`."""
+        numbers, mistakes = state
+        changes = [variant.changes for variant in mistakes]
+        first = NOTHING_OFF
+        for observed in self.cases:
+            first = min(first, agreeing_upto(observed, numbers, changes, self.among))
+            if first <= least:
+                break
+        return first
+
+    def variants(self, numbers: Numbers, off: Place) -> Iterator[Variant]:
+        """Every mistake that could change what is off."""
+        for stage in self.stages:
+            for variant in variants(self.sizes, numbers, stage):
+                if stage != "backward" or self._reaches(variant, off):
+                    yield variant
+
+    def _reaches(self, variant: Variant, off: Place) -> bool:
+        return off[0] < 3 or any(variant.top(L := len(observed.case.weights)) >= L - off[1] for observed in self.cases)
+
+    def one_more(self, states: Iterable[tuple[State, Place]]) -> tuple[list[State], list[tuple[State, Place]]]:
+        """The states that explain all with one mistake more; and those with which the first that is off agrees.
+
+        Those that agree furthest come first: where a mistake is found for them, the others are not looked at.
+        """
+        found: list[State] = []
+        further: list[tuple[State, Place]] = []
+        for off, some in groupby(sorted(states, key=lambda one: one[1], reverse=True), key=lambda one: one[1]):
+            for (numbers, mistakes), _ in some:
+                for variant in self.variants(numbers, off):
+                    for more in _orders(mistakes, variant):
+                        next_off = self.off((numbers, more), off)
+                        if next_off == NOTHING_OFF:
+                            found.append((numbers, more))
+                            break
+                        if next_off > off:
+                            further.append(((numbers, more), next_off))
+                            break
+            if found:
+                break
+        return found, further
+
+    def both_at_once(self, state: State, off: Place) -> Iterator[State]:
+        """Two mistakes that both change the first number that is off."""
+        numbers, _ = state
+        observed = next(one for one in self.cases if agreeing_upto(one, numbers, (), self.among) == off)
+        right, _ = predicted(observed, numbers, (), off)
+        touching = []
+        for variant in self.variants(numbers, off):
+            if variant.units is not None and not self.small:  # there would be thousands of pasted units
                 continue
-            if not (reaches(first) or reaches(second)):
-                continue
-            # The outer one may hide the inner one where both change the same step.
-            orders = ((first, second), (second, first)) if _overlap(first, second) else ((first, second),)
-            for pair in orders:
-                if _fits(cases, (numbers, pair), among):
-                    yield numbers, pair
-                    break
+            changed, before = predicted(observed, numbers, [variant.changes], off)
+            if before and not (np.shape(changed) == np.shape(right) and np.allclose(changed, right, equal_nan=True)):
+                touching.append(variant)
+        for at, first in enumerate(touching):
+            for second in touching[at + 1 :]:
+                if first.mistake.key != second.mistake.key or (first.units and second.units):
+                    for pair in _orders((first,), second):
+                        if self.off((numbers, pair), off) == NOTHING_OFF:
+                            yield numbers, pair
+                            break
 
 
-def _overlap(first: Variant, second: Variant) -> bool:
-    return bool(set(first.mistake.step.split()) & set(second.mistake.step.split()))
-
-
-def _reaching(cases: Sequence[Observed], start: State, stage: str) -> Callable[[Variant], bool]:
-    """Whether a mistake can change the first number that is off: most of a search is spared by it."""
-    numbers, mistakes = start
-    changes = [variant.changes for variant in mistakes]
-    for observed in cases:
-        off = first_off(observed, numbers, changes)
-        if off is not None:
-            L = len(observed.case.weights)
-            return lambda variant: stage != "backward" or variant.top(L) >= off.layer
-    return lambda variant: True
+def _orders(mistakes: tuple[Variant, ...], more: Variant) -> tuple[tuple[Variant, ...], ...]:
+    """In the order in which they change a step; the outer one may hide the inner one where both change the same."""
+    steps = set(more.mistake.step.split())
+    if any(steps & set(variant.mistake.step.split()) for variant in mistakes):
+        return (*mistakes, more), (more, *mistakes)
+    return ((*mistakes, more),)
 
 
 def _deepest(cases: Sequence[Observed]) -> tuple[int, ...]:
     return max((observed.case.sizes for observed in cases), key=len)
-
-
-def _fits(cases: Sequence[Observed], state: State, among: Callable[[Quantity], bool]) -> bool:
-    numbers, mistakes = state
-    changes = [variant.changes for variant in mistakes]
-    return all(agrees(observed, numbers, changes, among) for observed in cases)
 
 
 def best_fitting(cases: Sequence[Observed], hypotheses: Sequence[Numbers]) -> Numbers:

@@ -139,8 +139,8 @@ def taken(quantity: Quantity, value: Any, case: Case, layout: Layout) -> Any:
     if kind in ("dW", "W"):
         return array.T if layout.out_in else array
     if kind in ("db", "b"):
-        if array.size == case.sizes[layer]:
-            return array.ravel()
+        if array.size == case.sizes[layer] or (array.ndim == 2 and array.shape[not layout.columns] == array.size):
+            return array.ravel()  # also where it is that of a layer of another size
         return array.T if layout.columns else array
     if array.ndim == 1:
         return array[np.newaxis] if layout.row == "vector" else array[:, np.newaxis]

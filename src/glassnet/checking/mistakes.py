@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import permutations
 
 import numpy as np
@@ -33,9 +34,10 @@ Wrap = Callable[[Step], Step]
 class Mistake:
     """One mistake: the `change` of a `step`, or of several, between spaces; `places` says which variants there are.
 
-    places: "" one; "hidden", "later", "every": these layers together, and each alone; "units", "hidden units",
-    "inputs": one
-    unit's or input's formula in another's place, in each layer. `only`: under which conventions it can be made at all.
+    places: "" one; "hidden", "later", "every": these layers together, and each alone, and in the smallest networks each
+    unit alone; "units", "hidden units", "inputs": one unit's or input's formula in another's place, in each layer;
+    "entries": one weight. `only`: under which conventions it can be made at all. Where the steps are not changed alike,
+    `change` gives a change for each by name.
     """
 
     key: str
@@ -51,13 +53,14 @@ class Mistake:
     @property
     def stage(self) -> str:
         """Where in the order of computation: forward, loss or backward."""
-        return "forward" if self.step in FORWARD_STEPS else "loss" if self.step in LOSS_STEPS else "backward"
+        first = self.step.split()[0]
+        return "forward" if first in FORWARD_STEPS else "loss" if first in LOSS_STEPS else "backward"
 
 
 @dataclass(frozen=True)
 class Variant:
     """A mistake at a place: the `layers` in which it is made; `units` (of, instead of): whose formula is in whose
-    place.
+    place; `unit`: the only one in which it is made.
 
     `layer`: the one layer, or 0 where it is made in all where it can be.
     """
@@ -65,18 +68,26 @@ class Variant:
     mistake: Mistake
     layers: tuple[int, ...] = ()
     units: tuple[int, int] | None = None
+    unit: int | None = None
 
     @property
     def layer(self) -> int:
         """The one layer, or 0."""
         return self.layers[0] if len(self.layers) == 1 else 0
 
-    @property
+    @cached_property
     def changes(self) -> Mapping[str, Change]:
         """What `Computation` takes."""
-        wrap = self.mistake.change(*self.units) if self.units else self.mistake.change()
+        made = self.mistake.change(*self.units) if self.units else self.mistake.change()
+        wraps: Mapping[str, Wrap] = (
+            made if isinstance(made, Mapping) else dict.fromkeys(self.mistake.step.split(), made)
+        )
+        if self.unit is not None:
+            wraps = {step: _only_unit(self.unit, step, wrap) for step, wrap in wraps.items()}
+        if not self.layers:
+            return wraps
         hidden = self.mistake.places in ("hidden", "hidden units")
-        return dict.fromkeys(self.mistake.step.split(), _only_in(self.layers, hidden, wrap) if self.layers else wrap)
+        return {step: _only_in(self.layers, hidden, wrap) for step, wrap in wraps.items()}
 
     def top(self, L: int) -> int:
         """The highest layer whose gradient it can change, in a network of L layers."""
@@ -96,8 +107,46 @@ def _only_in(layers: tuple[int, ...], hidden: bool, wrap: Wrap) -> Wrap:
     return change
 
 
-def variants(sizes: tuple[int, ...], numbers: Numbers, stage: str) -> Iterator[Variant]:
+def _only_unit(unit: int, step: str, wrap: Wrap) -> Wrap:
+    """In the numbers of this unit of the layer; of weights on the way back, in those of the unit below."""
+
+    def change(inner: Step) -> Step:
+        changed = wrap(inner)
+
+        def one(c: Computation, layer: int) -> object:
+            numbers, other = np.array(inner(c, layer), float), np.asarray(changed(c, layer))
+            at = (unit,) if step == "upstream_weights" else (..., unit)
+            numbers[at] = other[at]
+            return numbers
+
+        return one
+
+    return change
+
+
+BY_UNIT = frozenset(
+    ("pre_activation", "activation", "derivative", "upstream", "upstream_weights", "weight_delta", "gradient_inputs",
+     "weight_gradient", "bias_gradient", "updated_weights", "updated_biases")
+)  # fmt: skip
+"""Steps whose numbers are a unit's, or an input's, in the last axis."""
+OF_BELOW = ("upstream_weights", "gradient_inputs")
+"""Steps whose numbers are those of the units of the layer below."""
+
+
+@lru_cache(maxsize=1024)
+def variants(sizes: tuple[int, ...], numbers: Numbers, stage: str) -> tuple[Variant, ...]:
     """Every mistake that can be made in such a network, at every place; all layers together before one alone."""
+    found = list(_variants(sizes, numbers, stage))
+    if max(sizes) > 2:  # else there would be thousands
+        return tuple(found)
+    for one in tuple(found):
+        if len(one.layers) == 1 and one.units is None and one.mistake.step in BY_UNIT:
+            width = sizes[one.layers[0] - (one.mistake.step in OF_BELOW)]
+            found += [Variant(one.mistake, one.layers, unit=unit) for unit in range(width) if width > 1]
+    return tuple(found)
+
+
+def _variants(sizes: tuple[int, ...], numbers: Numbers, stage: str) -> Iterator[Variant]:
     L = len(sizes) - 1
     ranges = {"hidden": range(1, L), "later": range(2, L + 1), "every": range(1, L + 1)}
     for mistake in MISTAKES:
@@ -106,9 +155,12 @@ def variants(sizes: tuple[int, ...], numbers: Numbers, stage: str) -> Iterator[V
         if mistake.places == "":
             yield Variant(mistake)
         elif mistake.places in ("units", "hidden units", "inputs"):
-            for layer in range(1, L if mistake.places == "hidden units" else L + 1):
-                width = sizes[layer - 1] if mistake.places == "inputs" else sizes[layer]
-                yield from (Variant(mistake, (layer,), units) for units in permutations(range(min(width, 3)), 2))
+            layers = range(1, L if mistake.places == "hidden units" else L + 1)
+            widths = [sizes[layer - (mistake.places == "inputs")] for layer in layers]
+            if len(layers) > 1:
+                yield from (Variant(mistake, tuple(layers), units) for units in _two_of(min(widths), -1))
+            for layer, width in zip(layers, widths, strict=True):
+                yield from (Variant(mistake, (layer,), units) for units in _two_of(width, width - 1))
         elif mistake.places == "entries":
             if max(sizes) <= 2:
                 for layer in range(1, L + 1):
@@ -118,6 +170,12 @@ def variants(sizes: tuple[int, ...], numbers: Numbers, stage: str) -> Iterator[V
             yield Variant(mistake, layers)
             if len(layers) > 1:
                 yield from (Variant(mistake, (layer,)) for layer in layers)
+
+
+def _two_of(width: int, last: int) -> list[tuple[int, int]]:
+    """Whose formula may stand in whose place: among the first three, and the first and the last."""
+    near = list(permutations(range(min(width, 3)), 2))
+    return [*near, (last, 0), (0, last)] if width > 3 or last < 0 else near
 
 
 def _to(value: Step) -> Callable[[], Wrap]:
@@ -199,6 +257,16 @@ def _neighbour_derivative(by: int) -> Callable[[], Wrap]:
         return step
 
     return lambda: change
+
+
+def _derivative_of_z(inner: Step) -> Step:
+    """f' at z, whatever a is."""
+    return lambda c, layer: c.hidden_derivative(c.z[layer], activation(c.numbers.hidden)(c.z[layer]))
+
+
+def _fitted_to(delta: np.ndarray, units: int) -> np.ndarray:
+    """The deltas of the layer above in the place of those of so many units: one for all, or the first."""
+    return np.repeat(delta, units, axis=1) if delta.shape[1] == 1 else delta[:, :units]
 
 
 def _updated_first(c: Computation, layer: int, W: np.ndarray) -> object:
@@ -579,6 +647,17 @@ MISTAKES: tuple[Mistake, ...] = (
         "later",
     ),
     M(
+        "weights-missing",
+        "the weights are missing on the way back",
+        "The error of the layer above is handed on as it is, unit by unit. Each unit has its part in every error "
+        "above, through its own weights.",
+        "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_l)",
+        "delta_l = delta_(l+1) * f'(z_l)",
+        "upstream",
+        _to(lambda c, layer: _fitted_to(c.delta[layer + 1], c.case.sizes[layer])),
+        "hidden",
+    ),
+    M(
         "gradient-instead-of-weights",
         "the error goes back through the gradient instead of the weights",
         "The error comes back through W; here dW stands in its place.",
@@ -831,6 +910,46 @@ MISTAKES: tuple[Mistake, ...] = (
         "units",
     ),
     M(
+        "bias-gradient-of-another-unit",
+        "the bias gradient is that of another unit",
+        "A bias takes the delta of its own unit; here their order is turned round.",
+        "db_j = 1/n sum over rows of delta_j",
+        "db_j = 1/n sum over rows of delta_(J+1-j), J the last",
+        "bias_gradient",
+        _of(lambda c, layer, db: np.flip(db)),
+        "every",
+    ),
+    M(
+        "bias-gradient-pasted",
+        "one unit's bias gradient in the place of all others",
+        "A bias takes the delta of its own unit; here every unit takes the first one's.",
+        "db_j = 1/n sum over rows of delta_j",
+        "db_j = 1/n sum over rows of delta_1",
+        "bias_gradient",
+        _of(lambda c, layer, db: np.full_like(db, db[0])),
+        "every",
+    ),
+    M(
+        "bias-gradient-of-another-layer",
+        "the bias gradient is that of another layer",
+        "A bias takes the delta of its own layer; here that of the layer above.",
+        "db_l = 1/n sum over rows of delta_l",
+        "db_l = 1/n sum over rows of delta_(l+1)",
+        "bias_delta",
+        _to(lambda c, layer: c.delta[layer + 1]),
+        "hidden",
+    ),
+    M(
+        "bias-gradient-of-another-layer",
+        "the bias gradient is that of the output layer",
+        "A bias takes the delta of its own layer; here every layer takes the output's.",
+        "db_l = 1/n sum over rows of delta_l",
+        "db_l = 1/n sum over rows of delta_L",
+        "bias_delta",
+        _to(lambda c, layer: c.delta[c.L]),
+        "hidden",
+    ),
+    M(
         "bias-gradient-without-derivative",
         "the bias gradient leaves the activation's derivative out",
         "The gradient of a bias is the sum of delta, and f'(z) is in delta; here the error from above is taken.",
@@ -977,6 +1096,27 @@ MISTAKES: tuple[Mistake, ...] = (
         "every",
     ),
     M(
+        "integer-division",
+        "every gradient is zero, as it is by an integer division",
+        "In Python 1 // n is 0, and so is everything that is multiplied by it: // divides and rounds down to a whole "
+        "number. Use /.",
+        "dW = 1/n sum over rows of a delta",
+        "dW = (1 // n) sum over rows of a delta = 0",
+        "over_rows",
+        _times(lambda c: 0.0),
+        only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "integer-division",
+        "integer division",
+        "// divides and rounds down to a whole number: use /.",
+        "delta = (p - y) / n",
+        "delta = (p - y) // n",
+        "output_delta",
+        _of(lambda c, layer, delta: c.n * np.floor(delta / c.n)),
+        only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
         "weight-gradient-zero",
         "the weight gradient is zero",
         "The gradient of the weights is 0: they are never learned. In Python 1 // n is 0, and so is an int "
@@ -1026,6 +1166,31 @@ MISTAKES: tuple[Mistake, ...] = (
         "derivative",
         _column_from,
         "hidden units",
+    ),
+    M(
+        "derivative-pasted",
+        "the derivative of every unit is that of the first",
+        "Each unit's error is multiplied by f' at its own z; here at the first one's.",
+        "delta_j = f'(z_j) sum over k of w_j_k delta_k",
+        "delta_j = f'(z_1) sum over k of w_j_k delta_k",
+        "derivative",
+        _of(lambda c, layer, slope: np.repeat(slope[:, :1], slope.shape[1], axis=1)),
+        "hidden",
+    ),
+    M(
+        "upstream-pasted",
+        "the error of the first unit above is taken for all of them",
+        "Every weight on the way back goes with the error of its own unit above; here all go with the first one's.",
+        "delta_j = f'(z_j) sum over k of w_j_k delta_k",
+        "delta_j = f'(z_j) sum over k of w_j_k delta_1",
+        "upstream",
+        _to(
+            lambda c, layer: (
+                np.repeat(c.delta[layer + 1][:, :1], c.case.sizes[layer + 1], axis=1)
+                @ c.do("upstream_weights", layer + 1).T
+            )
+        ),
+        "hidden",
     ),
     M(
         "upstream-pasted",
@@ -1202,6 +1367,36 @@ MISTAKES: tuple[Mistake, ...] = (
         _times(lambda c: 1 / c.case.learning_rate),
     ),
     M(
+        "gradient-not-averaged",
+        "the update sums over the rows instead of averaging",
+        "The step is taken along the mean of the rows' gradients; here along their sum, which is n times as large.",
+        "W <- W - rate 1/n sum over rows of dW",
+        "W <- W - rate sum over rows of dW",
+        "step_factor",
+        _times(lambda c: float(c.n)),
+        only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "gradient-averaged-twice",
+        "the update divides by the rows twice",
+        "The gradients are means over the rows already; the update divides by n once more.",
+        "W <- W - rate dW",
+        "W <- W - rate 1/n dW",
+        "step_factor",
+        _times(lambda c: 1 / c.n),
+        only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "divided-by-features",
+        "the update divides by the number of features instead of rows",
+        "The mean over rows divides by the number of rows; here the other length of X was taken.",
+        "W <- W - rate 1/n sum over rows of dW",
+        "W <- W - rate 1/n_features sum over rows of dW",
+        "step_factor",
+        _times(lambda c: c.n / c.case.sizes[0]),
+        only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
         "learning-rate-twice",
         "the learning rate is there twice",
         "The learning rate is a factor twice.",
@@ -1318,10 +1513,21 @@ MISTAKES: tuple[Mistake, ...] = (
         "a = f(z); here z is passed on as it is.",
         "a = f(z)",
         "a = z",
+        "activation derivative",
+        lambda: {"activation": lambda inner: lambda c, layer: c.z[layer], "derivative": _derivative_of_z},
+        "hidden",
+        only=lambda n: n.hidden != "identity",
+    ),
+    M(
+        "activation-missing",
+        "the activation of a hidden layer is missing",
+        "a = f(z); here z is passed on as it is, and the derivative, which is written for a, gets it too.",
+        "a = f(z)",
+        "a = z",
         "activation",
         _to(lambda c, layer: c.z[layer]),
         "hidden",
-        only=lambda n: n.hidden != "identity",
+        only=_curved("sigmoid", "tanh"),
     ),
     M(
         "activation-twice",

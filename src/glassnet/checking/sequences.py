@@ -33,7 +33,7 @@ KEEPS_STATE = Named(
 )
 
 
-def accumulated(candidate: Any, observed: Observed, layout: Any) -> tuple[list[Observed], Named] | None:
+def accumulated(candidate: Any, observed: Observed, layout: Any) -> tuple[Observed, Named] | None:
     """What two more calls add, where calls with the same arguments differ; None where they do not."""
     try:
         calls = [candidate.again(observed.case, layout, times) for times in (1, 2, 3)]
@@ -53,7 +53,7 @@ def accumulated(candidate: Any, observed: Observed, layout: Any) -> tuple[list[O
         steady &= np.shape(one) == np.shape(two) and bool(np.allclose(one, two, rtol=1e-6, atol=1e-9))
         numbers[quantity] = two
     kept = {q: v for q, v in numbers.items() if q.kind in ("z", "a", "p", "loss", "dW", "db")}
-    return [Observed(observed.case, kept, third.single)], ACCUMULATE if steady else KEEPS_STATE
+    return Observed(observed.case, kept, third.single, third.layout), ACCUMULATE if steady else KEEPS_STATE
 
 
 VERY_SURE = 60.0
