@@ -19,7 +19,7 @@ difference
 quotients; no known mistake is so small. The last is for candidates that compute in float32."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Observed:
     """What a candidate gave for one case: numbers by quantity, in glassnet's orientation, rows in rows.
 
@@ -106,6 +106,11 @@ def place(quantity: Quantity, L: int) -> Place:
     return 3 + (kind in ("W", "b")), L - layer, ("delta", "dW", "db", "W", "b").index(kind)
 
 
+def tells_nothing(observed: Observed, numbers: Numbers) -> bool:
+    """A softmax of one output is 1 whatever goes in, and 0 or 1 is no one-hot row of one class."""
+    return numbers.output == "softmax" and observed.case.sizes[-1] == 1
+
+
 def agreeing_upto(
     observed: Observed,
     numbers: Numbers,
@@ -116,6 +121,8 @@ def agreeing_upto(
 
     `NOT_POSSIBLE` where shapes do not fit: such mistakes cannot be made in this network.
     """
+    if tells_nothing(observed, numbers):
+        return NOTHING_OFF
     left = sum(map(among, observed.numbers))
     try:
         with_loss = Quantity("loss") in observed.numbers
@@ -164,6 +171,8 @@ def predicted(
 def n_agreeing(observed: Observed, numbers: Numbers) -> int:
     """How many quantities agree before the first that does not."""
     count = 0
+    if tells_nothing(observed, numbers):
+        return count
     for quantity, right in Computation(observed.case, numbers).quantities():
         seen = observed.numbers.get(quantity)
         if seen is not None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from glassnet.checking.agreement import Observed
+from glassnet.checking.agreement import Observed, tells_nothing
 from glassnet.checking.cases import ONE_LAYER, SHAPES, Case, generated
 from glassnet.checking.companions import companions
 from glassnet.checking.computation import Quantity
@@ -193,9 +193,10 @@ def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Re
     if (apart := _apart(candidate, runs, said, free, title)) is not None:
         return apart
     layout, observed, diagnosis = _best(runs, said, free)
+    observed = [one for one in observed if not tells_nothing(one, diagnosis.numbers)] or observed
     layout = observed[0].layout or layout
     remarks: list[str] = []
-    evidence = OwnDifferences() if diagnosis.right else own_differences(candidate, observed[0], layout)
+    evidence = OwnDifferences() if diagnosis.right else own_differences(candidate, _telling(observed), layout)
     if not diagnosis.right and evidence.consistent and updates_follow(observed) and _forward_right(observed, diagnosis):
         remarks.append(
             "The loss is none that the checker knows, but the gradient is the derivative of this loss, as "
@@ -322,9 +323,18 @@ def _runs(
         several = [one for one in observed if one.case.sizes[-1] > 1]
         if several and all(_is_softmax(one) for one in several):
             observed = several  # a softmax of one output is always 1
-        if observed:
+        if observed and not any(_same_numbers(observed, before) for _, before in runs):
             runs.append((layout, observed))
     return sorted(runs, key=lambda run: -len(run[1])), failures
+
+
+def _same_numbers(some: Sequence[Observed], others: Sequence[Observed]) -> bool:
+    """Whether two layouts are one and the same to the candidate."""
+    return len(some) == len(others) and all(
+        one.numbers.keys() == other.numbers.keys()
+        and all(np.array_equal(number, other.numbers[q], equal_nan=True) for q, number in one.numbers.items())
+        for one, other in zip(some, others, strict=True)
+    )
 
 
 def _is_softmax(one: Observed) -> bool:
@@ -370,21 +380,28 @@ def _best(
             if found is not None and (some is observed or _only_averages_otherwise(observed, said, free)):
                 return layout, some, found
     most = [run for run in runs if len(run[1]) == len(runs[0][1])][:3]
-    most = [run for run in most if loss_agrees(run[1], said, free)] or most  # a mistake is seldom before the loss
-    for layout, observed in most:
-        for some in (observed, _of_one_output(observed)):
-            found = diagnose(some, said, free, pairs=False) if some else None
-            if found is not None and found.explained:
-                return layout, some, found
-    for layout, observed in most[:2] if pairs else ():
-        some = observed if loss_agrees(observed, said, free) else _of_one_output(observed) or observed
-        if all(np.isfinite(number).all() for one in some for number in one.numbers.values()):
-            found = diagnose(some, said, free)
-            if found.explained:
-                return layout, some, found
-    layout, observed = most[0]
-    some = observed if loss_agrees(observed, said, free) else _of_one_output(observed) or observed
+    each = [(layout, some) for layout, observed in most for some in _judged(observed)]
+    each = [one for one in each if loss_agrees(one[1], said, free)] or each  # a mistake is seldom before the loss
+    for layout, some in each if len(each) > 1 or not pairs else ():
+        if (found := diagnose(some, said, free, pairs=False)).explained:
+            return layout, some, found
+    for layout, some in each[:2] if pairs else ():
+        finite = all(np.isfinite(number).all() for one in some for number in one.numbers.values())
+        if finite and (found := diagnose(some, said, free)).explained:
+            return layout, some, found
+    layout, some = each[0]
     return layout, some, unexplained(some, said, free)
+
+
+def _telling(observed: Sequence[Observed]) -> Observed:
+    """The case in which most can be wrong: of several outputs, and of most layers."""
+    return max(observed, key=lambda one: (one.case.sizes[-1] > 1, len(one.case.sizes)))
+
+
+def _judged(observed: list[Observed]) -> list[list[Observed]]:
+    """All cases, and those of one output alone, where there are such beside others."""
+    of_one = _of_one_output(observed)
+    return [observed, of_one] if 0 < len(of_one) < len(observed) else [observed]
 
 
 def _of_one_output(observed: Sequence[Observed]) -> list[Observed]:

@@ -76,6 +76,12 @@ def softmax(z: FloatArray, axis: int = 1) -> Any:
     return raised / raised.sum(axis=axis, keepdims=True)
 
 
+@lru_cache(maxsize=256)
+def sum_of_squares(case: Case) -> float:
+    """Of all weights."""
+    return sum(float(np.sum(W**2)) for W in case.weights)
+
+
 class Computation:
     """All numbers of one step: lists over layers, from 1; a[0] is X, a[L] is p.
 
@@ -227,7 +233,7 @@ def _loss(c: Computation, layer: int) -> Any:
 
 def _penalty(c: Computation, layer: int) -> Any:
     factor = c.l2_factor
-    return factor / 2 * sum(float(np.sum(W**2)) for W in c.W[1:]) if factor else 0.0
+    return factor / 2 * sum_of_squares(c.case) if factor else 0.0
 
 
 def _output_delta(c: Computation, layer: int) -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby, islice
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,10 @@ from glassnet.checking.agreement import (
     agreeing_upto,
     agrees,
     n_agreeing,
+    place,
     predicted,
+    same,
+    tells_nothing,
 )
 from glassnet.checking.computation import Computation, Numbers, Quantity
 from glassnet.checking.mistakes import Variant, variants
@@ -93,6 +98,8 @@ UP_TO: Mapping[str, Callable[[Quantity], bool]] = {
     "loss": _up_to_loss,
     "backward": lambda quantity: True,
 }
+LINEAR_IN_THE_LOSS = frozenset(("pre_activation", "activation", "activation derivative", "output", "row_losses"))
+LOSS = place(Quantity("loss"), 1)
 MOST_STATES, MOST_STATES_FOR_BOTH = 200, 6
 """Where the conventions are not known better than that, two mistakes could explain almost anything."""
 
@@ -110,16 +117,20 @@ def diagnose(cases: Sequence[Observed], declared: Declared, free_rows: bool = Fa
     """
     hypotheses = list(_hypotheses(cases, declared, free_rows))
     seen_forward = any(_is_forward(quantity) for observed in cases for quantity in observed.numbers)
-    if len(hypotheses) > MOST_HYPOTHESES and not seen_forward:
+    seen_loss = any(Quantity("loss") in observed.numbers for observed in cases)
+    if len(hypotheses) > MOST_HYPOTHESES and not seen_forward and not seen_loss:
         hypotheses = [
             numbers for numbers in hypotheses if numbers.hidden in COMMON and numbers.output in COMMON_OUTPUTS
         ]
     of_forward = {_forward_part(numbers): numbers for numbers in reversed(hypotheses)}
     most = 2 if pairs else 1
     found = _explained(cases, [(n, ()) for n in reversed(of_forward.values())], "forward", most)
+    # Where neither a forward pass nor a loss says that they are linear, the search of the loss tries it.
+    known = seen_forward or _agreeing(cases, hypotheses[:1], _up_to_loss)
+    left_out = _activation_missing(cases, found, declared) if known else ()
     states: list[State] = [
         (numbers, mistakes)
-        for start, mistakes in [*_activation_missing(cases, found, declared), *found]
+        for start, mistakes in [*left_out, *found]
         for numbers in (
             replace(one, hidden=start.hidden) for one in hypotheses if mistakes or one.hidden == start.hidden
         )
@@ -147,12 +158,12 @@ def _forward_part(numbers: Numbers) -> tuple[str, str, bool]:
 
 def unexplained(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> Diagnosis:
     """Where no mistakes explain it: the conventions that fit best."""
-    return Diagnosis(best_fitting(cases, list(_hypotheses(cases, declared, free_rows))), (), False)
+    return Diagnosis(best_fitting(cases, _hypotheses(cases, declared, free_rows)), (), False)
 
 
 def loss_agrees(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> bool:
     """Whether there are conventions under which everything up to the loss agrees."""
-    return bool(_agreeing(cases, list(_hypotheses(cases, declared, free_rows))[:1], _up_to_loss))
+    return bool(_agreeing(cases, _hypotheses(cases, declared, free_rows)[:1], _up_to_loss))
 
 
 def fitted(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> Diagnosis | None:
@@ -177,15 +188,24 @@ def _activation_missing(cases: Sequence[Observed], found: Sequence[State], decla
                     )
 
 
-def _hypotheses(cases: Sequence[Observed], declared: Declared, free_rows: bool) -> Iterator[Numbers]:
+def _hypotheses(cases: Sequence[Observed], declared: Declared, free_rows: bool) -> tuple[Numbers, ...]:
     """Every set of conventions that could be meant; those under which a whole stage agrees, where there are such."""
+    return _found_hypotheses(tuple(cases), declared, free_rows)
+
+
+@lru_cache(maxsize=64)
+def _found_hypotheses(cases: tuple[Observed, ...], declared: Declared, free_rows: bool) -> tuple[Numbers, ...]:
+    return tuple(_made_hypotheses(cases, declared, free_rows))
+
+
+def _made_hypotheses(cases: Sequence[Observed], declared: Declared, free_rows: bool) -> Iterator[Numbers]:
     sizes = max((observed.case.sizes for observed in cases), key=lambda sizes: (sizes[-1], len(sizes)))
     given = {quantity.kind for observed in cases for quantity in observed.numbers}
     l2 = any(observed.case.l2 for observed in cases)
     forward = list(forward_hypotheses(declared, sizes, "loss" in given))
     if given & {"z", "a", "p"}:
         forward = _agreeing(cases, forward, _is_forward) or forward
-    elif "loss" not in given and declared.hidden is None:
+    else:
         forward = [numbers for numbers in forward if not numbers.logits]
     losses = [numbers for start in forward for numbers in loss_hypotheses(start, declared, sizes, l2)]
     if "loss" in given:
@@ -239,7 +259,13 @@ class _Search:
             self.stages = ("forward", "loss")
         elif stage == "backward" and not given & {"z", "a", "p", "loss"}:
             self.stages = ("forward", "backward")
+        self._scales: dict[Numbers, tuple[Numbers, Any, Any]] = {}
+        self._losses: dict[tuple[Numbers, tuple[Variant, ...]], Any] = {}
         self.sizes = _deepest(cases)
+        self.floor = min(
+            place(quantity, len(observed.case.weights)) for observed in cases for quantity in observed.numbers
+        )
+        self.widest = max(cases, key=lambda observed: observed.case.sizes[-1])
         self.small = all(max(observed.case.sizes) <= 2 for observed in cases)
 
     def off(self, state: State, least: Place = NOT_POSSIBLE) -> Place:
@@ -249,7 +275,7 @@ class _Search:
         first = NOTHING_OFF
         for observed in self.cases:
             first = min(first, agreeing_upto(observed, numbers, changes, self.among))
-            if first <= least:
+            if first <= max(least, self.floor):
                 break
         return first
 
@@ -259,20 +285,55 @@ class _Search:
             for variant in variants(self.sizes, numbers, stage):
                 if stage != "backward" or self._reaches(variant, off):
                     yield variant
+        if self.stages == ("loss",) and numbers.logits:  # what becomes of the logits is only seen in the loss
+            yield from (one for one in variants(self.sizes, numbers, "forward") if one.mistake.step == "output")
 
     def _reaches(self, variant: Variant, off: Place) -> bool:
         return off[0] < 3 or any(variant.top(L := len(observed.case.weights)) >= L - off[1] for observed in self.cases)
 
+    def _may_give_the_loss(self, numbers: Numbers, mistakes: tuple[Variant, ...], more: Variant) -> bool:
+        """Spares most of the search where the forward pass is not shown: a loss in another convention is a multiple."""
+        if self.stage != "loss" or mistakes or more.mistake.step not in LINEAR_IN_THE_LOSS:
+            return True
+        plain, scale, penalty = self._scale(numbers)
+        found = self._loss(plain, more)
+        if found is None or scale is None:
+            return found is not None
+        return same(self.widest.numbers[Quantity("loss")], found * scale + penalty, Quantity("loss"), self.widest)
+
+    def _scale(self, numbers: Numbers) -> tuple[Numbers, Any, Any]:
+        """A convention of which the loss in this one is a multiple, the factor, and the penalty that is added."""
+        if numbers not in self._scales:
+            alone = replace(numbers, l2="none")
+            plain = replace(alone, loss_rows="mean", gradient_rows="mean", half=False, outputs="sum")
+            one, other = self._loss(alone), self._loss(plain)
+            self._scales[numbers] = plain, one / other if other else None, self._loss(numbers) - one
+        return self._scales[numbers]
+
+    def _loss(self, numbers: Numbers, *mistakes: Variant) -> Any:
+        """The loss of one case, of several outputs where there is such; None where it cannot be computed."""
+        if (numbers, mistakes) not in self._losses:
+            changes = [variant.changes for variant in mistakes]
+            self._losses[numbers, mistakes] = predicted(self.widest, numbers, changes, LOSS)[0]
+        return self._losses[numbers, mistakes]
+
     def one_more(self, states: Iterable[tuple[State, Place]]) -> tuple[list[State], list[tuple[State, Place]]]:
         """The states that explain all with one mistake more; and those with which the first that is off agrees.
 
-        Those that agree furthest come first: where a mistake is found for them, the others are not looked at.
+        Those that agree furthest come first, of those that do not go up the loss: where a mistake is found for them,
+        the others are not looked at.
         """
         found: list[State] = []
         further: list[tuple[State, Place]] = []
-        for off, some in groupby(sorted(states, key=lambda one: one[1], reverse=True), key=lambda one: one[1]):
+
+        def merit(one: tuple[State, Place]) -> tuple[bool, Place]:
+            return not one[0][0].ascent, one[1]
+
+        for (_, off), some in groupby(sorted(states, key=merit, reverse=True), key=merit):
             for (numbers, mistakes), _ in some:
                 for variant in self.variants(numbers, off):
+                    if not self._may_give_the_loss(numbers, mistakes, variant):
+                        continue
                     for more in _orders(mistakes, variant):
                         next_off = self.off((numbers, more), off)
                         if next_off == NOTHING_OFF:
@@ -321,10 +382,14 @@ def _deepest(cases: Sequence[Observed]) -> tuple[int, ...]:
 def best_fitting(cases: Sequence[Observed], hypotheses: Sequence[Numbers]) -> Numbers:
     """Where none agrees: the conventions under which most agrees, and then under which the rest is closest."""
 
-    def misfit(numbers: Numbers) -> tuple[int, float]:
-        count, distance = 0, 0.0
+    counted = [(sum(n_agreeing(observed, numbers) for observed in cases), numbers) for numbers in hypotheses]
+    most = max(count for count, _ in counted)
+
+    def misfit(numbers: Numbers) -> float:
+        distance = 0.0
         for observed in cases:
-            count += n_agreeing(observed, numbers)
+            if tells_nothing(observed, numbers):
+                continue
             right = Computation(observed.case, numbers).all()
             for quantity, seen in observed.numbers.items():
                 if quantity in right and np.shape(seen) == np.shape(right[quantity]):
@@ -332,6 +397,6 @@ def best_fitting(cases: Sequence[Observed], hypotheses: Sequence[Numbers]) -> Nu
                     distance += float(
                         np.minimum(np.nan_to_num(np.abs(seen - right[quantity]) / scale, nan=9), 9).mean()
                     )
-        return -count, distance
+        return distance
 
-    return min(hypotheses, key=misfit)
+    return min((numbers for count, numbers in counted if count == most), key=misfit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -131,8 +132,10 @@ class LayersCandidate:
             for kind in ("W", "b"):
                 if moved:
                     keep(Quantity(kind, at), _attribute(one, kind), "backward")
-                elif (found := _attribute(one, f"d{kind}")) is not None:
+                if (found := _attribute(one, f"d{kind}")) is not None:
                     keep(Quantity(f"d{kind}", at), found, "backward")
+        if moved:
+            case = replace(case, learning_rate=_own_rate(case, numbers))
         if not moved and Quantity("dW", 1) not in numbers:
             raise FailedError(
                 Problem(
@@ -178,6 +181,21 @@ class LayersCandidate:
             _attribute(one, "W", W)
             _attribute(one, "b", b)
         return found
+
+
+def _own_rate(case: Case, numbers: Mapping[Quantity, Any]) -> float:
+    """The rate of a step that layers take in `backward`, where all of it is one number times the gradients."""
+    step, gradient = [], []
+    for quantity, after in numbers.items():
+        if quantity.kind in ("W", "b"):
+            before = (case.weights if quantity.kind == "W" else case.biases)[quantity.layer - 1]
+            step.append(np.ravel(before) - np.ravel(after))
+            gradient.append(np.ravel(numbers.get(Quantity(f"d{quantity.kind}", quantity.layer), np.nan * before)))
+    one, other = np.concatenate(step), np.concatenate(gradient)
+    if one.shape != other.shape or not np.isfinite(other).all() or not other.any():
+        return case.learning_rate
+    rate = float(one @ other / (other @ other))
+    return rate if rate > 0 and np.allclose(one, rate * other, rtol=1e-6, atol=1e-9) else case.learning_rate
 
 
 def _attribute(one: Any, kind: str, value: Any = None) -> Any:

@@ -140,7 +140,7 @@ def variants(sizes: tuple[int, ...], numbers: Numbers, stage: str) -> tuple[Vari
     if max(sizes) > 2:  # else there would be thousands
         return tuple(found)
     for one in tuple(found):
-        if len(one.layers) == 1 and one.units is None and one.mistake.step in BY_UNIT:
+        if len(one.layers) == 1 and one.units is None and BY_UNIT.issuperset(one.mistake.step.split()):
             width = sizes[one.layers[0] - (one.mistake.step in OF_BELOW)]
             found += [Variant(one.mistake, one.layers, unit=unit) for unit in range(width) if width > 1]
     return tuple(found)
@@ -267,6 +267,11 @@ def _derivative_of_z(inner: Step) -> Step:
 def _fitted_to(delta: np.ndarray, units: int) -> np.ndarray:
     """The deltas of the layer above in the place of those of so many units: one for all, or the first."""
     return np.repeat(delta, units, axis=1) if delta.shape[1] == 1 else delta[:, :units]
+
+
+def _shifted(z: np.ndarray) -> np.ndarray:
+    raised: np.ndarray = np.exp(z - z.max(axis=1, keepdims=True))
+    return raised
 
 
 def _updated_first(c: Computation, layer: int, W: np.ndarray) -> object:
@@ -755,6 +760,36 @@ MISTAKES: tuple[Mistake, ...] = (
         _times(lambda c: c.n / c.case.sizes[0]),
         "every",
         only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "divided-by-features",
+        "divided by the number of a layer's inputs instead of rows",
+        "The mean over rows divides by the number of rows; here the other length of the layer's inputs was taken.",
+        "dW = 1/n sum over rows of a delta",
+        "dW = 1/n_in sum over rows of a delta",
+        "over_rows",
+        lambda: lambda inner: lambda c, layer: c.n / c.case.sizes[layer - 1] * inner(c, layer),
+        only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "gradient-averaged-twice",
+        "averaged over the rows twice",
+        "The division by n is there twice in the error.",
+        "delta = 1/n (p - y)",
+        "delta = 1/n^2 (p - y)",
+        "output_delta",
+        _times(lambda c: 1 / c.n),
+        only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "gradient-averaged",
+        "averaged over the rows instead of summed",
+        "The loss is a sum over the rows, so its gradient is one too; here the error is divided by n.",
+        "delta = p - y",
+        "delta = 1/n (p - y)",
+        "output_delta",
+        _times(lambda c: 1 / c.n),
+        only=lambda n: n.gradient_rows == "sum",
     ),
     M(
         "divided-by-outputs",
@@ -1579,6 +1614,27 @@ MISTAKES: tuple[Mistake, ...] = (
         "p_k = exp(z_k) / sum over rows and classes of exp(z)",
         "output",
         _to(lambda c, layer: np.exp(c.z[layer]) / np.exp(c.z[layer]).sum()),
+        only=lambda n: n.output == "softmax",
+    ),
+    M(
+        "softmax-over-rows",
+        "softmax over the rows instead of the classes",
+        "The probabilities of one row sum to 1; here those of one class do, over all rows: the wrong axis in the sum, "
+        "where the largest z is still taken of each row.",
+        "p_k = exp(z_k) / sum over classes of exp(z)",
+        "p_k = exp(z_k - max of the row) / sum over rows of it",
+        "output",
+        _to(lambda c, layer: _shifted(c.z[layer]) / _shifted(c.z[layer]).sum(axis=0)),
+        only=lambda n: n.output == "softmax",
+    ),
+    M(
+        "softmax-over-everything",
+        "softmax over rows and classes at once",
+        "The probabilities of one row sum to 1; here all numbers of the table together do: np.sum without an axis.",
+        "p_k = exp(z_k) / sum over classes of exp(z)",
+        "p_k = exp(z_k - max of the row) / sum over rows and classes of it",
+        "output",
+        _to(lambda c, layer: _shifted(c.z[layer]) / _shifted(c.z[layer]).sum()),
         only=lambda n: n.output == "softmax",
     ),
     M(
