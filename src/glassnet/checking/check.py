@@ -246,6 +246,10 @@ def _apart(
     """What shows in other ways than in numbers that are off: arguments changed in place, gradients that grow from call
     to call, a loss that is not finite. What else is wrong is looked for with that put right; None where nothing is."""
     layout, observed = runs[0]
+    if (changed := next((one.changed for _, some in runs for one in some if one.changed), None)) is not None:
+        each = [(layout, [list(one.instead()) or [one] * 4 for one in some]) for layout, some in runs]
+        meant = [[(layout, [ways[at] for ways in some]) for layout, some in each] for at in range(4)]
+        return _with_problem(candidate, meant, said, free, title, changed[0], "error")
     if (kept := accumulated(candidate, observed[0], layout)) is not None:
         remade, mistake = [], kept[1]
         for one in observed:
@@ -258,13 +262,9 @@ def _apart(
             mistakes=(mistake, *(named(variant, first) for variant in found.mistakes)), alternatives=found.alternatives,
             evidence=("The same function, called twice with the same arguments, gives different numbers.",),
         )  # fmt: skip
-    if (changed := next((one.changed for _, some in runs for one in some if one.changed), None)) is not None:
-        each = [(layout, [list(one.instead()) or [one] * 4 for one in some]) for layout, some in runs]
-        meant = [[(layout, [ways[at] for ways in some]) for layout, some in each] for at in range(4)]
-        return _with_problem(candidate, meant, said, free, title, changed[0], "error")
     losses = [one.numbers[LOSS] for one in observed if LOSS in one.numbers]
     if not all(np.isfinite(loss) for loss in losses):
-        if not any(map(np.isnan, losses)) and _best(runs, said, free, pairs=False)[2].explained:
+        if not any(map(np.isnan, losses)) and _explained(runs, said, free, pairs=False) is not None:
             return None
         which = next(loss for loss in losses if not np.isfinite(loss))
         problem = Problem("nan", f"The loss is {float(which)}: a logarithm of zero, an overflow or a division by zero.")
@@ -290,9 +290,10 @@ def _with_problem(
 ) -> Report:
     """The report of a problem, with the mistakes beside it that explain the numbers, in one of the ways in which these
     may be meant."""
-    meant = [runs for runs in meant if any(loss_agrees(some, said, free) for _, some in runs)] or meant
-    tried = (_best(runs, said, free, pairs) for pairs in (False, True) for runs in meant)
-    explained = next((one for one in tried if one[2].explained), None)
+    agreeing = [runs for runs in meant if any(loss_agrees(some, said, free) for _, some in runs)]
+    tried = [(runs, False) for runs in agreeing or meant] + [(runs, True) for runs in agreeing]
+    each = (_explained(runs, said, free, pairs) for runs, pairs in tried)
+    explained = next((one for one in each if one is not None), None)
     if explained is None:
         return Report(title, verdict, candidate.form, problem=problem)
     layout, observed, found = explained
@@ -367,10 +368,22 @@ Reached = tuple[int, Problem]
 """How far a call got, and what stopped it."""
 
 
-def _best(
+Judged = tuple[Any, list[Observed], Diagnosis]
+"""A layout, the cases that count, and what they say."""
+
+
+def _best(runs: Sequence[tuple[Any, list[Observed]]], said: Declared, free: bool) -> Judged:
+    """The layout under which all agrees; else the one under which the fewest mistakes explain all; else the first."""
+    if (found := _explained(runs, said, free)) is not None:
+        return found
+    layout, some = _promising(runs, said, free)[0]
+    return layout, some, unexplained(some, said, free)
+
+
+def _explained(
     runs: Sequence[tuple[Any, list[Observed]]], said: Declared, free: bool, pairs: bool = True
-) -> tuple[Any, list[Observed], Diagnosis]:
-    """The layout under which all agrees; else the one under which the fewest mistakes explain all; else the first.
+) -> Judged | None:
+    """The layout under which all agrees; else the one under which the fewest mistakes explain all; None where none do.
 
     A candidate may be meant for one output: one that is right there is not wrong for how it averages over several.
     """
@@ -379,9 +392,7 @@ def _best(
             found = fitted(some, said, free) if some else None
             if found is not None and (some is observed or _only_averages_otherwise(observed, said, free)):
                 return layout, some, found
-    most = [run for run in runs if len(run[1]) == len(runs[0][1])][:3]
-    each = [(layout, some) for layout, observed in most for some in _judged(observed)]
-    each = [one for one in each if loss_agrees(one[1], said, free)] or each  # a mistake is seldom before the loss
+    each = _promising(runs, said, free)
     for layout, some in each if len(each) > 1 or not pairs else ():
         if (found := diagnose(some, said, free, pairs=False)).explained:
             return layout, some, found
@@ -389,8 +400,17 @@ def _best(
         finite = all(np.isfinite(number).all() for one in some for number in one.numbers.values())
         if finite and (found := diagnose(some, said, free)).explained:
             return layout, some, found
-    layout, some = each[0]
-    return layout, some, unexplained(some, said, free)
+    return None
+
+
+def _promising(
+    runs: Sequence[tuple[Any, list[Observed]]], said: Declared, free: bool
+) -> list[tuple[Any, list[Observed]]]:
+    """The layouts under which most runs, and of these those under which all up to the loss agrees, where it does: a
+    mistake is seldom before it."""
+    most = [run for run in runs if len(run[1]) == len(runs[0][1])][:3]
+    each = [(layout, some) for layout, observed in most for some in _judged(observed)]
+    return [one for one in each if loss_agrees(one[1], said, free)] or each
 
 
 def _telling(observed: Sequence[Observed]) -> Observed:

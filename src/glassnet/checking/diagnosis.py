@@ -98,10 +98,12 @@ UP_TO: Mapping[str, Callable[[Quantity], bool]] = {
     "loss": _up_to_loss,
     "backward": lambda quantity: True,
 }
-LINEAR_IN_THE_LOSS = frozenset(("pre_activation", "activation", "activation derivative", "output", "row_losses"))
+LINEAR_IN_THE_LOSS = frozenset(("pre_activation", "activation", "activation derivative", "output"))
+BELOW_THE_OUTPUT: Place = (3, 1, 0)
 LOSS = place(Quantity("loss"), 1)
-MOST_STATES, MOST_STATES_FOR_BOTH = 200, 6
-"""Where the conventions are not known better than that, two mistakes could explain almost anything."""
+MOST_STATES, MOST_STATES_FOR_BOTH, MOST_TRIED = 200, 6, 12_000
+"""Where the conventions are not known better than that, two mistakes could explain almost anything; and how many pairs
+are tried at a stage before the search is given up."""
 
 MOST_HYPOTHESES, COMMON = 60, ("relu", "tanh", "sigmoid")
 COMMON_OUTPUTS = ("sigmoid", "softmax", "identity")
@@ -236,6 +238,7 @@ def _explained(cases: Sequence[Observed], states: list[State], stage: str, most:
     places = [(state, search.off(state)) for state in states]
     if kept := [state for state, off in places if off == NOTHING_OFF]:
         return kept
+    places = [one for one in places if not _is_off_at_the_output(one, places)]
     found, further = search.one_more([(state, off) for state, off in places if len(state[1]) < most])
     if found or most < 2:
         return found
@@ -246,6 +249,14 @@ def _explained(cases: Sequence[Observed], states: list[State], stage: str, most:
     if not found and len(alone) <= MOST_STATES_FOR_BOTH:
         found = [state for one in alone for state in islice(search.both_at_once(*one), 4)]
     return found
+
+
+def _is_off_at_the_output(one: tuple[State, Place], places: Sequence[tuple[State, Place]]) -> bool:
+    """Whether the gradients of the output layer are off, where under other conventions they all agree."""
+    (numbers, _), off = one
+    return off < BELOW_THE_OUTPUT and any(
+        other.ascent == numbers.ascent and BELOW_THE_OUTPUT <= further < NOTHING_OFF for (other, _), further in places
+    )
 
 
 class _Search:
@@ -259,6 +270,7 @@ class _Search:
             self.stages = ("forward", "loss")
         elif stage == "backward" and not given & {"z", "a", "p", "loss"}:
             self.stages = ("forward", "backward")
+        self.left = MOST_TRIED
         self._scales: dict[Numbers, tuple[Numbers, Any, Any]] = {}
         self._losses: dict[tuple[Numbers, tuple[Variant, ...]], Any] = {}
         self.sizes = _deepest(cases)
@@ -334,6 +346,9 @@ class _Search:
                 for variant in self.variants(numbers, off):
                     if not self._may_give_the_loss(numbers, mistakes, variant):
                         continue
+                    if mistakes and self.left < 0:
+                        return found, further
+                    self.left -= bool(mistakes)
                     for more in _orders(mistakes, variant):
                         next_off = self.off((numbers, more), off)
                         if next_off == NOTHING_OFF:
@@ -361,6 +376,9 @@ class _Search:
         for at, first in enumerate(touching):
             for second in touching[at + 1 :]:
                 if first.mistake.key != second.mistake.key or (first.units and second.units):
+                    self.left -= 1
+                    if self.left < 0:
+                        return
                     for pair in _orders((first,), second):
                         if self.off((numbers, pair), off) == NOTHING_OFF:
                             yield numbers, pair

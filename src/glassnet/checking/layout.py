@@ -164,7 +164,12 @@ def parts_of(value: Any, L: int) -> list[Any]:
     """
     flat = leaves(value)
     plain_lists = isinstance(value, list | tuple) and not any(isinstance(leaf, np.ndarray) for leaf in flat)
-    return list(value) if plain_lists and len(value) in (2 * L, 2 * L + 1) else flat
+    if plain_lists and len(value) in (2 * L, 2 * L + 1):
+        return list(value)
+    # A list of numbers may be one of every layer.
+    spread = [item for leaf in flat for item in (leaf if isinstance(leaf, list) and len(leaf) == L else [leaf])]
+    with_loss = len(spread) == 2 * L + 1 and is_number(flat[0])
+    return spread if with_loss or (len(spread) == 2 * L != len(flat)) else flat
 
 
 def by_name(values: Mapping[str, Any], L: int, base: int) -> dict[Quantity, Any]:

@@ -266,7 +266,12 @@ def _derivative_of_z(inner: Step) -> Step:
 
 def _fitted_to(delta: np.ndarray, units: int) -> np.ndarray:
     """The deltas of the layer above in the place of those of so many units: one for all, or the first."""
-    return np.repeat(delta, units, axis=1) if delta.shape[1] == 1 else delta[:, :units]
+    return _for_all(delta, units)[:, :units]
+
+
+def _for_all(delta: np.ndarray, units: int) -> np.ndarray:
+    """One unit's delta for every unit; several as they are."""
+    return np.repeat(delta, units, axis=1) if delta.shape[1] == 1 else delta
 
 
 def _shifted(z: np.ndarray) -> np.ndarray:
@@ -509,6 +514,16 @@ MISTAKES: tuple[Mistake, ...] = (
         "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_(l+1))",
         "derivative",
         _to(lambda c, layer: c.hidden_derivative(c.z[layer + 1], c.a[layer + 1])),
+        "hidden",
+    ),
+    M(
+        "activation-derivative-wrong-layer",
+        "the activation's derivative is taken at z of the layer above",
+        "The error of a layer is multiplied by the derivative at its own z; here at the z of the layer above.",
+        "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_l)",
+        "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_(l+1))",
+        "derivative",
+        _to(lambda c, layer: c.hidden_derivative(c.z[layer + 1], activation(c.numbers.hidden)(c.z[layer + 1]))),
         "hidden",
     ),
     M(
@@ -971,7 +986,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "db_l = 1/n sum over rows of delta_l",
         "db_l = 1/n sum over rows of delta_(l+1)",
         "bias_delta",
-        _to(lambda c, layer: c.delta[layer + 1]),
+        _to(lambda c, layer: _for_all(c.delta[layer + 1], c.case.sizes[layer])),
         "hidden",
     ),
     M(
@@ -981,7 +996,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "db_l = 1/n sum over rows of delta_l",
         "db_l = 1/n sum over rows of delta_L",
         "bias_delta",
-        _to(lambda c, layer: c.delta[c.L]),
+        _to(lambda c, layer: _for_all(c.delta[c.L], c.case.sizes[layer])),
         "hidden",
     ),
     M(
@@ -1129,6 +1144,17 @@ MISTAKES: tuple[Mistake, ...] = (
             )
         ),
         "every",
+    ),
+    M(
+        "weight-gradient-zero",
+        "the weight gradient is zero, that of the penalty too",
+        "The gradient of the weights is 0: they are never learned, and not made smaller by the penalty either.",
+        "dW = 1/n a^T delta + l2 W",
+        "dW = 0",
+        "weight_gradient penalty_gradient",
+        lambda: lambda inner: lambda c, layer: np.zeros_like(c.W[layer]),
+        "every",
+        only=lambda n: n.l2 != "none",
     ),
     M(
         "integer-division",
