@@ -90,7 +90,7 @@ def _start(named: bool) -> FloatArray:
 def _gradients(named: bool, other: int | None = None) -> list[FloatArray]:
     """Those of every step; of one parameter they may be others."""
     rng = np.random.Generator(np.random.Philox(key=7))
-    found = [rng.normal(0, 1, np.shape(_start(named))) for _ in range(STEPS)]
+    found: list[FloatArray] = [rng.normal(0, 1, np.shape(_start(named))) for _ in range(STEPS)]
     if other is not None:
         for g in found:
             g[other] *= -3
@@ -143,7 +143,7 @@ def _stepper(candidate: Any) -> Callable[..., Any]:
     if not inspect.isclass(candidate):
         function: Callable[..., Any] = candidate
         return function
-    given = {}
+    given: dict[str, Any] = {}
     for one in signature(candidate):
         role = next((role for role, words in _ARGUMENTS.items() if plain(one.name) in words.split()), None)
         if role in _SETTINGS:

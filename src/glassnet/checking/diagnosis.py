@@ -265,7 +265,7 @@ class _Search:
     def __init__(self, cases: Sequence[Observed], stage: str) -> None:
         self.cases, self.among, self.stage = cases, UP_TO[stage], stage
         given = {quantity.kind for observed in cases for quantity in observed.numbers}
-        self.stages = {"forward": ("forward",), "loss": ("loss",), "backward": ("backward",)}[stage]
+        self.stages: tuple[str, ...] = (stage,)
         if stage == "loss" and not given & {"z", "a", "p"}:
             self.stages = ("forward", "loss")
         elif stage == "backward" and not given & {"z", "a", "p", "loss"}:

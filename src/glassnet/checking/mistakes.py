@@ -46,7 +46,7 @@ class Mistake:
     equation: str
     wrong_equation: str
     step: str
-    change: Callable[..., Wrap]
+    change: Callable[..., Wrap | Mapping[str, Wrap]]
     places: str = ""
     only: Callable[[Numbers], bool] = lambda numbers: True
 
@@ -155,11 +155,11 @@ def _variants(sizes: tuple[int, ...], numbers: Numbers, stage: str) -> Iterator[
         if mistake.places == "":
             yield Variant(mistake)
         elif mistake.places in ("units", "hidden units", "inputs"):
-            layers = range(1, L if mistake.places == "hidden units" else L + 1)
-            widths = [sizes[layer - (mistake.places == "inputs")] for layer in layers]
-            if len(layers) > 1:
-                yield from (Variant(mistake, tuple(layers), units) for units in _two_of(min(widths), -1))
-            for layer, width in zip(layers, widths, strict=True):
+            where = tuple(range(1, L if mistake.places == "hidden units" else L + 1))
+            widths = [sizes[layer - (mistake.places == "inputs")] for layer in where]
+            if len(where) > 1:
+                yield from (Variant(mistake, where, units) for units in _two_of(min(widths), -1))
+            for layer, width in zip(where, widths, strict=True):
                 yield from (Variant(mistake, (layer,), units) for units in _two_of(width, width - 1))
         elif mistake.places == "entries":
             if max(sizes) <= 2:
@@ -277,6 +277,14 @@ def _for_all(delta: np.ndarray, units: int) -> np.ndarray:
 def _shifted(z: np.ndarray) -> np.ndarray:
     raised: np.ndarray = np.exp(z - z.max(axis=1, keepdims=True))
     return raised
+
+
+def _entry(dW: np.ndarray, of: tuple[int, int], instead: tuple[int, int]) -> np.ndarray:
+    """One number in another's place; of two rows or columns the other one."""
+    pasted = np.array(dW)
+    if instead[0] < dW.shape[0] and instead[1] < dW.shape[1]:
+        pasted[of] = dW[instead]
+    return pasted
 
 
 def _updated_first(c: Computation, layer: int, W: np.ndarray) -> object:
@@ -797,6 +805,26 @@ MISTAKES: tuple[Mistake, ...] = (
         only=lambda n: n.gradient_rows == "mean",
     ),
     M(
+        "gradient-averaged-twice",
+        "only the target is divided by the rows: brackets are missing",
+        "In p - y / n only y is divided by n, and the gradient is divided by n once more. Write (p - y) / n, once.",
+        "delta = p - y",
+        "delta = p - y / n",
+        "output_delta",
+        _to(lambda c, layer: (c.p - c.y / c.n) * c.outputs_factor),
+        only=_fused,
+    ),
+    M(
+        "brackets-missing",
+        "only the target is divided by the rows: brackets are missing",
+        "In p - y / n only y is divided by n. Write (p - y) / n.",
+        "delta = (p - y) / n",
+        "delta = p - y / n",
+        "output_delta",
+        _to(lambda c, layer: (c.n * c.p - c.y) * c.outputs_factor),
+        only=lambda n: _fused(n) and n.gradient_rows == "mean",
+    ),
+    M(
         "gradient-averaged",
         "averaged over the rows instead of summed",
         "The loss is a sum over the rows, so its gradient is one too; here the error is divided by n.",
@@ -1217,6 +1245,26 @@ MISTAKES: tuple[Mistake, ...] = (
         "gradient_inputs",
         _column_from,
         "inputs",
+    ),
+    M(
+        "input-pasted",
+        "one input in another's place, in the gradient of one weight",
+        "The gradient of one weight was copied from another's, and still says that one's input.",
+        "dw_i_j = 1/n sum over rows of a_i delta_j",
+        "dw_i_j = 1/n sum over rows of a_k delta_j",
+        "weight_gradient",
+        lambda i, j: _of(lambda c, layer, dW: _entry(dW, (i, j), (1 - i, j)))(),
+        "entries",
+    ),
+    M(
+        "weight-gradient-pasted",
+        "one unit's delta in another's place, in the gradient of one weight",
+        "The gradient of one weight was copied from another's, and still says that one's delta.",
+        "dw_i_j = 1/n sum over rows of a_i delta_j",
+        "dw_i_j = 1/n sum over rows of a_i delta_k",
+        "weight_gradient",
+        lambda i, j: _of(lambda c, layer, dW: _entry(dW, (i, j), (i, 1 - j)))(),
+        "entries",
     ),
     M(
         "derivative-pasted",
