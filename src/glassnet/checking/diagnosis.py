@@ -99,7 +99,7 @@ UP_TO: Mapping[str, Callable[[Quantity], bool]] = {
     "backward": lambda quantity: True,
 }
 LINEAR_IN_THE_LOSS = frozenset(("pre_activation", "activation", "activation derivative", "output"))
-BELOW_THE_OUTPUT: Place = (3, 1, 0)
+BIASES_OF_THE_OUTPUT: Place = (3, 0, 2)
 LOSS = place(Quantity("loss"), 1)
 MOST_STATES, MOST_STATES_FOR_BOTH, MOST_TRIED = 200, 6, 12_000
 """Where the conventions are not known better than that, two mistakes could explain almost anything; and how many pairs
@@ -238,7 +238,7 @@ def _explained(cases: Sequence[Observed], states: list[State], stage: str, most:
     places = [(state, search.off(state)) for state in states]
     if kept := [state for state, off in places if off == NOTHING_OFF]:
         return kept
-    places = [one for one in places if not _is_off_at_the_output(one, places)]
+    places = _of_the_output(places)
     found, further = search.one_more([(state, off) for state, off in places if len(state[1]) < most])
     if found or most < 2:
         return found
@@ -251,12 +251,17 @@ def _explained(cases: Sequence[Observed], states: list[State], stage: str, most:
     return found
 
 
-def _is_off_at_the_output(one: tuple[State, Place], places: Sequence[tuple[State, Place]]) -> bool:
-    """Whether the gradients of the output layer are off, where under other conventions they all agree."""
-    (numbers, _), off = one
-    return off < BELOW_THE_OUTPUT and any(
-        other.ascent == numbers.ascent and BELOW_THE_OUTPUT <= further < NOTHING_OFF for (other, _), further in places
-    )
+def _of_the_output(places: Sequence[tuple[State, Place]]) -> list[tuple[State, Place]]:
+    """Of conventions under which the gradient of the output's weights agrees, those that agree furthest: it does not
+    agree by chance."""
+    kept: list[tuple[State, Place]] = []
+    for ascent in (False, True):
+        some = [one for one in places if one[0][0].ascent == ascent]
+        furthest = max((off for _, off in some), default=NOT_POSSIBLE)
+        kept += [one for one in some if furthest < BIASES_OF_THE_OUTPUT or one[1] == furthest]
+        if furthest >= BIASES_OF_THE_OUTPUT:
+            break  # it goes down the loss
+    return kept
 
 
 class _Search:

@@ -516,12 +516,12 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     M(
         "activation-derivative-wrong-layer",
-        "the activation's derivative is taken at z of the layer above",
-        "The error of a layer is multiplied by the derivative at its own z; here at the z of the layer above.",
+        "the activation's derivative is taken at a of the layer above",
+        "The error of a layer is multiplied by the derivative at its own numbers; here at the a of the layer above.",
         "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_l)",
         "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_(l+1))",
         "derivative",
-        _to(lambda c, layer: c.hidden_derivative(c.z[layer + 1], c.a[layer + 1])),
+        _to(lambda c, layer: c.hidden_derivative(c.a[layer + 1], c.a[layer + 1])),
         "hidden",
     ),
     M(
