@@ -97,7 +97,8 @@ def changes_nothing(text: str, correct: str) -> bool:
             path.write_text(source, encoding="utf-8")
             numbers.update(_all_numbers(path))
     return edited.keys() == before.keys() and all(
-        edited[key].shape == before[key].shape and np.allclose(edited[key], before[key], rtol=1e-9, atol=1e-12)
+        edited[key].shape == before[key].shape
+        and np.allclose(edited[key], before[key], rtol=1e-9, atol=1e-12, equal_nan=True)
         for key in before
     )
 

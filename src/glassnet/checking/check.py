@@ -15,7 +15,7 @@ from glassnet.checking.agreement import Observed, tells_nothing
 from glassnet.checking.cases import ONE_LAYER, SHAPES, Case, generated
 from glassnet.checking.companions import companions
 from glassnet.checking.computation import Quantity
-from glassnet.checking.diagnosis import Diagnosis, diagnose, fitted, loss_agrees, unexplained
+from glassnet.checking.diagnosis import Diagnosis, agrees_upto, diagnose, fitted, unexplained
 from glassnet.checking.functions import FunctionCandidate, ObjectCandidate, nothing_found, roles
 from glassnet.checking.layers import LayersCandidate, are_layers, is_layer
 from glassnet.checking.loading import module_of
@@ -290,7 +290,7 @@ def _with_problem(
 ) -> Report:
     """The report of a problem, with the mistakes beside it that explain the numbers, in one of the ways in which these
     may be meant."""
-    agreeing = [runs for runs in meant if any(loss_agrees(some, said, free) for _, some in runs)]
+    agreeing = [runs for runs in meant if any(agrees_upto("loss", some, said, free) for _, some in runs)]
     tried = [(runs, False) for runs in agreeing or meant] + [(runs, True) for runs in agreeing]
     each = (_explained(runs, said, free, pairs) for runs, pairs in tried)
     explained = next((one for one in each if one is not None), None)
@@ -406,11 +406,14 @@ def _explained(
 def _promising(
     runs: Sequence[tuple[Any, list[Observed]]], said: Declared, free: bool
 ) -> list[tuple[Any, list[Observed]]]:
-    """The layouts under which most runs, and of these those under which all up to the loss agrees, where it does: a
-    mistake is seldom before it."""
+    """The layouts under which most runs, and of these those under which all agrees up to the loss, or else up to the
+    forward pass: a mistake is seldom before them."""
     most = [run for run in runs if len(run[1]) == len(runs[0][1])][:3]
     each = [(layout, some) for layout, observed in most for some in _judged(observed)]
-    return [one for one in each if loss_agrees(one[1], said, free)] or each
+    for upto in ("loss", "forward"):
+        if agreeing := [one for one in each if agrees_upto(upto, one[1], said, free)]:
+            return agreeing
+    return each
 
 
 def _telling(observed: Sequence[Observed]) -> Observed:

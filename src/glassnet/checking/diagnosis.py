@@ -129,7 +129,7 @@ def diagnose(cases: Sequence[Observed], declared: Declared, free_rows: bool = Fa
     found = _explained(cases, [(n, ()) for n in reversed(of_forward.values())], "forward", most)
     # Where neither a forward pass nor a loss says that they are linear, the search of the loss tries it.
     known = seen_forward or _agreeing(cases, hypotheses[:1], _up_to_loss)
-    left_out = _activation_missing(cases, found, declared) if known else ()
+    left_out = _activation_missing(cases, found, declared, most) if known else ()
     states: list[State] = [
         (numbers, mistakes)
         for start, mistakes in [*left_out, *found]
@@ -163,9 +163,9 @@ def unexplained(cases: Sequence[Observed], declared: Declared, free_rows: bool =
     return Diagnosis(best_fitting(cases, _hypotheses(cases, declared, free_rows)), (), False)
 
 
-def loss_agrees(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> bool:
-    """Whether there are conventions under which everything up to the loss agrees."""
-    return bool(_agreeing(cases, _hypotheses(cases, declared, free_rows)[:1], _up_to_loss))
+def agrees_upto(stage: str, cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> bool:
+    """Whether there are conventions under which everything up to the end of a stage agrees."""
+    return bool(_agreeing(cases, _hypotheses(cases, declared, free_rows)[:1], UP_TO[stage]))
 
 
 def fitted(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> Diagnosis | None:
@@ -176,17 +176,21 @@ def fitted(cases: Sequence[Observed], declared: Declared, free_rows: bool = Fals
     return None
 
 
-def _activation_missing(cases: Sequence[Observed], found: Sequence[State], declared: Declared) -> Iterator[State]:
+def _activation_missing(
+    cases: Sequence[Observed], found: Sequence[State], declared: Declared, most: int
+) -> Iterator[State]:
     """A linear hidden layer may be one whose activation was left out: of each, what would be seen is the same
     forward."""
     for numbers, mistakes in found:
-        if numbers.hidden == "identity" and not mistakes and len(_deepest(cases)) > 2:
+        if numbers.hidden == "identity" and len(mistakes) < most and len(_deepest(cases)) > 2:
             for hidden in KEYS["hidden"]:
                 meant = replace(numbers, hidden=hidden)
                 if hidden != "identity" and declared.allows("hidden", hidden):
                     missing = (v for v in variants(_deepest(cases), meant, "forward"))
                     yield from (
-                        (meant, (v,)) for v in missing if v.mistake.key == "activation-missing" and 1 in v.layers
+                        (meant, (v, *mistakes))
+                        for v in missing
+                        if v.mistake.key == "activation-missing" and 1 in v.layers and v.unit is None
                     )
 
 
@@ -214,12 +218,13 @@ def _made_hypotheses(cases: Sequence[Observed], declared: Declared, free_rows: b
         losses = _agreeing(cases, losses, _up_to_loss) or losses
     if "loss" not in given:
         losses = [numbers for numbers in losses if numbers.loss_rows == "mean" or declared.loss_rows]
-    for numbers in losses:
-        yield numbers
-        if (free_rows or "loss" not in given) and declared.gradient_rows is None:
-            yield replace(numbers, gradient_rows="mean" if numbers.gradient_rows == "sum" else "sum")
-    if given & {"W", "b"} and given & {"dW", "db", "delta"}:
-        yield from (replace(numbers, ascent=True) for numbers in losses)
+    free = (free_rows or "loss" not in given) and declared.gradient_rows is None
+    for ascent in (False, True) if given & {"W", "b"} and given & {"dW", "db", "delta"} else (False,):
+        for numbers in losses:
+            yield replace(numbers, ascent=ascent)
+            if free:
+                other = "mean" if numbers.gradient_rows == "sum" else "sum"
+                yield replace(numbers, gradient_rows=other, ascent=ascent)
 
 
 def _agreeing(

@@ -430,11 +430,13 @@ class ObjectCandidate:
         if "loss" in functions:
             loss = one.arguments.call("loss", functions["loss"], POSITIONS["loss"])
             one.keep({Quantity("loss"): loss}, "loss", ("loss",))
+            if "forward" in functions:  # a loss may leave other numbers in the object than forward did
+                one.arguments.call("forward", functions["forward"], ("X",))
         if "backward" in functions:
             answer = one.arguments.call("backward", functions["backward"], ("X", "y"))
             for _ in range(times - 1):
                 if self._moved(object_, start, one):
-                    break
+                    self._placed(object_, case, layout)
                 if callable(zero := getattr(object_, "zero_grad", None)):
                     called("zero_grad", zero)
                 if "forward" in functions:

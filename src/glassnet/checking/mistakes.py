@@ -877,6 +877,39 @@ MISTAKES: tuple[Mistake, ...] = (
         only=lambda n: n.gradient_rows == "mean",
     ),
     M(
+        "bias-gradient-not-averaged",
+        "the biases' gradients are summed, the weights' averaged",
+        "Both are means over rows and outputs; the biases' gradients are not divided by their number.",
+        "db = 1/(n n_outputs) sum over rows of delta",
+        "db = sum over rows of delta",
+        "bias_over_rows",
+        _times(lambda c: float(c.n * c.k)),
+        "every",
+        only=lambda n: n.gradient_rows == "mean" and n.outputs == "mean",
+    ),
+    M(
+        "weight-gradient-not-averaged",
+        "the weights' gradients are summed, the biases' averaged",
+        "Both are means over rows and outputs; the weights' gradients are not divided by their number.",
+        "dW = 1/(n n_outputs) sum over rows of a delta",
+        "dW = sum over rows of a delta",
+        "weight_gradient",
+        _times(lambda c: float(c.n * c.k)),
+        "every",
+        only=lambda n: n.gradient_rows == "mean" and n.outputs == "mean",
+    ),
+    M(
+        "gradient-not-averaged",
+        "summed over rows and outputs instead of averaged",
+        "The loss is a mean over rows and outputs, so its gradient is one too; here all are only added up.",
+        "dW = 1/(n n_outputs) sum over rows of a delta",
+        "dW = sum over rows of a delta",
+        "over_rows",
+        _times(lambda c: float(c.n * c.k)),
+        "every",
+        only=lambda n: n.gradient_rows == "mean" and n.outputs == "mean",
+    ),
+    M(
         "bias-gradient-averaged",
         "the biases' gradients are averaged too often",
         "The biases' gradients are divided by n once more than the weights'.",
@@ -1185,6 +1218,17 @@ MISTAKES: tuple[Mistake, ...] = (
         only=lambda n: n.l2 != "none",
     ),
     M(
+        "weight-gradient-zero",
+        "a layer's gradients are zero",
+        "The gradients of all weights and biases of a layer are 0: it is never trained. A loop over the layers that "
+        "ends too early does that.",
+        "dW = 1/n a^T delta, db = 1/n sum over rows of delta",
+        "dW = 0, db = 0",
+        "weight_gradient bias_gradient",
+        _of(lambda c, layer, gradient: np.zeros_like(gradient)),
+        "every",
+    ),
+    M(
         "integer-division",
         "every gradient is zero, as it is by an integer division",
         "In Python 1 // n is 0, and so is everything that is multiplied by it: // divides and rounds down to a whole "
@@ -1425,6 +1469,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "W <- W + rate dW",
         "step_factor",
         _times(lambda c: -1.0),
+        only=lambda n: not n.ascent,
     ),
     M(
         "update-sign",
@@ -1435,6 +1480,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "updated_weights",
         _of(lambda c, layer, W: 2 * c.W[layer] - W),
         "every",
+        only=lambda n: not n.ascent,
     ),
     M(
         "update-sign",
@@ -1445,6 +1491,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "updated_biases",
         _of(lambda c, layer, b: 2 * c.b[layer] - b),
         "every",
+        only=lambda n: not n.ascent,
     ),
     M(
         "learning-rate-missing",
