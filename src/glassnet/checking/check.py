@@ -18,6 +18,7 @@ from glassnet.checking.computation import Quantity
 from glassnet.checking.diagnosis import Diagnosis, agrees_upto, diagnose, fitted, unexplained
 from glassnet.checking.functions import FunctionCandidate, ObjectCandidate, nothing_found, roles
 from glassnet.checking.layers import LayersCandidate, are_layers, is_layer
+from glassnet.checking.layout import Layout
 from glassnet.checking.loading import module_of
 from glassnet.checking.notebook import NotebookCandidate, is_notebook
 from glassnet.checking.problems import FailedError, Problem
@@ -290,8 +291,10 @@ def _with_problem(
 ) -> Report:
     """The report of a problem, with the mistakes beside it that explain the numbers, in one of the ways in which these
     may be meant."""
-    agreeing = [runs for runs in meant if any(agrees_upto("loss", some, said, free) for _, some in runs)]
-    tried = [(runs, False) for runs in agreeing or meant] + [(runs, True) for runs in agreeing]
+    agreeing: list[Sequence[tuple[Any, list[Observed]]]] = []
+    for upto in ("loss", "forward"):
+        agreeing = agreeing or [runs for runs in meant if any(agrees_upto(upto, some, said, free) for _, some in runs)]
+    tried = [(runs, pairs) for pairs in (False, True) for runs in agreeing]
     each = (_explained(runs, said, free, pairs) for runs, pairs in tried)
     explained = next((one for one in each if one is not None), None)
     if explained is None:
@@ -410,7 +413,7 @@ def _promising(
     forward pass: a mistake is seldom before them."""
     most = [run for run in runs if len(run[1]) == len(runs[0][1])][:3]
     each = [(layout, some) for layout, observed in most for some in _judged(observed)]
-    for upto in ("loss", "forward"):
+    for upto in ("loss", "forward") if isinstance(most[0][0], Layout) else ():
         if agreeing := [one for one in each if agrees_upto(upto, one[1], said, free)]:
             return agreeing
     return each
