@@ -671,6 +671,78 @@ def test_a_slip_in_a_companion_is_named(name, key, function):
     assert report.mistakes[0].key == key
 
 
+class Adam:
+    def __init__(self, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
+        self.lr, self.beta1, self.beta2, self.eps = lr, beta1, beta2, eps
+        self.m, self.v, self.t = {}, {}, 0
+
+    def update(self, parameters, gradients):
+        self.t += 1
+        for name in parameters:
+            self.m[name] = self.beta1 * self.m.get(name, 0) + (1 - self.beta1) * gradients[name]
+            self.v[name] = self.beta2 * self.v.get(name, 0) + (1 - self.beta2) * self.squared(gradients[name])
+            m, v = self.m[name] / (1 - self.beta1**self.t), self.v[name] / (1 - self.beta2**self.t)
+            parameters[name] = parameters[name] - self.lr * m / (np.sqrt(v) + self.eps)
+
+    def squared(self, g):
+        return g**2
+
+
+class AdamNotSquared(Adam):
+    def squared(self, g):
+        return g
+
+
+OF_ALL: dict = {}
+
+
+class AdamOfAll(Adam):
+    def __init__(self, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
+        super().__init__(lr, beta1, beta2, eps)
+        self.m = OF_ALL
+
+
+class AdamOfOneName(Adam):
+    class First(dict):
+        def __setitem__(self, name, value):
+            super().__setitem__("W1", value)
+
+        def __getitem__(self, name):
+            return super().__getitem__("W1")
+
+    def __init__(self, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
+        super().__init__(lr, beta1, beta2, eps)
+        self.v = self.First()
+
+
+def velocity_by_name(parameters, grads, v, learning_rate, beta):
+    for name in list(parameters):
+        v["d" + name] = beta * v["d" + name] + (1 - beta) * grads["d" + name]
+        parameters[name] = parameters[name] - learning_rate * v["d" + name]
+    return parameters, v
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "optimizer"),
+    [
+        ("Adam", None, Adam),
+        ("Adam", "adam-not-squared", AdamNotSquared),
+        ("Adam", "adam-shared-state", AdamOfAll),
+        ("Adam", "adam-shared-state", AdamOfOneName),
+        ("momentum", None, velocity_by_name),
+    ],
+)
+def test_optimizers_may_be_classes_and_take_dicts(name, key, optimizer):
+    ((_, named),) = companions({name: optimizer})
+    assert (named and named.key) == key
+
+
+def test_a_slip_beside_a_mistake_is_named_too():
+    right = candidate(wrong=lambda name, layer, value: -value if name == "error" else value)
+    report = check({**right, "momentum": lambda w, g, v, lr, beta: (w + lr * (v := beta * v + g), v)})
+    assert [one.key for one in report.mistakes] == ["error-sign", "momentum-sign"]
+
+
 def test_slips_of_optimizers_differ():
     """No two slips are one and the same: each is told from the others by the roughness of the settings."""
     assert len({BETA_1, BETA_2, EPSILON}) == 3
@@ -706,6 +778,30 @@ def test_what_is_broken_is_said(tmp_path, name):
     assert line is None or report.problem.line == line
     assert "Traceback" not in report.text()
     assert [one.name for one in tmp_path.iterdir()] == ["mine.py"]
+
+
+def test_a_mistake_beside_a_problem_is_named_too(tmp_path):
+    """Arguments that are changed, and a loss that is not finite, do not hide what else is wrong."""
+    text = (
+        "import numpy as np\n"
+        "def gradients(W1, b1, W2, b2, X, y):\n"
+        "    FIRST\n"
+        "    a1 = np.tanh(X @ W1 + b1)\n"
+        "    p = 1 / (1 + np.exp(-(a1 @ W2 + b2)))\n"
+        "    q = ROUND\n"
+        "    loss = -np.mean(np.sum(y * np.log(q) + (1 - y) * np.log(1 - q), axis=1))\n"
+        "    d2 = (p - y) / len(X)\n"
+        "    d1 = d2 @ W2.T\n"
+        "    return loss, (X.T @ d1, d1.sum(axis=0), a1.T @ d2, d2.sum(axis=0))\n"
+    )
+    path = tmp_path / "mine.py"
+    for first, used, kind in (("X *= 0.5", "p", "changed-arguments"), ("pass", "np.round(p)", "nan")):
+        path.write_text(text.replace("FIRST", first).replace("ROUND", used))
+        report = check_file(path)
+        assert report.problem.kind == kind
+        assert [one.key for one in report.mistakes] == ["activation-derivative-missing"], report.text()
+        assert "That put right" in report.text()
+        assert "derivative of the activation is missing" in report.html()
 
 
 def test_bytes_are_no_python(tmp_path):

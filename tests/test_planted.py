@@ -252,6 +252,14 @@ def test_the_same_seed_writes_the_same_file(planted: Any) -> None:
         (("derivative missing",), "wrong", ("error-sign",), ("activation-derivative-missing",), None, "among equals"),
         (("derivative missing",), "wrong", ("error-sign",), (), None, "wrong name"),
         (("derivative missing",), "wrong", ("activation-derivative-missing", "error-sign"), (), None, "wrong name"),
+        (
+            ("derivative missing", "sign of the error"),
+            "wrong",
+            ("upstream-sign",),
+            ("activation-derivative-missing", "activation-derivative-missing+error-sign"),
+            None,
+            "among equals",
+        ),
         (("derivative missing",), "wrong", (), (), None, "unknown"),
         (("derivative missing",), "error", (), (), "raises", "error"),
         (("derivative missing",), "right", (), (), None, "passed"),
@@ -267,3 +275,49 @@ def test_the_count_tells_right_names_from_wrong(
     import named_mistakes
 
     assert named_mistakes.outcome(mistakes, verdict, named, equals, problem) == wanted
+
+
+ONCE_MISSED = (
+    ("dicts", 0, "first layer not trained"),
+    ("dicts", 3, "weights left out of the chain"),
+    ("dicts", 1, "Adam's square forgotten"),
+    ("objects", 2, "Adam's state shared"),
+    ("lists", 0, "softmax without cross terms"),
+    ("lists", 1, "bias gradient summed over units"),
+    ("layers", 0, "averaged over the wrong axis"),
+    ("layers", 0, "softmax over the wrong axis"),
+    ("layers", 0, "updated weights used"),
+    ("lecture", 0, "integer division"),
+    ("notebook", 0, "accumulates between calls"),
+    ("notebook", 0, "activation forgotten"),
+    ("notebook", 0, "bias gradient of another layer"),
+    ("notebook", 0, "updated weights used"),
+    ("notebook", 1000, "one unit's formula for another"),
+    ("objects", 0, "input changed in place"),
+    ("lecture", 74, "one unit's formula for another", "bias not averaged"),
+    ("dicts", 8, "bias gradient not summed", "derivative at the wrong layer"),
+    ("lists", 3, "input changed in place", "derivative missing"),
+    ("lists", 3, "log of a rounded probability", "derivative missing"),
+    ("lists", 3, "accumulates between calls", "derivative missing"),
+)
+
+
+@pytest.mark.parametrize(("style", "seed", "mistakes"), [(style, seed, rest) for style, seed, *rest in ONCE_MISSED])
+def test_what_was_once_missed_is_named(planted: Any, monkeypatch: Any, style: str, seed: int, mistakes: Any) -> None:
+    import named_mistakes
+
+    monkeypatch.setattr(named_mistakes, "MOST_SECONDS", 0)  # no clock decides here
+    candidate = planted.planted(style, seed, *mistakes)
+    found = named_mistakes.checked(("pair", candidate))
+    assert found.outcome in ("named right", "among equals"), found.said
+
+
+def test_what_changes_no_number_is_told_from_what_does(planted: Any) -> None:
+    import named_mistakes
+
+    for style in STYLES:
+        candidate = planted.planted(style, 1, "derivative missing")
+        assert not named_mistakes.changes_nothing(candidate.text, candidate.correct)
+        assert named_mistakes.changes_nothing(candidate.correct + "\nmore = 1\n", candidate.correct)
+    kept = planted.planted("objects", 1, "accumulates between calls")
+    assert not named_mistakes.changes_nothing(kept.text, kept.correct)

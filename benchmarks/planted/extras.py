@@ -128,7 +128,10 @@ MISTAKES: Mapping[str, tuple[str, Edit]] = {
         "shuffle",
         either(every(r", y\[(?:order|perm)\]$", ", y"), every(r"y_new = y\[idx\]", "y_new = y")),
     ),
-    "momentum's sign": ("momentum", either(every(r" - (?=(?:self\.)?learning_rate)", " + "))),
+    "momentum's sign": (
+        "momentum",
+        every(r"(velocity\[k\]|momentum \* v|get\(k, 0\)) - (?=(?:self\.)?learning_rate)", r"\1 + "),
+    ),
     "momentum without its memory": (
         "momentum",
         every(r"(?:beta|momentum|self\.momentum) \* (?:velocity\[k\]|v|self\.v\.get\(k, 0\)) - ", "-"),

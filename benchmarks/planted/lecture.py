@@ -186,7 +186,7 @@ EDITS: Mapping[str, Edit] = {
     "weights left out of the chain": every(r"np\.dot\(parameters\['W' \+ str\(l\)\]\.T, dZ\)", "dZ"),
     "weights of another layer": every(r"parameters\['W' \+ str\(l\)\]\.T", "parameters['W' + str(l - 1)].T"),
     "derivative of another activation": either(
-        every(r"^(def tanh_backward.*\n    return dA \* )\(.*\)$", r"\1(np.tanh(Z) * (1 - np.tanh(Z)))"),
+        every(r"^(def tanh_backward\(dA, Z\).*\n    return dA \* )\(.*\)$", r"\1(np.tanh(Z) * (1 - np.tanh(Z)))"),
         every(r"^(def (?:elu|softplus|leaky_relu)_backward.*\n    return dA \* )\(.*\)$", r"\1(Z > 0)"),
     ),
     "square forgotten in tanh derivative": either(

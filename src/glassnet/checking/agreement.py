@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from glassnet.checking.cases import Case
 from glassnet.checking.computation import Change, Computation, Numbers, Quantity
+from glassnet.checking.problems import Problem
 from glassnet.network import FloatArray
 
 TOLERANCE, LOSS_TOLERANCE, SINGLE_TOLERANCE = 1e-4, 2e-3, 2e-3
@@ -18,17 +19,28 @@ difference
 quotients; no known mistake is so small. The last is for candidates that compute in float32."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Observed:
     """What a candidate gave for one case: numbers by quantity, in glassnet's orientation, rows in rows.
 
-    `single`: some are float32. `layout`: how its arrays were found to lie, where it says so itself.
+    `single`: some are float32. `layout`: how its arrays were found to lie, where it says so itself. `changed`: that it
+    changed X or y, which it was given, and what both were afterwards.
     """
 
     case: Case
     numbers: Mapping[Quantity, FloatArray]
     single: bool = False
     layout: Any = None
+    changed: tuple[Problem, FloatArray, FloatArray] | None = None
+
+    def instead(self) -> Iterator[Observed]:
+        """The cases that these numbers may be of, where X and y were changed: before it, after it, or in between."""
+        if self.changed is not None:
+            _, X, y = self.changed
+            yield self
+            yield replace(self, case=replace(self.case, X_backward=X))
+            yield replace(self, case=replace(self.case, X=X))
+            yield replace(self, case=replace(self.case, X=X, y=y))
 
     def tolerance(self, quantity: Quantity) -> float:
         """How far off a number may be, as a part of the largest."""
@@ -74,13 +86,43 @@ def same(seen: Any, right: Any, quantity: Quantity, observed: Observed) -> bool:
     return not wrong_places(seen, np.asarray(right) / observed.case.n, tolerance).any()
 
 
-def agrees(
+Place = tuple[int, int, int]
+"""Where in the order of computation, of networks of any depth: forward from below, backward from above."""
+NOTHING_OFF: Place = (9, 0, 0)
+NOT_POSSIBLE: Place = (-1, 0, 0)
+
+
+def place(quantity: Quantity, L: int) -> Place:
+    """The place of a quantity in a network of L layers.
+
+    >>> place(Quantity("z", 2), 3) < place(Quantity("p"), 3) < place(Quantity("dW", 3), 3) < place(Quantity("db", 1), 3)
+    True
+    """
+    kind, layer = quantity
+    if kind in ("z", "a"):
+        return 0, layer, int(kind == "a")
+    if kind in ("p", "loss"):
+        return 1 + (kind == "loss"), 0, 0
+    return 3 + (kind in ("W", "b")), L - layer, ("delta", "dW", "db", "W", "b").index(kind)
+
+
+def tells_nothing(observed: Observed, numbers: Numbers) -> bool:
+    """A softmax of one output is 1 whatever goes in, and 0 or 1 is no one-hot row of one class."""
+    return numbers.output == "softmax" and observed.case.sizes[-1] == 1
+
+
+def agreeing_upto(
     observed: Observed,
     numbers: Numbers,
     changes: Iterable[Mapping[str, Change]] = (),
     among: Callable[[Quantity], bool] = lambda quantity: True,
-) -> bool:
-    """Whether every number that the candidate gave, `among` these, is that of the computation with its changes."""
+) -> Place:
+    """The place of the first number, `among` these, that is not the computed one; `NOTHING_OFF` where all are.
+
+    `NOT_POSSIBLE` where shapes do not fit: such mistakes cannot be made in this network.
+    """
+    if tells_nothing(observed, numbers):
+        return NOTHING_OFF
     left = sum(map(among, observed.numbers))
     try:
         with_loss = Quantity("loss") in observed.numbers
@@ -89,27 +131,48 @@ def agrees(
             if seen is None or not among(quantity):
                 continue
             if not same(seen, right, quantity, observed):
-                return False
+                return place(quantity, len(observed.case.weights))
             left -= 1
             if not left:
                 break
-    except (ValueError, IndexError, TypeError):  # shapes that do not fit: such a mistake cannot be made in this network
-        return False
-    return True
+    except (ValueError, IndexError, TypeError):
+        return NOT_POSSIBLE
+    return NOTHING_OFF
 
 
-def first_off(observed: Observed, numbers: Numbers, changes: Iterable[Mapping[str, Change]] = ()) -> Quantity | None:
-    """The first quantity, in order of computation, that is not the computed one."""
-    for quantity, right in Computation(observed.case, numbers, changes).quantities():
-        seen = observed.numbers.get(quantity)
-        if seen is not None and not same(seen, right, quantity, observed):
-            return quantity
-    return None
+def agrees(
+    observed: Observed,
+    numbers: Numbers,
+    changes: Iterable[Mapping[str, Change]] = (),
+    among: Callable[[Quantity], bool] = lambda quantity: True,
+) -> bool:
+    """Whether every number that the candidate gave, `among` these, is that of the computation with its changes."""
+    return agreeing_upto(observed, numbers, changes, among) == NOTHING_OFF
+
+
+def predicted(
+    observed: Observed, numbers: Numbers, changes: Iterable[Mapping[str, Change]], at: Place
+) -> tuple[Any, bool]:
+    """What a candidate with these mistakes gives at a place, and whether all that it gave before agrees."""
+    L = len(observed.case.weights)
+    try:
+        with_loss = Quantity("loss") in observed.numbers
+        for quantity, right in Computation(observed.case, numbers, changes).quantities(with_loss):
+            seen = observed.numbers.get(quantity)
+            if seen is not None and place(quantity, L) == at:
+                return right, True
+            if seen is not None and not same(seen, right, quantity, observed):
+                return None, False
+    except (ValueError, IndexError, TypeError):
+        pass
+    return None, False
 
 
 def n_agreeing(observed: Observed, numbers: Numbers) -> int:
     """How many quantities agree before the first that does not."""
     count = 0
+    if tells_nothing(observed, numbers):
+        return count
     for quantity, right in Computation(observed.case, numbers).quantities():
         seen = observed.numbers.get(quantity)
         if seen is not None:

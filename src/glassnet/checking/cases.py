@@ -24,7 +24,8 @@ CLEAR_OF_KINKS = 0.02
 class Case:
     """One network and its data: weights[l] (n_in, n_out), biases[l] (n_out,), X (n, n_features), y (n, n_outputs).
 
-    y is 0 or 1 with one output and one-hot with several, which every loss can mean.
+    y is 0 or 1 with one output and one-hot with several, which every loss can mean. X_backward: what the backward pass
+    finds in the place of X, where a candidate has changed it in between.
     """
 
     sizes: tuple[int, ...]
@@ -34,6 +35,7 @@ class Case:
     y: FloatArray
     learning_rate: float = 0.3
     l2: float = 0.0
+    X_backward: FloatArray | None = None
 
     @property
     def n(self) -> int:

@@ -11,20 +11,21 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from glassnet.checking.agreement import Observed
+from glassnet.checking.agreement import Observed, tells_nothing
 from glassnet.checking.cases import ONE_LAYER, SHAPES, Case, generated
 from glassnet.checking.companions import companions
 from glassnet.checking.computation import Quantity
-from glassnet.checking.diagnosis import Diagnosis, diagnose, fitted, loss_agrees, unexplained
+from glassnet.checking.diagnosis import Diagnosis, agrees_upto, diagnose, fitted, unexplained
 from glassnet.checking.functions import FunctionCandidate, ObjectCandidate, nothing_found, roles
 from glassnet.checking.layers import LayersCandidate, are_layers, is_layer
+from glassnet.checking.layout import Layout
 from glassnet.checking.loading import module_of
 from glassnet.checking.notebook import NotebookCandidate, is_notebook
 from glassnet.checking.problems import FailedError, Problem
 from glassnet.checking.protocol import Declared, declared
 from glassnet.checking.report import Report
 from glassnet.checking.row_by_row import RowByRow
-from glassnet.checking.sequences import accumulated, log_of_zero, own_differences, updates_follow
+from glassnet.checking.sequences import OwnDifferences, accumulated, log_of_zero, own_differences, updates_follow
 from glassnet.checking.verdict import compared, conventions_said, first_wrong, named, trace_of
 
 L2 = 0.1
@@ -103,11 +104,12 @@ def _with_companions(candidate: Any, said: Declared, seed: int, name: str, title
         if beside and failed.problem.kind == "nothing":
             told = ", ".join(function for function, _ in beside)
             found = Report(f"{title}: {told}", "right", "functions", remarks=(f"Only {told} was there to be checked.",))
-    if not wrong or not found.ok:
+    if not wrong:
         return found
+    shown = tuple(f"What {function} gives is not what it should give." for function, _ in wrong)
     return replace(
-        found, verdict="wrong", mistakes=tuple(mistake for _, mistake in wrong),
-        evidence=tuple(f"Three steps of {function} give other numbers than they should." for function, _ in wrong),
+        found, verdict="wrong" if found.ok else found.verdict,
+        mistakes=(*found.mistakes, *(mistake for _, mistake in wrong)), evidence=(*found.evidence, *shown),
     )  # fmt: skip
 
 
@@ -169,7 +171,8 @@ def _report(candidate: Candidate, said: Declared, seed: int, name: str = "") -> 
     sums_nothing = found.conventions.get("gradient_rows") == "sum" and {one.key for one in found.mistakes} == {
         "bias-gradient-not-summed"
     }
-    if found.verdict != "error" and not sums_nothing:
+    changed = found.problem is not None and found.problem.kind == "changed-arguments"
+    if changed or (found.verdict != "error" and not sums_nothing):
         return found
     rows = _report_of(RowByRow(candidate), said, seed, name)
     return rows if rows.ok or (found.verdict == "error" and rows.mistakes) else found
@@ -188,19 +191,13 @@ def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Re
     if not runs:
         return Report(title, "error", candidate.form, problem=_first(failures))
     free = candidate.form == "notebook"
-    kept = accumulated(candidate, runs[0][1][0], runs[0][0])
-    if kept is not None:
-        remade, mistake = kept
-        found = fitted(remade, said, free)
-        return Report(
-            title, "wrong", candidate.form, conventions_said(found.numbers, runs[0][0]) if found else {},
-            mistakes=(mistake,),
-            evidence=("The same function, called twice with the same arguments, gives different numbers.",),
-        )  # fmt: skip
+    if (apart := _apart(candidate, runs, said, free, title)) is not None:
+        return apart
     layout, observed, diagnosis = _best(runs, said, free)
+    observed = [one for one in observed if not tells_nothing(one, diagnosis.numbers)] or observed
     layout = observed[0].layout or layout
     remarks: list[str] = []
-    evidence = own_differences(candidate, observed[0], layout)
+    evidence = OwnDifferences() if diagnosis.right else own_differences(candidate, _telling(observed), layout)
     if not diagnosis.right and evidence.consistent and updates_follow(observed) and _forward_right(observed, diagnosis):
         remarks.append(
             "The loss is none that the checker knows, but the gradient is the derivative of this loss, as "
@@ -244,6 +241,73 @@ def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Re
     )  # fmt: skip
 
 
+def _apart(
+    candidate: Candidate, runs: Sequence[tuple[Any, list[Observed]]], said: Declared, free: bool, title: str
+) -> Report | None:
+    """What shows in other ways than in numbers that are off: arguments changed in place, gradients that grow from call
+    to call, a loss that is not finite. What else is wrong is looked for with that put right; None where nothing is."""
+    layout, observed = runs[0]
+    if (changed := next((one.changed for _, some in runs for one in some if one.changed), None)) is not None:
+        each = [(layout, [list(one.instead()) or [one] * 4 for one in some]) for layout, some in runs]
+        meant = [[(layout, [ways[at] for ways in some]) for layout, some in each] for at in range(4)]
+        return _with_problem(candidate, meant, said, free, title, changed[0], "error")
+    if (kept := accumulated(candidate, observed[0], layout)) is not None:
+        remade, mistake = [], kept[1]
+        for one in observed:
+            again = accumulated(candidate, one, layout)
+            remade += [again[0]] if again is not None else []
+        _, _, found = _best([(layout, remade)], said, free)
+        first = first_wrong(remade, found.numbers)[0] if found.explained else None
+        return Report(
+            title, "wrong", candidate.form, conventions_said(found.numbers, layout) if found.explained else {},
+            mistakes=(mistake, *(named(variant, first) for variant in found.mistakes)), alternatives=found.alternatives,
+            evidence=("The same function, called twice with the same arguments, gives different numbers.",),
+        )  # fmt: skip
+    losses = [one.numbers[LOSS] for one in observed if LOSS in one.numbers]
+    if not all(np.isfinite(loss) for loss in losses):
+        if not any(map(np.isnan, losses)) and _explained(runs, said, free, pairs=False) is not None:
+            return None
+        which = next(loss for loss in losses if not np.isfinite(loss))
+        problem = Problem("nan", f"The loss is {float(which)}: a logarithm of zero, an overflow or a division by zero.")
+        others = [
+            (layout, [replace(o, numbers={q: v for q, v in o.numbers.items() if q != LOSS}) for o in some])
+            for layout, some in runs
+        ]
+        return _with_problem(candidate, [others], said, free, title, problem, "wrong")
+    return None
+
+
+LOSS = Quantity("loss")
+
+
+def _with_problem(
+    candidate: Candidate,
+    meant: Sequence[Sequence[tuple[Any, list[Observed]]]],
+    said: Declared,
+    free: bool,
+    title: str,
+    problem: Problem,
+    verdict: str,
+) -> Report:
+    """The report of a problem, with the mistakes beside it that explain the numbers, in one of the ways in which these
+    may be meant."""
+    agreeing: list[Sequence[tuple[Any, list[Observed]]]] = []
+    for upto in ("loss", "forward"):
+        agreeing = agreeing or [runs for runs in meant if any(agrees_upto(upto, some, said, free) for _, some in runs)]
+    tried = [(runs, pairs) for pairs in (False, True) for runs in agreeing]
+    each = (_explained(runs, said, free, pairs) for runs, pairs in tried)
+    explained = next((one for one in each if one is not None), None)
+    if explained is None:
+        return Report(title, verdict, candidate.form, problem=problem)
+    layout, observed, found = explained
+    first, _ = first_wrong(observed, found.numbers)
+    return Report(
+        title, verdict, candidate.form, conventions_said(found.numbers, observed[0].layout or layout),
+        mistakes=tuple(named(variant, first) for variant in found.mistakes), alternatives=found.alternatives,
+        problem=problem,
+    )  # fmt: skip
+
+
 def _runs(
     candidate: Candidate, cases: Sequence[Case]
 ) -> tuple[list[tuple[Any, list[Observed]]], dict[tuple[int, ...], list[Reached]]]:
@@ -263,9 +327,18 @@ def _runs(
         several = [one for one in observed if one.case.sizes[-1] > 1]
         if several and all(_is_softmax(one) for one in several):
             observed = several  # a softmax of one output is always 1
-        if observed:
+        if observed and not any(_same_numbers(observed, before) for _, before in runs):
             runs.append((layout, observed))
     return sorted(runs, key=lambda run: -len(run[1])), failures
+
+
+def _same_numbers(some: Sequence[Observed], others: Sequence[Observed]) -> bool:
+    """Whether two layouts are one and the same to the candidate."""
+    return len(some) == len(others) and all(
+        one.numbers.keys() == other.numbers.keys()
+        and all(np.array_equal(number, other.numbers[q], equal_nan=True) for q, number in one.numbers.items())
+        for one, other in zip(some, others, strict=True)
+    )
 
 
 def _is_softmax(one: Observed) -> bool:
@@ -298,10 +371,22 @@ Reached = tuple[int, Problem]
 """How far a call got, and what stopped it."""
 
 
-def _best(
-    runs: Sequence[tuple[Any, list[Observed]]], said: Declared, free: bool
-) -> tuple[Any, list[Observed], Diagnosis]:
-    """The layout under which all agrees; else the one under which the fewest mistakes explain all; else the first.
+Judged = tuple[Any, list[Observed], Diagnosis]
+"""A layout, the cases that count, and what they say."""
+
+
+def _best(runs: Sequence[tuple[Any, list[Observed]]], said: Declared, free: bool) -> Judged:
+    """The layout under which all agrees; else the one under which the fewest mistakes explain all; else the first."""
+    if (found := _explained(runs, said, free)) is not None:
+        return found
+    layout, some = _promising(runs, said, free)[0]
+    return layout, some, unexplained(some, said, free)
+
+
+def _explained(
+    runs: Sequence[tuple[Any, list[Observed]]], said: Declared, free: bool, pairs: bool = True
+) -> Judged | None:
+    """The layout under which all agrees; else the one under which the fewest mistakes explain all; None where none do.
 
     A candidate may be meant for one output: one that is right there is not wrong for how it averages over several.
     """
@@ -310,19 +395,39 @@ def _best(
             found = fitted(some, said, free) if some else None
             if found is not None and (some is observed or _only_averages_otherwise(observed, said, free)):
                 return layout, some, found
-    most = [run for run in runs if len(run[1]) == len(runs[0][1])][:3]
-    for layout, observed in most:
-        for some in (observed, _of_one_output(observed)):
-            found = diagnose(some, said, free, pairs=False) if some else None
-            if found is not None and found.explained:
-                return layout, some, found
-    layout, observed = most[0]
-    some = observed if loss_agrees(observed, said, free) else _of_one_output(observed) or observed
-    if all(np.isfinite(number).all() for one in some for number in one.numbers.values()):
-        found = diagnose(some, said, free)
-        if found.explained:
+    each = _promising(runs, said, free)
+    for layout, some in each if len(each) > 1 or not pairs else ():
+        if (found := diagnose(some, said, free, pairs=False)).explained:
             return layout, some, found
-    return layout, some, unexplained(some, said, free)
+    for layout, some in each[:2] if pairs else ():
+        finite = all(np.isfinite(number).all() for one in some for number in one.numbers.values())
+        if finite and (found := diagnose(some, said, free)).explained:
+            return layout, some, found
+    return None
+
+
+def _promising(
+    runs: Sequence[tuple[Any, list[Observed]]], said: Declared, free: bool
+) -> list[tuple[Any, list[Observed]]]:
+    """The layouts under which most runs, and of these those under which all agrees up to the loss, or else up to the
+    forward pass: a mistake is seldom before them."""
+    most = [run for run in runs if len(run[1]) == len(runs[0][1])][:3]
+    each = [(layout, some) for layout, observed in most for some in _judged(observed)]
+    for upto in ("loss", "forward") if isinstance(most[0][0], Layout) else ():
+        if agreeing := [one for one in each if agrees_upto(upto, one[1], said, free)]:
+            return agreeing
+    return each
+
+
+def _telling(observed: Sequence[Observed]) -> Observed:
+    """The case in which most can be wrong: of several outputs, and of most layers."""
+    return max(observed, key=lambda one: (one.case.sizes[-1] > 1, len(one.case.sizes)))
+
+
+def _judged(observed: list[Observed]) -> list[list[Observed]]:
+    """All cases, and those of one output alone, where there are such beside others."""
+    of_one = _of_one_output(observed)
+    return [observed, of_one] if 0 < len(of_one) < len(observed) else [observed]
 
 
 def _of_one_output(observed: Sequence[Observed]) -> list[Observed]:

@@ -7,7 +7,9 @@ Each is found by its name, called in the order in which a training would, and he
     shuffle(X, y)                                             -> X, y
     scale(X_train, X_test)                                    -> X_train, X_test
 
-w and g may be arrays, or dicts by name; arguments are known by their names, `state` in the place of m and v too.
+w and g may be arrays, or dicts by name (W1, b1, ...; the gradients dW1 too); arguments are known by their names,
+`state` in the place of m and v too. Momentum and Adam may also be classes, Adam(learning_rate, beta1, beta2, epsilon),
+that keep m, v and t themselves and have a method update(w, g) or step(w, g).
 """
 
 from __future__ import annotations
@@ -21,15 +23,15 @@ import numpy as np
 
 from glassnet.checking.calling import called, signature
 from glassnet.checking.names import plain, words
-from glassnet.checking.problems import FailedError
+from glassnet.checking.problems import FailedError, Problem
 from glassnet.checking.report import Named
 from glassnet.network import FloatArray
 
 KINDS: dict[str, frozenset[str]] = {
-    "adam": words("adam adamupdate adamstep updateadam updateparameterswithadam updatewithadam"),
+    "adam": words("adam adamupdate adamstep updateadam updateparameterswithadam updatewithadam adamoptimizer"),
     "momentum": words(
         "momentum momentumupdate momentumstep updatemomentum sgdmomentum updateparameterswithmomentum "
-        "updatewithmomentum sgdwithmomentum"
+        "updatewithmomentum sgdwithmomentum momentumoptimizer"
     ),
     "shuffle": words("shuffle shuffledata shufflerows shuffledataset shufflexy"),
     "scale": words(
@@ -48,15 +50,18 @@ _ARGUMENTS = {
     "beta_2": "beta2 b2", "epsilon": "epsilon eps e",
 }  # fmt: skip
 
+METHODS = words("update step apply updateparameters updateparams call")
+
 Update = Callable[[FloatArray, dict[str, Any], int], Any]
+Trajectory = list[FloatArray]
 
 
 def companions(namespace: Mapping[str, Any]) -> Iterator[tuple[str, Named | None]]:
-    """The name of every companion function that there is, and its mistake, None where it is right or unknown to the
-    checker: what cannot be called is left alone."""
+    """The name of every companion that there is, and its mistake, None where it is right or unknown to the checker:
+    what cannot be called is left alone."""
     for name, value in namespace.items():
         kind = next((kind for kind, words in KINDS.items() if plain(name) in words), None)
-        if kind is None or not inspect.isfunction(value):
+        if kind is None or not (inspect.isfunction(value) or (inspect.isclass(value) and kind in ("adam", "momentum"))):
             continue
         try:
             yield name, {"adam": _adam, "momentum": _momentum, "shuffle": _shuffle, "scale": _scale}[kind](value)
@@ -64,57 +69,149 @@ def companions(namespace: Mapping[str, Any]) -> Iterator[tuple[str, Named | None
             continue
 
 
-def _gradients() -> list[FloatArray]:
-    rng = np.random.Generator(np.random.Philox(key=7))
-    return [rng.normal(0, 1, 4) for _ in range(STEPS)]
+class _Named(dict[str, Any]):
+    """Arrays by the name of their parameter; dW1 is what belongs to W1."""
+
+    def __missing__(self, key: Any) -> Any:
+        if isinstance(key, str) and key.startswith("d") and key[1:] in self:
+            return self[key[1:]]
+        raise KeyError(key)
 
 
-def _trajectory(function: Callable[..., Any], first_t: int, moments: tuple[str, ...]) -> list[FloatArray]:
-    """The parameters after every step, the state handed from call to call."""
+NAMED = ("W1", "b1", "W2", "b2")
+"""The parameters of a dict. All have one shape, so that none raises where another's numbers are taken for it."""
+
+
+def _start(named: bool) -> FloatArray:
     start = np.array([0.5, -1.0, 2.0, 0.25])
-    found, names = [], [one.name for one in signature(function)]
+    return np.add.outer(np.arange(len(NAMED)) * 0.7, start) if named else start
+
+
+def _gradients(named: bool, other: int | None = None) -> list[FloatArray]:
+    """Those of every step; of one parameter they may be others."""
+    rng = np.random.Generator(np.random.Philox(key=7))
+    found: list[FloatArray] = [rng.normal(0, 1, np.shape(_start(named))) for _ in range(STEPS)]
+    if other is not None:
+        for g in found:
+            g[other] *= -3
+    return found
+
+
+def _handed(array: FloatArray, named: bool) -> Any:
+    return _Named(zip(NAMED, array.copy(), strict=True)) if named else array.copy()
+
+
+def _taken(value: Any, named: bool) -> FloatArray:
+    return np.array([value[name] for name in NAMED], float) if named else np.array(value, float)
+
+
+def _trajectory(
+    stepper: Callable[..., Any], first_t: int, moments: tuple[str, ...], named: bool = False, other: int | None = None
+) -> Trajectory:
+    """The parameters after every step, the state handed from call to call; raises `FailedError`."""
+    found, names = [], [one.name for one in signature(stepper)]
     roles = {name: next((r for r, words in _ARGUMENTS.items() if plain(name) in words.split()), None) for name in names}
-    w: Any = start.copy()
-    state: dict[str, Any] = {name: np.zeros(4) for name in names if roles[name] in moments}
+    w = _handed(_start(named), named)
+    state: dict[str, Any] = {
+        name: _handed(np.zeros_like(_start(named)), named) for name in names if roles[name] in moments
+    }
     state |= {name: {} for name in names if roles[name] == "state"}
-    for at, g in enumerate(_gradients()):
-        known = {"w": w, "g": g.copy(), "t": first_t + at, "rate": RATE, "beta_1": BETA_1, "beta_2": BETA_2}
-        known["epsilon"] = EPSILON
+    for at, g in enumerate(_gradients(named, other)):
+        known = {"w": w, "g": _handed(g, named), "t": first_t + at, **_SETTINGS}
         given = {name: state.get(name, known.get(roles[name] or "")) for name in names if roles[name] or name in state}
-        answer = called(function.__name__, function, **given)
+        answer = called(getattr(stepper, "__name__", "the step"), stepper, **given)
         parts = list(answer) if isinstance(answer, tuple | list) else [answer]
         if parts[0] is not None:
-            w = np.asarray(parts[0], float)
+            w = parts[0]
         for name, part in zip(state, parts[1:], strict=False):
             state[name] = part
-        found.append(np.array(w, float))
+        try:
+            found.append(_taken(w, named))
+            w = _handed(found[-1], named)
+        except (KeyError, ValueError, TypeError) as error:
+            raise FailedError(Problem("shape", "The step gives no parameters.")) from error
+        if found[-1].shape != np.shape(_start(named)):
+            raise FailedError(Problem("shape", "The step gives parameters of another shape."))
     return found
 
 
-def _computed(update: Update) -> list[FloatArray]:
-    w: Any = np.array([0.5, -1.0, 2.0, 0.25])
-    state: dict[str, Any] = {"m": np.zeros(4), "v": np.zeros(4)}
+_SETTINGS = {"rate": RATE, "beta_1": BETA_1, "beta_2": BETA_2, "epsilon": EPSILON}
+
+
+def _stepper(candidate: Any) -> Callable[..., Any]:
+    """A function itself; of a class the method that takes a step, of a new object."""
+    if not inspect.isclass(candidate):
+        function: Callable[..., Any] = candidate
+        return function
+    given: dict[str, Any] = {}
+    for one in signature(candidate):
+        role = next((role for role, words in _ARGUMENTS.items() if plain(one.name) in words.split()), None)
+        if role in _SETTINGS:
+            given[one.name] = _SETTINGS[role]
+        elif one.default is one.empty:
+            raise FailedError(Problem("argument", f"{candidate.__name__} asks for {one.name}."))
+    made = called(candidate.__name__, candidate, **given)
+    method = next((name for name in dir(candidate) if plain(name) in METHODS and callable(getattr(made, name))), None)
+    if method is None:
+        raise FailedError(Problem("nothing", f"{candidate.__name__} has no method that takes a step."))
+    found: Callable[..., Any] = getattr(made, method)
+    return found
+
+
+def _seen(candidate: Any, first_t: int, moments: tuple[str, ...]) -> tuple[Trajectory, bool]:
+    """The trajectory in the form that the candidate takes, and whether that is a dict; raises `FailedError`."""
+    try:
+        return _trajectory(_stepper(candidate), first_t, moments), False
+    except FailedError:
+        return _trajectory(_stepper(candidate), first_t, moments, named=True), True
+
+
+def _shares(candidate: Any, seen: Trajectory, moments: tuple[str, ...], named: bool) -> str | None:
+    """What is shared that should not be: between the parameters, or between two objects; None where nothing is."""
+    for other in range(len(NAMED)) if named else ():
+        found = _trajectory(_stepper(candidate), 1, moments, named, other)
+        for one, two in zip(seen, found, strict=True):
+            if not np.array_equal(np.delete(one, other, 0), np.delete(two, other, 0), equal_nan=True):
+                return "parameters"
+    if inspect.isclass(candidate):
+        again = _trajectory(_stepper(candidate), 1, moments, named)
+        if any(not np.array_equal(one, two, equal_nan=True) for one, two in zip(seen, again, strict=True)):
+            return "objects"
+    return None
+
+
+def _computed(update: Update, named: bool = False) -> Trajectory:
+    w: Any = _start(named)
+    state: dict[str, Any] = {"m": np.zeros_like(w), "v": np.zeros_like(w)}
     found = []
-    for at, g in enumerate(_gradients()):
-        state["g"] = g
-        w = w - update(g, state, at + 1)
-        found.append(w)
+    with np.errstate(all="ignore"):  # the root of a v that was not squared
+        for at, g in enumerate(_gradients(named)):
+            w = w - update(g, state, at + 1)
+            found.append(w)
     return found
 
 
-def _agree(one: list[FloatArray], other: list[FloatArray]) -> bool:
-    return all(a.shape == b.shape and np.allclose(a, b, rtol=1e-7, atol=1e-9) for a, b in zip(one, other, strict=True))
+def _agree(one: Trajectory, other: Trajectory) -> bool:
+    return all(
+        a.shape == b.shape and np.allclose(a, b, rtol=1e-7, atol=1e-9, equal_nan=True)
+        for a, b in zip(one, other, strict=True)
+    )
 
 
-def adam_step(slip: str = "", hat: bool = False) -> Update:
-    """What Adam subtracts, or what it does with a slip. `hat`: epsilon beside the root of the uncorrected v."""
+def adam_step(slip: str = "", hat: bool = False, other: bool = False) -> Update:
+    """What Adam subtracts, or what it does with a slip. `hat`: epsilon beside the root of the uncorrected v.
+
+    `other`: the slip's other way: |g| in place of g^2, not g; v from the new m, not the old one.
+    """
 
     def step(g: FloatArray, state: dict[str, Any], t: int) -> Any:
         keep_1, keep_2 = (BETA_2, BETA_1) if slip == "adam-betas-exchanged" else (BETA_1, BETA_2)
         old_m = state["m"]
         state["m"] = keep_1 * state["m"] + (1 if slip == "adam-share-missing" else 1 - keep_1) * g
-        square = np.abs(g) if slip == "adam-not-squared" else state["m"] ** 2 if slip == "adam-shared-state" else g * g
-        old_v = old_m if slip == "adam-v-from-m" else state["v"]
+        square = state["m"] ** 2 if slip == "adam-shared-state" else g * g
+        if slip == "adam-not-squared":
+            square = np.abs(g) if other else g
+        old_v = (state["m"] if other else old_m) if slip == "adam-v-from-m" else state["v"]
         state["v"] = keep_2 * old_v + (1 if slip == "adam-share-missing" else 1 - keep_2) * square
         if slip == "adam-state-not-kept":
             state["m"], state["v"] = (1 - keep_1) * g, (1 - keep_2) * square
@@ -234,24 +331,45 @@ MOMENTUM_SLIPS: dict[str, tuple[str, str, str]] = {
 }
 
 
-def _adam(function: Callable[..., Any]) -> Named | None:
-    seen = [_trajectory(function, first_t, ("m", "v")) for first_t in (1, 0)]
-    rights = [_computed(adam_step(hat=hat)) for hat in (False, True)]
+def _shared(shared: str, of: str, equation: str) -> Named:
+    if shared == "parameters":
+        return Named(
+            f"{of}-shared-state", "the parameters share one state",
+            "Every parameter has its own running means, under its own name; here those of one go into another's step.",
+            equation, "the same m, v for every parameter",
+        )  # fmt: skip
+    return Named(
+        f"{of}-shared-state", "two optimisers share one state",
+        "What is kept between steps belongs to the object, self.m = ... in __init__. Written in the class itself, it "
+        "is that of all objects, and a second training goes on with the first one's.",
+        equation, "the same m, v for every object",
+    )  # fmt: skip
+
+
+def _adam(candidate: Any) -> Named | None:
+    first, named = _seen(candidate, 1, ("m", "v"))
+    if (shared := _shares(candidate, first, ("m", "v"), named)) is not None:
+        return _shared(shared, "adam", _ADAM)
+    seen = [first, _trajectory(_stepper(candidate), 0, ("m", "v"), named)]
+    rights = [_computed(adam_step(hat=hat), named) for hat in (False, True)]
     if any(_agree(one, right) for one, right in product(seen, rights)):
         return None
     for key, (name, sentence, wrong) in ADAM_SLIPS.items():
-        if any(_agree(one, _computed(adam_step(key))) for one in seen):
+        slips = [_computed(adam_step(key, other=other), named) for other in (False, True)]
+        if any(_agree(one, slip) for one, slip in product(seen, slips)):
             return Named(key, name, sentence, _ADAM, wrong)
     return Named("adam-unknown", "not Adam's step", "It is none of the slips that the checker knows.", _ADAM, "")
 
 
-def _momentum(function: Callable[..., Any]) -> Named | None:
-    seen = _trajectory(function, 1, ("m", "v"))
+def _momentum(candidate: Any) -> Named | None:
+    seen, named = _seen(candidate, 1, ("m", "v"))
+    if (shared := _shares(candidate, seen, ("m", "v"), named)) is not None:
+        return _shared(shared, "momentum", _MOMENTUM)
     for averaged in (False, True):
-        if _agree(seen, _computed(momentum_step(averaged=averaged))):
+        if _agree(seen, _computed(momentum_step(averaged=averaged), named)):
             return None
     for averaged, (key, (name, sentence, wrong)) in product((False, True), MOMENTUM_SLIPS.items()):
-        if _agree(seen, _computed(momentum_step(key, averaged))):
+        if _agree(seen, _computed(momentum_step(key, averaged), named)):
             return Named(key, name, sentence, _MOMENTUM, wrong)
     none = "It is none of the slips that the checker knows."
     return Named("momentum-unknown", "not momentum's step", none, _MOMENTUM, "")

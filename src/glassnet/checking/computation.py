@@ -76,17 +76,10 @@ def softmax(z: FloatArray, axis: int = 1) -> Any:
     return raised / raised.sum(axis=axis, keepdims=True)
 
 
-@lru_cache(maxsize=2048)
-def plain_forward(case: Case, hidden: str, output: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """z and a of all layers, from 1, a[0] X: what most of the computations that are tried have in common."""
-    z: list[Any] = [None]
-    a: list[Any] = [case.X]
-    with np.errstate(all="ignore"):
-        for W, b in zip(case.weights, case.biases, strict=True):
-            z.append(a[-1] @ W + b)
-            name = output if len(z) > len(case.weights) else hidden
-            a.append(softmax(z[-1]) if name == "softmax" else activation(name)(z[-1]))
-    return tuple(z), tuple(a)
+@lru_cache(maxsize=256)
+def sum_of_squares(case: Case) -> float:
+    """Of all weights."""
+    return sum(float(np.sum(W**2)) for W in case.weights)
 
 
 class Computation:
@@ -105,9 +98,13 @@ class Computation:
         self.z, self.delta, self.upstream = list(self.a), list(self.a), list(self.a)
         self.dW, self.db, self.new_W, self.new_b = list(self.a), list(self.a), list(self.a), list(self.a)
         self.steps: dict[str, Step] = dict(STEPS)
+        of_forward: list[tuple[str, Change]] = []
         for change in changes:
             for step, changed in change.items():
                 self.steps[step] = changed(self.steps[step])
+                if step in FORWARD_STEPS:
+                    of_forward.append((step, changed))
+        self.forward_changes = tuple(of_forward)
 
     def do(self, step: str, layer: int = 0) -> Any:
         """The numbers of one step of one layer."""
@@ -138,25 +135,22 @@ class Computation:
                 yield Quantity("b", layer), self.new_b[layer]
 
     def _forward(self) -> Iterator[tuple[Quantity, Any]]:
+        z, a = forward_numbers(self.case, self.numbers.hidden, self.numbers.output, self.forward_changes)
+        self.z, self.a = list(z), list(a)
+        for layer in range(1, self.L):
+            yield Quantity("z", layer), z[layer]
+            yield Quantity("a", layer), a[layer]
+        yield Quantity("z", self.L), z[self.L]
+        yield Quantity("p"), z[self.L] if self.numbers.logits else a[self.L]
+
+    def compute_forward(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """z and a of all layers, from 1, a[0] X."""
         self.a[0] = self.case.X
-        if all(self.steps[step] is STEPS[step] for step in FORWARD_STEPS):
-            z, a = plain_forward(self.case, self.numbers.hidden, self.numbers.output)
-            self.z, self.a = list(z), list(a)
-            for layer in range(1, self.L):
-                yield Quantity("z", layer), z[layer]
-                yield Quantity("a", layer), a[layer]
-            yield Quantity("z", self.L), z[self.L]
-            yield Quantity("p"), z[self.L] if self.numbers.logits else a[self.L]
-            return
-        for layer in range(1, self.L + 1):
-            self.z[layer] = self.do("pre_activation", layer)
-            yield Quantity("z", layer), self.z[layer]
-            last = layer == self.L
-            self.a[layer] = self.do("output" if last else "activation", layer)
-            if last:
-                yield Quantity("p"), self.z[layer] if self.numbers.logits else self.a[layer]
-            else:
-                yield Quantity("a", layer), self.a[layer]
+        with np.errstate(all="ignore"):
+            for layer in range(1, self.L + 1):
+                self.z[layer] = self.do("pre_activation", layer)
+                self.a[layer] = self.do("output" if layer == self.L else "activation", layer)
+        return tuple(self.z), tuple(self.a)
 
     def all(self) -> dict[Quantity, Any]:
         """Every number by name."""
@@ -239,7 +233,7 @@ def _loss(c: Computation, layer: int) -> Any:
 
 def _penalty(c: Computation, layer: int) -> Any:
     factor = c.l2_factor
-    return factor / 2 * sum(float(np.sum(W**2)) for W in c.W[1:]) if factor else 0.0
+    return factor / 2 * sum_of_squares(c.case) if factor else 0.0
 
 
 def _output_delta(c: Computation, layer: int) -> Any:
@@ -282,7 +276,7 @@ def _weight_gradient(c: Computation, layer: int) -> Any:
 
 
 def _gradient_inputs(c: Computation, layer: int) -> Any:
-    return c.a[layer - 1]
+    return c.case.X_backward if layer == 1 and c.case.X_backward is not None else c.a[layer - 1]
 
 
 def _own_delta(c: Computation, layer: int) -> Any:
@@ -350,3 +344,11 @@ STEPS: Mapping[str, Step] = {
 }
 FORWARD_STEPS = frozenset(("pre_activation", "activation", "output"))
 LOSS_STEPS = frozenset(("row_losses", "loss", "penalty"))
+
+
+@lru_cache(maxsize=4096)
+def forward_numbers(
+    case: Case, hidden: str, output: str, changes: tuple[tuple[str, Change], ...]
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """z and a of all layers: what most of the computations that are tried have in common."""
+    return Computation(case, Numbers(hidden, output), [{step: change} for step, change in changes]).compute_forward()

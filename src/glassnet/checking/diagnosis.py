@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import lru_cache
+from itertools import groupby, islice
+from typing import Any
 
 import numpy as np
 
-from glassnet.checking.agreement import Observed, agrees, first_off, n_agreeing
+from glassnet.checking.agreement import (
+    NOT_POSSIBLE,
+    NOTHING_OFF,
+    Observed,
+    Place,
+    agreeing_upto,
+    agrees,
+    n_agreeing,
+    place,
+    predicted,
+    same,
+    tells_nothing,
+)
 from glassnet.checking.computation import Computation, Numbers, Quantity
 from glassnet.checking.mistakes import Variant, variants
 from glassnet.checking.protocol import KEYS, Declared
@@ -79,17 +93,17 @@ def _up_to_loss(quantity: Quantity) -> bool:
     return quantity.kind in ("z", "a", "p", "loss")
 
 
-def _after_loss(quantity: Quantity) -> bool:
-    return quantity.kind not in ("z", "a", "p", "loss")
-
-
-STAGES: tuple[tuple[str, Callable[[Quantity], bool]], ...] = (
-    ("loss", _up_to_loss),
-    ("backward", _after_loss),
-)
-
-MOST_HYPOTHESES_FOR_PAIRS = {"forward": 4, "loss": 16, "backward": 4}
-"""Where the conventions are not known better than that, a pair of mistakes could explain almost anything."""
+UP_TO: Mapping[str, Callable[[Quantity], bool]] = {
+    "forward": _is_forward,
+    "loss": _up_to_loss,
+    "backward": lambda quantity: True,
+}
+LINEAR_IN_THE_LOSS = frozenset(("pre_activation", "activation", "activation derivative", "output"))
+BIASES_OF_THE_OUTPUT: Place = (3, 0, 2)
+LOSS = place(Quantity("loss"), 1)
+MOST_STATES, MOST_STATES_FOR_BOTH, MOST_TRIED = 200, 6, 12_000
+"""Where the conventions are not known better than that, two mistakes could explain almost anything; and how many pairs
+are tried at a stage before the search is given up."""
 
 MOST_HYPOTHESES, COMMON = 60, ("relu", "tanh", "sigmoid")
 COMMON_OUTPUTS = ("sigmoid", "softmax", "identity")
@@ -105,25 +119,28 @@ def diagnose(cases: Sequence[Observed], declared: Declared, free_rows: bool = Fa
     """
     hypotheses = list(_hypotheses(cases, declared, free_rows))
     seen_forward = any(_is_forward(quantity) for observed in cases for quantity in observed.numbers)
-    if len(hypotheses) > MOST_HYPOTHESES and not seen_forward:
+    seen_loss = any(Quantity("loss") in observed.numbers for observed in cases)
+    if len(hypotheses) > MOST_HYPOTHESES and not seen_forward and not seen_loss:
         hypotheses = [
             numbers for numbers in hypotheses if numbers.hidden in COMMON and numbers.output in COMMON_OUTPUTS
         ]
     of_forward = {_forward_part(numbers): numbers for numbers in reversed(hypotheses)}
-    found = _explained(
-        cases, [(n, ()) for n in reversed(of_forward.values())], "forward", _is_forward, 2 if pairs else 1
-    )
+    most = 2 if pairs else 1
+    found = _explained(cases, [(n, ()) for n in reversed(of_forward.values())], "forward", most)
+    # Where neither a forward pass nor a loss says that they are linear, the search of the loss tries it.
+    known = seen_forward or _agreeing(cases, hypotheses[:1], _up_to_loss)
+    left_out = _activation_missing(cases, found, declared, most) if known else ()
     states: list[State] = [
         (numbers, mistakes)
-        for start, mistakes in [*_activation_missing(cases, found, declared), *found]
+        for start, mistakes in [*left_out, *found]
         for numbers in (
             replace(one, hidden=start.hidden) for one in hypotheses if mistakes or one.hidden == start.hidden
         )
         if _forward_part(numbers) == _forward_part(start)
     ]
     states = list(dict.fromkeys(states))
-    for stage, among in STAGES:
-        states = _explained(cases, states, stage, among, 2 if pairs else 1)
+    for stage in ("loss", "backward"):
+        states = _explained(cases, states, stage, most)
         if not states:
             break
     if states:
@@ -143,12 +160,12 @@ def _forward_part(numbers: Numbers) -> tuple[str, str, bool]:
 
 def unexplained(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> Diagnosis:
     """Where no mistakes explain it: the conventions that fit best."""
-    return Diagnosis(best_fitting(cases, list(_hypotheses(cases, declared, free_rows))), (), False)
+    return Diagnosis(best_fitting(cases, _hypotheses(cases, declared, free_rows)), (), False)
 
 
-def loss_agrees(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> bool:
-    """Whether there are conventions under which everything up to the loss agrees."""
-    return bool(_agreeing(cases, list(_hypotheses(cases, declared, free_rows))[:1], _up_to_loss))
+def agrees_upto(stage: str, cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> bool:
+    """Whether there are conventions under which everything up to the end of a stage agrees."""
+    return bool(_agreeing(cases, _hypotheses(cases, declared, free_rows)[:1], UP_TO[stage]))
 
 
 def fitted(cases: Sequence[Observed], declared: Declared, free_rows: bool = False) -> Diagnosis | None:
@@ -159,41 +176,55 @@ def fitted(cases: Sequence[Observed], declared: Declared, free_rows: bool = Fals
     return None
 
 
-def _activation_missing(cases: Sequence[Observed], found: Sequence[State], declared: Declared) -> Iterator[State]:
+def _activation_missing(
+    cases: Sequence[Observed], found: Sequence[State], declared: Declared, most: int
+) -> Iterator[State]:
     """A linear hidden layer may be one whose activation was left out: of each, what would be seen is the same
     forward."""
     for numbers, mistakes in found:
-        if numbers.hidden == "identity" and not mistakes and len(_deepest(cases)) > 2:
+        if numbers.hidden == "identity" and len(mistakes) < most and len(_deepest(cases)) > 2:
             for hidden in KEYS["hidden"]:
                 meant = replace(numbers, hidden=hidden)
                 if hidden != "identity" and declared.allows("hidden", hidden):
                     missing = (v for v in variants(_deepest(cases), meant, "forward"))
                     yield from (
-                        (meant, (v,)) for v in missing if v.mistake.key == "activation-missing" and 1 in v.layers
+                        (meant, (v, *mistakes))
+                        for v in missing
+                        if v.mistake.key == "activation-missing" and 1 in v.layers and v.unit is None
                     )
 
 
-def _hypotheses(cases: Sequence[Observed], declared: Declared, free_rows: bool) -> Iterator[Numbers]:
+def _hypotheses(cases: Sequence[Observed], declared: Declared, free_rows: bool) -> tuple[Numbers, ...]:
     """Every set of conventions that could be meant; those under which a whole stage agrees, where there are such."""
+    return _found_hypotheses(tuple(cases), declared, free_rows)
+
+
+@lru_cache(maxsize=64)
+def _found_hypotheses(cases: tuple[Observed, ...], declared: Declared, free_rows: bool) -> tuple[Numbers, ...]:
+    return tuple(_made_hypotheses(cases, declared, free_rows))
+
+
+def _made_hypotheses(cases: Sequence[Observed], declared: Declared, free_rows: bool) -> Iterator[Numbers]:
     sizes = max((observed.case.sizes for observed in cases), key=lambda sizes: (sizes[-1], len(sizes)))
     given = {quantity.kind for observed in cases for quantity in observed.numbers}
     l2 = any(observed.case.l2 for observed in cases)
     forward = list(forward_hypotheses(declared, sizes, "loss" in given))
     if given & {"z", "a", "p"}:
         forward = _agreeing(cases, forward, _is_forward) or forward
-    elif "loss" not in given and declared.hidden is None:
+    else:
         forward = [numbers for numbers in forward if not numbers.logits]
     losses = [numbers for start in forward for numbers in loss_hypotheses(start, declared, sizes, l2)]
     if "loss" in given:
         losses = _agreeing(cases, losses, _up_to_loss) or losses
     if "loss" not in given:
         losses = [numbers for numbers in losses if numbers.loss_rows == "mean" or declared.loss_rows]
-    for numbers in losses:
-        yield numbers
-        if (free_rows or "loss" not in given) and declared.gradient_rows is None:
-            yield replace(numbers, gradient_rows="mean" if numbers.gradient_rows == "sum" else "sum")
-    if given & {"W", "b"} and given & {"dW", "db", "delta"}:
-        yield from (replace(numbers, ascent=True) for numbers in losses)
+    free = (free_rows or "loss" not in given) and declared.gradient_rows is None
+    for ascent in (False, True) if given & {"W", "b"} and given & {"dW", "db", "delta"} else (False,):
+        for numbers in losses:
+            yield replace(numbers, ascent=ascent)
+            if free:
+                other = "mean" if numbers.gradient_rows == "sum" else "sum"
+                yield replace(numbers, gradient_rows=other, ascent=ascent)
 
 
 def _agreeing(
@@ -202,90 +233,191 @@ def _agreeing(
     return [numbers for numbers in hypotheses if all(agrees(observed, numbers, (), among) for observed in cases)]
 
 
-def _explained(
-    cases: Sequence[Observed], states: list[State], stage: str, among: Callable[[Quantity], bool], most: int
-) -> list[State]:
-    """The states under which this stage agrees too: as they are, else with one mistake more, else with two."""
-    kept = [state for state in states if _fits(cases, state, among)]
-    if kept:
+def _explained(cases: Sequence[Observed], states: list[State], stage: str, most: int) -> list[State]:
+    """The states under which all up to this stage agrees: as they are, else with one mistake more, else with two.
+
+    A mistake belongs to the search when the first number that is off agrees with it; then the next number that is off
+    is looked for, with the mistake carried along. Two that only together explain the first are tried last.
+    """
+    search = _Search(cases, stage)
+    places = [(state, search.off(state)) for state in states]
+    if kept := [state for state, off in places if off == NOTHING_OFF]:
         return kept
-    found = [state for start in states if len(start[1]) < most for state in _with_one(cases, start, stage, among)]
-    if (
-        found
-        or most < 2
-        or len({numbers for numbers, _ in states if not numbers.ascent}) > MOST_HYPOTHESES_FOR_PAIRS[stage]
-    ):
+    places = _of_the_output(places)
+    found, further = search.one_more([(state, off) for state, off in places if len(state[1]) < most])
+    if found or most < 2:
         return found
-    return [state for start in states if not start[1] for state in islice(_with_two(cases, start, stage, among), 4)]
+    further = [(state, off) for state, off in further if len(state[1]) < most]
+    if len(further) <= MOST_STATES:
+        found, _ = search.one_more(further)
+    alone = [(state, off) for state, off in places if not state[1] and not state[0].ascent]
+    if not found and len(alone) <= MOST_STATES_FOR_BOTH:
+        found = [state for one in alone for state in islice(search.both_at_once(*one), 4)]
+    return found
 
 
-def _with_one(
-    cases: Sequence[Observed], start: State, stage: str, among: Callable[[Quantity], bool]
-) -> Iterator[State]:
-    numbers, mistakes = start
-    reaches = _reaching(cases, start, stage)
-    for variant in filter(reaches, variants(_deepest(cases), numbers, stage)):
-        state = numbers, (*mistakes, variant)
-        if _fits(cases, state, among):
-            yield state
+def _of_the_output(places: Sequence[tuple[State, Place]]) -> list[tuple[State, Place]]:
+    """Of conventions under which the gradient of the output's weights agrees, those that agree furthest: it does not
+    agree by chance."""
+    kept: list[tuple[State, Place]] = []
+    for ascent in (False, True):
+        some = [one for one in places if one[0][0].ascent == ascent]
+        furthest = max((off for _, off in some), default=NOT_POSSIBLE)
+        kept += [one for one in some if furthest < BIASES_OF_THE_OUTPUT or one[1] == furthest]
+        if furthest >= BIASES_OF_THE_OUTPUT:
+            break  # it goes down the loss
+    return kept
 
 
-def _with_two(
-    cases: Sequence[Observed], start: State, stage: str, among: Callable[[Quantity], bool]
-) -> Iterator[State]:
-    numbers, _ = start
-    if numbers.ascent:
-        return
-    small = all(max(observed.case.sizes) <= 2 for observed in cases)  # else there would be thousands of pasted units
-    known = [v for v in variants(_deepest(cases), numbers, stage) if v.units is None or small]
-    reaches = _reaching(cases, start, stage)
-    for at, first in enumerate(known):
-        for second in known[at + 1 :]:
-            if first.mistake.key == second.mistake.key and not (first.units and second.units):
+class _Search:
+    """The numbers of a candidate up to a stage, and which mistakes bring them closer."""
+
+    def __init__(self, cases: Sequence[Observed], stage: str) -> None:
+        self.cases, self.among, self.stage = cases, UP_TO[stage], stage
+        given = {quantity.kind for observed in cases for quantity in observed.numbers}
+        self.stages: tuple[str, ...] = (stage,)
+        if stage == "loss" and not given & {"z", "a", "p"}:
+            self.stages = ("forward", "loss")
+        elif stage == "backward" and not given & {"z", "a", "p", "loss"}:
+            self.stages = ("forward", "backward")
+        self.left = MOST_TRIED
+        self._scales: dict[Numbers, tuple[Numbers, Any, Any]] = {}
+        self._losses: dict[tuple[Numbers, tuple[Variant, ...]], Any] = {}
+        self.sizes = _deepest(cases)
+        self.floor = min(
+            place(quantity, len(observed.case.weights)) for observed in cases for quantity in observed.numbers
+        )
+        self.widest = max(cases, key=lambda observed: observed.case.sizes[-1])
+        self.small = all(max(observed.case.sizes) <= 2 for observed in cases)
+
+    def off(self, state: State, least: Place = NOT_POSSIBLE) -> Place:
+        """The first place, over all cases, that is off; not looked for further once it is at or before `least`."""
+        numbers, mistakes = state
+        changes = [variant.changes for variant in mistakes]
+        first = NOTHING_OFF
+        for observed in self.cases:
+            first = min(first, agreeing_upto(observed, numbers, changes, self.among))
+            if first <= max(least, self.floor):
+                break
+        return first
+
+    def variants(self, numbers: Numbers, off: Place) -> Iterator[Variant]:
+        """Every mistake that could change what is off."""
+        for stage in self.stages:
+            for variant in variants(self.sizes, numbers, stage):
+                if stage != "backward" or self._reaches(variant, off):
+                    yield variant
+        if self.stages == ("loss",) and numbers.logits:  # what becomes of the logits is only seen in the loss
+            yield from (one for one in variants(self.sizes, numbers, "forward") if one.mistake.step == "output")
+
+    def _reaches(self, variant: Variant, off: Place) -> bool:
+        return off[0] < 3 or any(variant.top(L := len(observed.case.weights)) >= L - off[1] for observed in self.cases)
+
+    def _may_give_the_loss(self, numbers: Numbers, mistakes: tuple[Variant, ...], more: Variant) -> bool:
+        """Spares most of the search where the forward pass is not shown: a loss in another convention is a multiple."""
+        if self.stage != "loss" or mistakes or more.mistake.step not in LINEAR_IN_THE_LOSS:
+            return True
+        plain, scale, penalty = self._scale(numbers)
+        found = self._loss(plain, more)
+        if found is None or scale is None:
+            return found is not None
+        return same(self.widest.numbers[Quantity("loss")], found * scale + penalty, Quantity("loss"), self.widest)
+
+    def _scale(self, numbers: Numbers) -> tuple[Numbers, Any, Any]:
+        """A convention of which the loss in this one is a multiple, the factor, and the penalty that is added."""
+        if numbers not in self._scales:
+            alone = replace(numbers, l2="none")
+            plain = replace(alone, loss_rows="mean", gradient_rows="mean", half=False, outputs="sum")
+            one, other = self._loss(alone), self._loss(plain)
+            self._scales[numbers] = plain, one / other if other else None, self._loss(numbers) - one
+        return self._scales[numbers]
+
+    def _loss(self, numbers: Numbers, *mistakes: Variant) -> Any:
+        """The loss of one case, of several outputs where there is such; None where it cannot be computed."""
+        if (numbers, mistakes) not in self._losses:
+            changes = [variant.changes for variant in mistakes]
+            self._losses[numbers, mistakes] = predicted(self.widest, numbers, changes, LOSS)[0]
+        return self._losses[numbers, mistakes]
+
+    def one_more(self, states: Iterable[tuple[State, Place]]) -> tuple[list[State], list[tuple[State, Place]]]:
+        """The states that explain all with one mistake more; and those with which the first that is off agrees.
+
+        Those that agree furthest come first, of those that do not go up the loss: where a mistake is found for them,
+        the others are not looked at.
+        """
+        found: list[State] = []
+        further: list[tuple[State, Place]] = []
+
+        def merit(one: tuple[State, Place]) -> tuple[bool, Place]:
+            return not one[0][0].ascent, one[1]
+
+        for (_, off), some in groupby(sorted(states, key=merit, reverse=True), key=merit):
+            for (numbers, mistakes), _ in some:
+                for variant in self.variants(numbers, off):
+                    if not self._may_give_the_loss(numbers, mistakes, variant):
+                        continue
+                    if mistakes and self.left < 0:
+                        return found, further
+                    self.left -= bool(mistakes)
+                    for more in _orders(mistakes, variant):
+                        next_off = self.off((numbers, more), off)
+                        if next_off == NOTHING_OFF:
+                            found.append((numbers, more))
+                            break
+                        if next_off > off:
+                            further.append(((numbers, more), next_off))
+                            break
+            if found:
+                break
+        return found, further
+
+    def both_at_once(self, state: State, off: Place) -> Iterator[State]:
+        """Two mistakes that both change the first number that is off."""
+        numbers, _ = state
+        observed = next(one for one in self.cases if agreeing_upto(one, numbers, (), self.among) == off)
+        right, _ = predicted(observed, numbers, (), off)
+        touching = []
+        for variant in self.variants(numbers, off):
+            if variant.units is not None and not self.small:  # there would be thousands of pasted units
                 continue
-            if not (reaches(first) or reaches(second)):
-                continue
-            # The outer one may hide the inner one where both change the same step.
-            orders = ((first, second), (second, first)) if _overlap(first, second) else ((first, second),)
-            for pair in orders:
-                if _fits(cases, (numbers, pair), among):
-                    yield numbers, pair
-                    break
+            changed, before = predicted(observed, numbers, [variant.changes], off)
+            if before and not (np.shape(changed) == np.shape(right) and np.allclose(changed, right, equal_nan=True)):
+                touching.append(variant)
+        for at, first in enumerate(touching):
+            for second in touching[at + 1 :]:
+                if first.mistake.key != second.mistake.key or (first.units and second.units):
+                    self.left -= 1
+                    if self.left < 0:
+                        return
+                    for pair in _orders((first,), second):
+                        if self.off((numbers, pair), off) == NOTHING_OFF:
+                            yield numbers, pair
+                            break
 
 
-def _overlap(first: Variant, second: Variant) -> bool:
-    return bool(set(first.mistake.step.split()) & set(second.mistake.step.split()))
-
-
-def _reaching(cases: Sequence[Observed], start: State, stage: str) -> Callable[[Variant], bool]:
-    """Whether a mistake can change the first number that is off: most of a search is spared by it."""
-    numbers, mistakes = start
-    changes = [variant.changes for variant in mistakes]
-    for observed in cases:
-        off = first_off(observed, numbers, changes)
-        if off is not None:
-            L = len(observed.case.weights)
-            return lambda variant: stage != "backward" or variant.top(L) >= off.layer
-    return lambda variant: True
+def _orders(mistakes: tuple[Variant, ...], more: Variant) -> tuple[tuple[Variant, ...], ...]:
+    """In the order in which they change a step; the outer one may hide the inner one where both change the same."""
+    steps = set(more.mistake.step.split())
+    if any(steps & set(variant.mistake.step.split()) for variant in mistakes):
+        return (*mistakes, more), (more, *mistakes)
+    return ((*mistakes, more),)
 
 
 def _deepest(cases: Sequence[Observed]) -> tuple[int, ...]:
     return max((observed.case.sizes for observed in cases), key=len)
 
 
-def _fits(cases: Sequence[Observed], state: State, among: Callable[[Quantity], bool]) -> bool:
-    numbers, mistakes = state
-    changes = [variant.changes for variant in mistakes]
-    return all(agrees(observed, numbers, changes, among) for observed in cases)
-
-
 def best_fitting(cases: Sequence[Observed], hypotheses: Sequence[Numbers]) -> Numbers:
     """Where none agrees: the conventions under which most agrees, and then under which the rest is closest."""
 
-    def misfit(numbers: Numbers) -> tuple[int, float]:
-        count, distance = 0, 0.0
+    counted = [(sum(n_agreeing(observed, numbers) for observed in cases), numbers) for numbers in hypotheses]
+    most = max(count for count, _ in counted)
+
+    def misfit(numbers: Numbers) -> float:
+        distance = 0.0
         for observed in cases:
-            count += n_agreeing(observed, numbers)
+            if tells_nothing(observed, numbers):
+                continue
             right = Computation(observed.case, numbers).all()
             for quantity, seen in observed.numbers.items():
                 if quantity in right and np.shape(seen) == np.shape(right[quantity]):
@@ -293,6 +425,6 @@ def best_fitting(cases: Sequence[Observed], hypotheses: Sequence[Numbers]) -> Nu
                     distance += float(
                         np.minimum(np.nan_to_num(np.abs(seen - right[quantity]) / scale, nan=9), 9).mean()
                     )
-        return -count, distance
+        return distance
 
-    return min(hypotheses, key=misfit)
+    return min((numbers for count, numbers in counted if count == most), key=misfit)

@@ -32,6 +32,7 @@ from glassnet.checking.layout import (
 from glassnet.checking.names import FUNCTIONS, argument, numbered, plain, starts_at_zero
 from glassnet.checking.problems import FailedError, Problem, not_numbers
 from glassnet.checking.protocol import Declared
+from glassnet.network import FloatArray
 
 POSITIONS = {
     "forward": ("parameters", "X"),
@@ -68,6 +69,14 @@ class Pass:
         self.numbers: dict[Quantity, Any] = {}
         self.single = False
         self.gradients: Any = None
+        self.given = copy.deepcopy((self.arguments.values["X"], self.arguments.values["y"]))
+        self.changed: Problem | None = None
+
+    def unchanged(self, what: str) -> None:
+        """Take notice where `what` has changed X or y in place; the first that does is told of."""
+        for name, old in zip("Xy", self.given, strict=True):
+            if self.changed is None and not np.array_equal(old, self.arguments.values[name]):
+                self.changed = changed_arguments(what, name)
 
     def keep(self, found: Mapping[Quantity, Any], what: str, among: tuple[str, ...]) -> None:
         """Numbers of these kinds; what was had before stays."""
@@ -196,7 +205,18 @@ class Pass:
 
     def observed(self) -> Observed:
         """All of it."""
-        return Observed(self.case, self.numbers, self.single, self.layout)
+        changed = None
+        if self.changed is not None:
+            X, y = (self._in_rows(name) for name in "Xy")
+            changed = self.changed, X, y
+        return Observed(self.case, self.numbers, self.single, self.layout, changed)
+
+    def _in_rows(self, name: str) -> FloatArray:
+        """X or y as it is now, as a table of rows; a y of class numbers is taken as it was."""
+        now, case = np.asarray(self.arguments.values[name], float), getattr(self.case, name)
+        turned = now.T if self.layout.columns and now.ndim == 2 else now
+        found: FloatArray = turned.reshape(case.shape) if turned.size == case.size else case
+        return found
 
 
 def _as_gradient(quantity: Quantity) -> Quantity:
@@ -269,13 +289,13 @@ class FunctionCandidate:
         functions, arguments = self.functions, one.arguments
         if "forward" in functions:
             one.forward(arguments.call(name_of(functions["forward"]), functions["forward"], POSITIONS["forward"]))
+            one.unchanged("forward")
         if "loss" in functions:
             loss = arguments.call(name_of(functions["loss"]), functions["loss"], POSITIONS["loss"])
             one.keep({Quantity("loss"): loss}, "loss", ("loss",))
         if "backward" in functions:
-            before = copy.deepcopy(arguments.values["X"]), copy.deepcopy(arguments.values["y"])
             one.backward(arguments.call(name_of(functions["backward"]), functions["backward"], POSITIONS["backward"]))
-            _unchanged(before, arguments)
+            one.unchanged("backward")
         if "update" in functions and one.gradients is not None:
             one.updated(arguments.call(name_of(functions["update"]), functions["update"], POSITIONS["update"]))
         elif "train" in functions and "backward" not in functions:
@@ -283,17 +303,13 @@ class FunctionCandidate:
         return one.observed()
 
 
-def _unchanged(before: tuple[Any, Any], arguments: Arguments) -> None:
-    for name, old in zip("Xy", before, strict=True):
-        if not np.array_equal(old, arguments.values[name]):
-            raise FailedError(
-                Problem(
-                    "changed-arguments",
-                    f"backward changes {name}, which it was given: an array is not copied when a function gets it, and "
-                    f"{name} -= ... or {name}[...] = ... changes the caller's own. Write {name} = {name} - ..., "
-                    "or take a copy.",
-                )
-            )
+def changed_arguments(what: str, name: str) -> Problem:
+    """That a function changes what it was given."""
+    return Problem(
+        "changed-arguments",
+        f"{what} changes {name}, which it was given: an array is not copied when a function gets it, and "
+        f"{name} -= ... or {name}[...] = ... changes the caller's own. Write {name} = {name} - ..., or take a copy.",
+    )
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -409,23 +425,25 @@ class ObjectCandidate:
         start = {quantity: np.array(value) for quantity, value in _parameters(object_, layout, case).items()}
         if "forward" in functions:
             one.forward(one.arguments.call("forward", functions["forward"], ("X",)))
+            one.unchanged("forward")
             self._read(one, object_, ("z", "a", "p"))
         if "loss" in functions:
             loss = one.arguments.call("loss", functions["loss"], POSITIONS["loss"])
             one.keep({Quantity("loss"): loss}, "loss", ("loss",))
+            if "forward" in functions:  # a loss may leave other numbers in the object than forward did
+                one.arguments.call("forward", functions["forward"], ("X",))
         if "backward" in functions:
-            before = copy.deepcopy(one.arguments.values["X"]), copy.deepcopy(one.arguments.values["y"])
             answer = one.arguments.call("backward", functions["backward"], ("X", "y"))
             for _ in range(times - 1):
                 if self._moved(object_, start, one):
-                    break
+                    self._placed(object_, case, layout)
                 if callable(zero := getattr(object_, "zero_grad", None)):
                     called("zero_grad", zero)
                 if "forward" in functions:
                     one.arguments.call("forward", functions["forward"], ("X",))
                 answer = one.arguments.call("backward", functions["backward"], ("X", "y"))
             one.backward(answer)
-            _unchanged(before, one.arguments)
+            one.unchanged("backward")
             self._read(one, object_, ("dW", "db", "delta"))
         if "update" in functions and not self._moved(object_, start, one):
             one.arguments.call("update", functions["update"], ("learning_rate",))
@@ -441,6 +459,7 @@ class ObjectCandidate:
                 if callable(getattr(object_, name, None)):
                     setattr(object_, name, lambda *given, **named: None)
             one.arguments.call("fit", functions["train"], ("X", "y"))
+            one.unchanged("fit")
             self._read(one, object_, ("dW", "db", "delta", "z", "a", "p"))
         if self._moved(object_, start, one):
             one.keep(_parameters(object_, layout, case), "update", ("W", "b"))

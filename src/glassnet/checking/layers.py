@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from glassnet.checking.agreement import Observed
-from glassnet.checking.calling import Arguments, called, signature
+from glassnet.checking.calling import called, signature
 from glassnet.checking.cases import Case
 from glassnet.checking.computation import Quantity
-from glassnet.checking.functions import _unchanged
+from glassnet.checking.functions import changed_arguments
 from glassnet.checking.layout import Layout, biases_given, inputs_given, layouts, taken, targets_given, weights_given
 from glassnet.checking.names import argument, listed, plain, words
 from glassnet.checking.problems import FailedError, Problem, not_numbers
@@ -89,7 +90,6 @@ class LayersCandidate:
     def _pass(self, layers: list[Any], loss: Any, case: Case, layout: Layout) -> Observed:
         weighted = [one for one in layers if _attribute(one, "W") is not None]
         layout = self._placed(weighted, case, layout)
-        arguments = Arguments(case, layout)
         numbers: dict[Quantity, Any] = {}
         single = False
 
@@ -99,10 +99,10 @@ class LayersCandidate:
             if problem is not None:
                 raise FailedError(problem)
             single |= getattr(value, "dtype", None) in (np.dtype("float32"), np.dtype("float16"))
-            numbers[quantity] = taken(quantity, value, case, layout)
+            numbers[quantity] = np.array(taken(quantity, value, case, layout))  # a layer may change what it is given
 
         x, at, L = inputs_given(case, layout), 0, len(weighted)
-        start = np.array(x)
+        given, changed = x, None
         for index, one in enumerate(layers):
             x = called(f"{type(one).__name__}.forward", one.forward, x, case=case)
             at += one in weighted
@@ -112,6 +112,8 @@ class LayersCandidate:
                 keep(Quantity("p"), x, "forward")
             elif at < L and layers[index + 1] in weighted:
                 keep(Quantity("a", at), x, "forward")
+        if not np.array_equal(given, inputs_given(case, layout)):
+            changed = changed_arguments("forward", "X")
         y = targets_given(case, layout)
         value, gradient = self._loss(loss, x, y, case)
         if value is not None:
@@ -123,15 +125,17 @@ class LayersCandidate:
                 keep(Quantity("delta", at), gradient, "backward")
                 at -= 1
             gradient = self._backward(one, gradient, case)
-        arguments.values |= {"X": start, "y": y}
-        _unchanged((case.X.T if layout.columns else case.X, targets_given(case, layout)), arguments)
+        if changed is None and not np.array_equal(given, inputs_given(case, layout)):
+            changed = changed_arguments("backward", "X")
         moved = any(not np.array_equal(old, _attribute(one, "W")) for old, one in zip(before, weighted, strict=True))
         for at, one in enumerate(weighted, start=1):
             for kind in ("W", "b"):
                 if moved:
                     keep(Quantity(kind, at), _attribute(one, kind), "backward")
-                elif (found := _attribute(one, f"d{kind}")) is not None:
+                if (found := _attribute(one, f"d{kind}")) is not None:
                     keep(Quantity(f"d{kind}", at), found, "backward")
+        if moved:
+            case = replace(case, learning_rate=_own_rate(case, numbers))
         if not moved and Quantity("dW", 1) not in numbers:
             raise FailedError(
                 Problem(
@@ -139,7 +143,8 @@ class LayersCandidate:
                     "After backward a layer with weights has their gradients: dW and db, or grad_W and grad_b.",
                 )
             )
-        return Observed(case, numbers, single, layout)
+        after = None if changed is None else (changed, given.T if layout.columns else given, case.y)
+        return Observed(case, numbers, single, layout, after)
 
     def _backward(self, one: Any, gradient: Any, case: Case) -> Any:
         named = [each.name for each in signature(one.backward)]
@@ -176,6 +181,21 @@ class LayersCandidate:
             _attribute(one, "W", W)
             _attribute(one, "b", b)
         return found
+
+
+def _own_rate(case: Case, numbers: Mapping[Quantity, Any]) -> float:
+    """The rate of a step that layers take in `backward`, where all of it is one number times the gradients."""
+    step, gradient = [], []
+    for quantity, after in numbers.items():
+        if quantity.kind in ("W", "b"):
+            before = (case.weights if quantity.kind == "W" else case.biases)[quantity.layer - 1]
+            step.append(np.ravel(before) - np.ravel(after))
+            gradient.append(np.ravel(numbers.get(Quantity(f"d{quantity.kind}", quantity.layer), np.nan * before)))
+    one, other = np.concatenate(step), np.concatenate(gradient)
+    if one.shape != other.shape or not np.isfinite(other).all() or not other.any():
+        return case.learning_rate
+    rate = float(one @ other / (other @ other))
+    return rate if rate > 0 and np.allclose(one, rate * other, rtol=1e-6, atol=1e-9) else case.learning_rate
 
 
 def _attribute(one: Any, kind: str, value: Any = None) -> Any:

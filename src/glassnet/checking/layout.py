@@ -139,8 +139,8 @@ def taken(quantity: Quantity, value: Any, case: Case, layout: Layout) -> Any:
     if kind in ("dW", "W"):
         return array.T if layout.out_in else array
     if kind in ("db", "b"):
-        if array.size == case.sizes[layer]:
-            return array.ravel()
+        if array.size == case.sizes[layer] or (array.ndim == 2 and array.shape[not layout.columns] == array.size):
+            return array.ravel()  # also where it is that of a layer of another size
         return array.T if layout.columns else array
     if array.ndim == 1:
         return array[np.newaxis] if layout.row == "vector" else array[:, np.newaxis]
@@ -164,7 +164,12 @@ def parts_of(value: Any, L: int) -> list[Any]:
     """
     flat = leaves(value)
     plain_lists = isinstance(value, list | tuple) and not any(isinstance(leaf, np.ndarray) for leaf in flat)
-    return list(value) if plain_lists and len(value) in (2 * L, 2 * L + 1) else flat
+    if plain_lists and len(value) in (2 * L, 2 * L + 1):
+        return list(value)
+    # A list of numbers may be one of every layer.
+    spread = [item for leaf in flat for item in (leaf if isinstance(leaf, list) and len(leaf) == L else [leaf])]
+    with_loss = len(spread) == 2 * L + 1 and is_number(flat[0])
+    return spread if with_loss or (len(spread) == 2 * L != len(flat)) else flat
 
 
 def by_name(values: Mapping[str, Any], L: int, base: int) -> dict[Quantity, Any]:

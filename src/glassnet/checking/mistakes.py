@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import permutations
 
 import numpy as np
@@ -33,9 +34,10 @@ Wrap = Callable[[Step], Step]
 class Mistake:
     """One mistake: the `change` of a `step`, or of several, between spaces; `places` says which variants there are.
 
-    places: "" one; "hidden", "later", "every": these layers together, and each alone; "units", "hidden units",
-    "inputs": one
-    unit's or input's formula in another's place, in each layer. `only`: under which conventions it can be made at all.
+    places: "" one; "hidden", "later", "every": these layers together, and each alone, and in the smallest networks each
+    unit alone; "units", "hidden units", "inputs": one unit's or input's formula in another's place, in each layer;
+    "entries": one weight. `only`: under which conventions it can be made at all. Where the steps are not changed alike,
+    `change` gives a change for each by name.
     """
 
     key: str
@@ -44,20 +46,21 @@ class Mistake:
     equation: str
     wrong_equation: str
     step: str
-    change: Callable[..., Wrap]
+    change: Callable[..., Wrap | Mapping[str, Wrap]]
     places: str = ""
     only: Callable[[Numbers], bool] = lambda numbers: True
 
     @property
     def stage(self) -> str:
         """Where in the order of computation: forward, loss or backward."""
-        return "forward" if self.step in FORWARD_STEPS else "loss" if self.step in LOSS_STEPS else "backward"
+        first = self.step.split()[0]
+        return "forward" if first in FORWARD_STEPS else "loss" if first in LOSS_STEPS else "backward"
 
 
 @dataclass(frozen=True)
 class Variant:
     """A mistake at a place: the `layers` in which it is made; `units` (of, instead of): whose formula is in whose
-    place.
+    place; `unit`: the only one in which it is made.
 
     `layer`: the one layer, or 0 where it is made in all where it can be.
     """
@@ -65,18 +68,26 @@ class Variant:
     mistake: Mistake
     layers: tuple[int, ...] = ()
     units: tuple[int, int] | None = None
+    unit: int | None = None
 
     @property
     def layer(self) -> int:
         """The one layer, or 0."""
         return self.layers[0] if len(self.layers) == 1 else 0
 
-    @property
+    @cached_property
     def changes(self) -> Mapping[str, Change]:
         """What `Computation` takes."""
-        wrap = self.mistake.change(*self.units) if self.units else self.mistake.change()
+        made = self.mistake.change(*self.units) if self.units else self.mistake.change()
+        wraps: Mapping[str, Wrap] = (
+            made if isinstance(made, Mapping) else dict.fromkeys(self.mistake.step.split(), made)
+        )
+        if self.unit is not None:
+            wraps = {step: _only_unit(self.unit, step, wrap) for step, wrap in wraps.items()}
+        if not self.layers:
+            return wraps
         hidden = self.mistake.places in ("hidden", "hidden units")
-        return dict.fromkeys(self.mistake.step.split(), _only_in(self.layers, hidden, wrap) if self.layers else wrap)
+        return {step: _only_in(self.layers, hidden, wrap) for step, wrap in wraps.items()}
 
     def top(self, L: int) -> int:
         """The highest layer whose gradient it can change, in a network of L layers."""
@@ -96,8 +107,46 @@ def _only_in(layers: tuple[int, ...], hidden: bool, wrap: Wrap) -> Wrap:
     return change
 
 
-def variants(sizes: tuple[int, ...], numbers: Numbers, stage: str) -> Iterator[Variant]:
+def _only_unit(unit: int, step: str, wrap: Wrap) -> Wrap:
+    """In the numbers of this unit of the layer; of weights on the way back, in those of the unit below."""
+
+    def change(inner: Step) -> Step:
+        changed = wrap(inner)
+
+        def one(c: Computation, layer: int) -> object:
+            numbers, other = np.array(inner(c, layer), float), np.asarray(changed(c, layer))
+            at = (unit,) if step == "upstream_weights" else (..., unit)
+            numbers[at] = other[at]
+            return numbers
+
+        return one
+
+    return change
+
+
+BY_UNIT = frozenset(
+    ("pre_activation", "activation", "derivative", "upstream", "upstream_weights", "weight_delta", "gradient_inputs",
+     "weight_gradient", "bias_gradient", "updated_weights", "updated_biases")
+)  # fmt: skip
+"""Steps whose numbers are a unit's, or an input's, in the last axis."""
+OF_BELOW = ("upstream_weights", "gradient_inputs")
+"""Steps whose numbers are those of the units of the layer below."""
+
+
+@lru_cache(maxsize=1024)
+def variants(sizes: tuple[int, ...], numbers: Numbers, stage: str) -> tuple[Variant, ...]:
     """Every mistake that can be made in such a network, at every place; all layers together before one alone."""
+    found = list(_variants(sizes, numbers, stage))
+    if max(sizes) > 2:  # else there would be thousands
+        return tuple(found)
+    for one in tuple(found):
+        if len(one.layers) == 1 and one.units is None and BY_UNIT.issuperset(one.mistake.step.split()):
+            width = sizes[one.layers[0] - (one.mistake.step in OF_BELOW)]
+            found += [Variant(one.mistake, one.layers, unit=unit) for unit in range(width) if width > 1]
+    return tuple(found)
+
+
+def _variants(sizes: tuple[int, ...], numbers: Numbers, stage: str) -> Iterator[Variant]:
     L = len(sizes) - 1
     ranges = {"hidden": range(1, L), "later": range(2, L + 1), "every": range(1, L + 1)}
     for mistake in MISTAKES:
@@ -106,9 +155,12 @@ def variants(sizes: tuple[int, ...], numbers: Numbers, stage: str) -> Iterator[V
         if mistake.places == "":
             yield Variant(mistake)
         elif mistake.places in ("units", "hidden units", "inputs"):
-            for layer in range(1, L if mistake.places == "hidden units" else L + 1):
-                width = sizes[layer - 1] if mistake.places == "inputs" else sizes[layer]
-                yield from (Variant(mistake, (layer,), units) for units in permutations(range(min(width, 3)), 2))
+            where = tuple(range(1, L if mistake.places == "hidden units" else L + 1))
+            widths = [sizes[layer - (mistake.places == "inputs")] for layer in where]
+            if len(where) > 1:
+                yield from (Variant(mistake, where, units) for units in _two_of(min(widths), -1))
+            for layer, width in zip(where, widths, strict=True):
+                yield from (Variant(mistake, (layer,), units) for units in _two_of(width, width - 1))
         elif mistake.places == "entries":
             if max(sizes) <= 2:
                 for layer in range(1, L + 1):
@@ -118,6 +170,12 @@ def variants(sizes: tuple[int, ...], numbers: Numbers, stage: str) -> Iterator[V
             yield Variant(mistake, layers)
             if len(layers) > 1:
                 yield from (Variant(mistake, (layer,)) for layer in layers)
+
+
+def _two_of(width: int, last: int) -> list[tuple[int, int]]:
+    """Whose formula may stand in whose place: among the first three, and the first and the last."""
+    near = list(permutations(range(min(width, 3)), 2))
+    return [*near, (last, 0), (0, last)] if width > 3 or last < 0 else near
 
 
 def _to(value: Step) -> Callable[[], Wrap]:
@@ -199,6 +257,34 @@ def _neighbour_derivative(by: int) -> Callable[[], Wrap]:
         return step
 
     return lambda: change
+
+
+def _derivative_of_z(inner: Step) -> Step:
+    """f' at z, whatever a is."""
+    return lambda c, layer: c.hidden_derivative(c.z[layer], activation(c.numbers.hidden)(c.z[layer]))
+
+
+def _fitted_to(delta: np.ndarray, units: int) -> np.ndarray:
+    """The deltas of the layer above in the place of those of so many units: one for all, or the first."""
+    return _for_all(delta, units)[:, :units]
+
+
+def _for_all(delta: np.ndarray, units: int) -> np.ndarray:
+    """One unit's delta for every unit; several as they are."""
+    return np.repeat(delta, units, axis=1) if delta.shape[1] == 1 else delta
+
+
+def _shifted(z: np.ndarray) -> np.ndarray:
+    raised: np.ndarray = np.exp(z - z.max(axis=1, keepdims=True))
+    return raised
+
+
+def _entry(dW: np.ndarray, of: tuple[int, int], instead: tuple[int, int]) -> np.ndarray:
+    """One number in another's place; of two rows or columns the other one."""
+    pasted = np.array(dW)
+    if instead[0] < dW.shape[0] and instead[1] < dW.shape[1]:
+        pasted[of] = dW[instead]
+    return pasted
 
 
 def _updated_first(c: Computation, layer: int, W: np.ndarray) -> object:
@@ -430,12 +516,22 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     M(
         "activation-derivative-wrong-layer",
+        "the activation's derivative is taken at a of the layer above",
+        "The error of a layer is multiplied by the derivative at its own numbers; here at the a of the layer above.",
+        "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_l)",
+        "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_(l+1))",
+        "derivative",
+        _to(lambda c, layer: c.hidden_derivative(c.a[layer + 1], c.a[layer + 1])),
+        "hidden",
+    ),
+    M(
+        "activation-derivative-wrong-layer",
         "the activation's derivative is taken at z of the layer above",
         "The error of a layer is multiplied by the derivative at its own z; here at the z of the layer above.",
         "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_l)",
         "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_(l+1))",
         "derivative",
-        _to(lambda c, layer: c.hidden_derivative(c.z[layer + 1], c.a[layer + 1])),
+        _to(lambda c, layer: c.hidden_derivative(c.z[layer + 1], activation(c.numbers.hidden)(c.z[layer + 1]))),
         "hidden",
     ),
     M(
@@ -579,6 +675,17 @@ MISTAKES: tuple[Mistake, ...] = (
         "later",
     ),
     M(
+        "weights-missing",
+        "the weights are missing on the way back",
+        "The error of the layer above is handed on as it is, unit by unit. Each unit has its part in every error "
+        "above, through its own weights.",
+        "delta_l = (delta_(l+1) W_(l+1)^T) * f'(z_l)",
+        "delta_l = delta_(l+1) * f'(z_l)",
+        "upstream",
+        _to(lambda c, layer: _fitted_to(c.delta[layer + 1], c.case.sizes[layer])),
+        "hidden",
+    ),
+    M(
         "gradient-instead-of-weights",
         "the error goes back through the gradient instead of the weights",
         "The error comes back through W; here dW stands in its place.",
@@ -678,6 +785,56 @@ MISTAKES: tuple[Mistake, ...] = (
         only=lambda n: n.gradient_rows == "mean",
     ),
     M(
+        "divided-by-features",
+        "divided by the number of a layer's inputs instead of rows",
+        "The mean over rows divides by the number of rows; here the other length of the layer's inputs was taken.",
+        "dW = 1/n sum over rows of a delta",
+        "dW = 1/n_in sum over rows of a delta",
+        "over_rows",
+        lambda: lambda inner: lambda c, layer: c.n / c.case.sizes[layer - 1] * inner(c, layer),
+        only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "gradient-averaged-twice",
+        "averaged over the rows twice",
+        "The division by n is there twice in the error.",
+        "delta = 1/n (p - y)",
+        "delta = 1/n^2 (p - y)",
+        "output_delta",
+        _times(lambda c: 1 / c.n),
+        only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "gradient-averaged-twice",
+        "only the target is divided by the rows: brackets are missing",
+        "In p - y / n only y is divided by n, and the gradient is divided by n once more. Write (p - y) / n, once.",
+        "delta = p - y",
+        "delta = p - y / n",
+        "output_delta",
+        _to(lambda c, layer: (c.p - c.y / c.n) * c.outputs_factor),
+        only=_fused,
+    ),
+    M(
+        "brackets-missing",
+        "only the target is divided by the rows: brackets are missing",
+        "In p - y / n only y is divided by n. Write (p - y) / n.",
+        "delta = (p - y) / n",
+        "delta = p - y / n",
+        "output_delta",
+        _to(lambda c, layer: (c.n * c.p - c.y) * c.outputs_factor),
+        only=lambda n: _fused(n) and n.gradient_rows == "mean",
+    ),
+    M(
+        "gradient-averaged",
+        "averaged over the rows instead of summed",
+        "The loss is a sum over the rows, so its gradient is one too; here the error is divided by n.",
+        "delta = p - y",
+        "delta = 1/n (p - y)",
+        "output_delta",
+        _times(lambda c: 1 / c.n),
+        only=lambda n: n.gradient_rows == "sum",
+    ),
+    M(
         "divided-by-outputs",
         "divided by rows and outputs",
         "np.mean over a table divides by rows times outputs; here the loss of a row adds its outputs up.",
@@ -718,6 +875,39 @@ MISTAKES: tuple[Mistake, ...] = (
         _times(lambda c: float(c.n)),
         "every",
         only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "bias-gradient-not-averaged",
+        "the biases' gradients are summed, the weights' averaged",
+        "Both are means over rows and outputs; the biases' gradients are not divided by their number.",
+        "db = 1/(n n_outputs) sum over rows of delta",
+        "db = sum over rows of delta",
+        "bias_over_rows",
+        _times(lambda c: float(c.n * c.k)),
+        "every",
+        only=lambda n: n.gradient_rows == "mean" and n.outputs == "mean",
+    ),
+    M(
+        "weight-gradient-not-averaged",
+        "the weights' gradients are summed, the biases' averaged",
+        "Both are means over rows and outputs; the weights' gradients are not divided by their number.",
+        "dW = 1/(n n_outputs) sum over rows of a delta",
+        "dW = sum over rows of a delta",
+        "weight_gradient",
+        _times(lambda c: float(c.n * c.k)),
+        "every",
+        only=lambda n: n.gradient_rows == "mean" and n.outputs == "mean",
+    ),
+    M(
+        "gradient-not-averaged",
+        "summed over rows and outputs instead of averaged",
+        "The loss is a mean over rows and outputs, so its gradient is one too; here all are only added up.",
+        "dW = 1/(n n_outputs) sum over rows of a delta",
+        "dW = sum over rows of a delta",
+        "over_rows",
+        _times(lambda c: float(c.n * c.k)),
+        "every",
+        only=lambda n: n.gradient_rows == "mean" and n.outputs == "mean",
     ),
     M(
         "bias-gradient-averaged",
@@ -829,6 +1019,46 @@ MISTAKES: tuple[Mistake, ...] = (
         "bias_gradient",
         _column_from,
         "units",
+    ),
+    M(
+        "bias-gradient-of-another-unit",
+        "the bias gradient is that of another unit",
+        "A bias takes the delta of its own unit; here their order is turned round.",
+        "db_j = 1/n sum over rows of delta_j",
+        "db_j = 1/n sum over rows of delta_(J+1-j), J the last",
+        "bias_gradient",
+        _of(lambda c, layer, db: np.flip(db)),
+        "every",
+    ),
+    M(
+        "bias-gradient-pasted",
+        "one unit's bias gradient in the place of all others",
+        "A bias takes the delta of its own unit; here every unit takes the first one's.",
+        "db_j = 1/n sum over rows of delta_j",
+        "db_j = 1/n sum over rows of delta_1",
+        "bias_gradient",
+        _of(lambda c, layer, db: np.full_like(db, db[0])),
+        "every",
+    ),
+    M(
+        "bias-gradient-of-another-layer",
+        "the bias gradient is that of another layer",
+        "A bias takes the delta of its own layer; here that of the layer above.",
+        "db_l = 1/n sum over rows of delta_l",
+        "db_l = 1/n sum over rows of delta_(l+1)",
+        "bias_delta",
+        _to(lambda c, layer: _for_all(c.delta[layer + 1], c.case.sizes[layer])),
+        "hidden",
+    ),
+    M(
+        "bias-gradient-of-another-layer",
+        "the bias gradient is that of the output layer",
+        "A bias takes the delta of its own layer; here every layer takes the output's.",
+        "db_l = 1/n sum over rows of delta_l",
+        "db_l = 1/n sum over rows of delta_L",
+        "bias_delta",
+        _to(lambda c, layer: _for_all(c.delta[c.L], c.case.sizes[layer])),
+        "hidden",
     ),
     M(
         "bias-gradient-without-derivative",
@@ -978,6 +1208,49 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     M(
         "weight-gradient-zero",
+        "the weight gradient is zero, that of the penalty too",
+        "The gradient of the weights is 0: they are never learned, and not made smaller by the penalty either.",
+        "dW = 1/n a^T delta + l2 W",
+        "dW = 0",
+        "weight_gradient penalty_gradient",
+        lambda: lambda inner: lambda c, layer: np.zeros_like(c.W[layer]),
+        "every",
+        only=lambda n: n.l2 != "none",
+    ),
+    M(
+        "weight-gradient-zero",
+        "a layer's gradients are zero",
+        "The gradients of all weights and biases of a layer are 0: it is never trained. A loop over the layers that "
+        "ends too early does that.",
+        "dW = 1/n a^T delta, db = 1/n sum over rows of delta",
+        "dW = 0, db = 0",
+        "weight_gradient bias_gradient",
+        _of(lambda c, layer, gradient: np.zeros_like(gradient)),
+        "every",
+    ),
+    M(
+        "integer-division",
+        "every gradient is zero, as it is by an integer division",
+        "In Python 1 // n is 0, and so is everything that is multiplied by it: // divides and rounds down to a whole "
+        "number. Use /.",
+        "dW = 1/n sum over rows of a delta",
+        "dW = (1 // n) sum over rows of a delta = 0",
+        "over_rows",
+        _times(lambda c: 0.0),
+        only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "integer-division",
+        "integer division",
+        "// divides and rounds down to a whole number: use /.",
+        "delta = (p - y) / n",
+        "delta = (p - y) // n",
+        "output_delta",
+        _of(lambda c, layer, delta: c.n * np.floor(delta / c.n)),
+        only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "weight-gradient-zero",
         "the weight gradient is zero",
         "The gradient of the weights is 0: they are never learned. In Python 1 // n is 0, and so is an int "
         "array's 0.3.",
@@ -1018,6 +1291,26 @@ MISTAKES: tuple[Mistake, ...] = (
         "inputs",
     ),
     M(
+        "input-pasted",
+        "one input in another's place, in the gradient of one weight",
+        "The gradient of one weight was copied from another's, and still says that one's input.",
+        "dw_i_j = 1/n sum over rows of a_i delta_j",
+        "dw_i_j = 1/n sum over rows of a_k delta_j",
+        "weight_gradient",
+        lambda i, j: _of(lambda c, layer, dW: _entry(dW, (i, j), (1 - i, j)))(),
+        "entries",
+    ),
+    M(
+        "weight-gradient-pasted",
+        "one unit's delta in another's place, in the gradient of one weight",
+        "The gradient of one weight was copied from another's, and still says that one's delta.",
+        "dw_i_j = 1/n sum over rows of a_i delta_j",
+        "dw_i_j = 1/n sum over rows of a_i delta_k",
+        "weight_gradient",
+        lambda i, j: _of(lambda c, layer, dW: _entry(dW, (i, j), (i, 1 - j)))(),
+        "entries",
+    ),
+    M(
         "derivative-pasted",
         "the derivative is that of another unit",
         "The line of one unit was copied for another, and still has the first one's z in f'(z).",
@@ -1026,6 +1319,31 @@ MISTAKES: tuple[Mistake, ...] = (
         "derivative",
         _column_from,
         "hidden units",
+    ),
+    M(
+        "derivative-pasted",
+        "the derivative of every unit is that of the first",
+        "Each unit's error is multiplied by f' at its own z; here at the first one's.",
+        "delta_j = f'(z_j) sum over k of w_j_k delta_k",
+        "delta_j = f'(z_1) sum over k of w_j_k delta_k",
+        "derivative",
+        _of(lambda c, layer, slope: np.repeat(slope[:, :1], slope.shape[1], axis=1)),
+        "hidden",
+    ),
+    M(
+        "upstream-pasted",
+        "the error of the first unit above is taken for all of them",
+        "Every weight on the way back goes with the error of its own unit above; here all go with the first one's.",
+        "delta_j = f'(z_j) sum over k of w_j_k delta_k",
+        "delta_j = f'(z_j) sum over k of w_j_k delta_1",
+        "upstream",
+        _to(
+            lambda c, layer: (
+                np.repeat(c.delta[layer + 1][:, :1], c.case.sizes[layer + 1], axis=1)
+                @ c.do("upstream_weights", layer + 1).T
+            )
+        ),
+        "hidden",
     ),
     M(
         "upstream-pasted",
@@ -1151,6 +1469,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "W <- W + rate dW",
         "step_factor",
         _times(lambda c: -1.0),
+        only=lambda n: not n.ascent,
     ),
     M(
         "update-sign",
@@ -1161,6 +1480,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "updated_weights",
         _of(lambda c, layer, W: 2 * c.W[layer] - W),
         "every",
+        only=lambda n: not n.ascent,
     ),
     M(
         "update-sign",
@@ -1171,6 +1491,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "updated_biases",
         _of(lambda c, layer, b: 2 * c.b[layer] - b),
         "every",
+        only=lambda n: not n.ascent,
     ),
     M(
         "learning-rate-missing",
@@ -1200,6 +1521,36 @@ MISTAKES: tuple[Mistake, ...] = (
         "W <- W - dW",
         "step_factor",
         _times(lambda c: 1 / c.case.learning_rate),
+    ),
+    M(
+        "gradient-not-averaged",
+        "the update sums over the rows instead of averaging",
+        "The step is taken along the mean of the rows' gradients; here along their sum, which is n times as large.",
+        "W <- W - rate 1/n sum over rows of dW",
+        "W <- W - rate sum over rows of dW",
+        "step_factor",
+        _times(lambda c: float(c.n)),
+        only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "gradient-averaged-twice",
+        "the update divides by the rows twice",
+        "The gradients are means over the rows already; the update divides by n once more.",
+        "W <- W - rate dW",
+        "W <- W - rate 1/n dW",
+        "step_factor",
+        _times(lambda c: 1 / c.n),
+        only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "divided-by-features",
+        "the update divides by the number of features instead of rows",
+        "The mean over rows divides by the number of rows; here the other length of X was taken.",
+        "W <- W - rate 1/n sum over rows of dW",
+        "W <- W - rate 1/n_features sum over rows of dW",
+        "step_factor",
+        _times(lambda c: c.n / c.case.sizes[0]),
+        only=lambda n: n.gradient_rows == "mean",
     ),
     M(
         "learning-rate-twice",
@@ -1318,10 +1669,21 @@ MISTAKES: tuple[Mistake, ...] = (
         "a = f(z); here z is passed on as it is.",
         "a = f(z)",
         "a = z",
+        "activation derivative",
+        lambda: {"activation": lambda inner: lambda c, layer: c.z[layer], "derivative": _derivative_of_z},
+        "hidden",
+        only=lambda n: n.hidden != "identity",
+    ),
+    M(
+        "activation-missing",
+        "the activation of a hidden layer is missing",
+        "a = f(z); here z is passed on as it is, and the derivative, which is written for a, gets it too.",
+        "a = f(z)",
+        "a = z",
         "activation",
         _to(lambda c, layer: c.z[layer]),
         "hidden",
-        only=lambda n: n.hidden != "identity",
+        only=_curved("sigmoid", "tanh"),
     ),
     M(
         "activation-twice",
@@ -1373,6 +1735,27 @@ MISTAKES: tuple[Mistake, ...] = (
         "p_k = exp(z_k) / sum over rows and classes of exp(z)",
         "output",
         _to(lambda c, layer: np.exp(c.z[layer]) / np.exp(c.z[layer]).sum()),
+        only=lambda n: n.output == "softmax",
+    ),
+    M(
+        "softmax-over-rows",
+        "softmax over the rows instead of the classes",
+        "The probabilities of one row sum to 1; here those of one class do, over all rows: the wrong axis in the sum, "
+        "where the largest z is still taken of each row.",
+        "p_k = exp(z_k) / sum over classes of exp(z)",
+        "p_k = exp(z_k - max of the row) / sum over rows of it",
+        "output",
+        _to(lambda c, layer: _shifted(c.z[layer]) / _shifted(c.z[layer]).sum(axis=0)),
+        only=lambda n: n.output == "softmax",
+    ),
+    M(
+        "softmax-over-everything",
+        "softmax over rows and classes at once",
+        "The probabilities of one row sum to 1; here all numbers of the table together do: np.sum without an axis.",
+        "p_k = exp(z_k) / sum over classes of exp(z)",
+        "p_k = exp(z_k - max of the row) / sum over rows and classes of it",
+        "output",
+        _to(lambda c, layer: _shifted(c.z[layer]) / _shifted(c.z[layer]).sum()),
         only=lambda n: n.output == "softmax",
     ),
     M(

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from glassnet.checking.agreement import Observed
-from glassnet.checking.calling import called
+from glassnet.checking.calling import called, signature
 from glassnet.checking.cases import Case
 from glassnet.checking.computation import Quantity
-from glassnet.checking.functions import roles
+from glassnet.checking.functions import name_of, roles
 from glassnet.checking.layout import is_number
+from glassnet.checking.names import argument
 from glassnet.checking.problems import FailedError, Problem, not_numbers
 from glassnet.checking.protocol import Declared
 
@@ -82,8 +83,16 @@ class NotebookCandidate:
         for name, (kind, layer, at) in places(layout.crossed).items():
             setattr(object_, name, float(arrays[kind][layer - 1][at]))
 
-    def run(self, case: Case, layout: RowLayout) -> Observed:
-        """Every row forward and backward, then one epoch of `fit` where there is one; raises `FailedError`."""
+    def again(self, case: Case, layout: RowLayout, times: int) -> Observed:
+        """The last of so many passes of one object, over one row."""
+        return self.run(_first_row(case), layout, times)
+
+    def run(self, case: Case, layout: RowLayout, times: int = 0) -> Observed:
+        """Every row forward and backward, then one epoch of `fit` where there is one; raises `FailedError`.
+
+        Where `back_prop` changes the parameters, it is that of one row; the learning rate is then its own. `times`: so
+        many passes instead, and no `fit`.
+        """
         if case.sizes != SIZES:
             raise FailedError(Problem("shape", "The notebook's class is a network of sizes 2-2-1."))
         object_ = self.instance(case, layout)
@@ -92,8 +101,14 @@ class NotebookCandidate:
         numbers: dict[Quantity, Any] = {Quantity("dW", 1): np.zeros((2, 2)), Quantity("dW", 2): np.zeros((2, 1))}
         numbers |= {Quantity("db", 1): np.zeros(2), Quantity("db", 2): np.zeros(1)}
         rows: dict[Quantity, list[list[Any]]] = {}
-        losses = []
-        for (x1, x2), (y,) in zip(case.X.tolist(), case.y.tolist(), strict=True):
+        losses, moved = [], {}
+        loss = _loss_of_a_row(functions)
+        pairs = list(zip(case.X.tolist(), case.y.tolist(), strict=True))
+        for (x1, x2), (y,) in pairs[:1] * (times - 1):
+            passed = _dict("forward_prop", called("forward_prop", functions["forward"], x1, x2, case=case))
+            called("back_prop", functions["backward"], x1, x2, int(y), passed, case=case)
+            self._put(object_, case, layout)
+        for (x1, x2), (y,) in pairs:
             passed = _dict("forward_prop", called("forward_prop", functions["forward"], x1, x2, case=case))
             for key, (kind, layer, unit) in _FORWARD.items():
                 if key in passed:
@@ -119,17 +134,35 @@ class NotebookCandidate:
                         f"back_prop gives nine gradients, of {', '.join(NAMES)}; got {', '.join(map(str, gradients))}.",
                     )
                 )
-            if "binary_cross_entropy" in names:
+            if loss is not None:
                 of = passed.get("a2") if layout.loss_of == "p" else passed.get("z2")
-                losses.append(called("binary_cross_entropy", names["binary_cross_entropy"], of, y, case=case))
+                losses.append(called(name_of(loss), loss, of, y, case=case))
+            if (moved := self._moved(object_, case, layout)) and case.n > 1:
+                return self.run(_first_row(case), layout, times)
         for quantity, units in rows.items():
             if all(len(unit) == case.n for unit in units):
                 numbers[quantity] = np.array(units, float).T
         if losses:
-            numbers[Quantity("loss")] = np.mean([_number("binary_cross_entropy", loss) for loss in losses])
-        if "train" in functions:
+            numbers[Quantity("loss")] = np.mean([_number("the loss", one) for one in losses])
+        if moved:
+            rates = [
+                step / numbers[Quantity(f"d{kind}", layer)][at]
+                for name, step in moved.items()
+                for kind, layer, at in [places(layout.crossed)[name]]
+                if numbers[Quantity(f"d{kind}", layer)][at]
+            ]
+            case = replace(case, learning_rate=abs(float(np.median(rates or [case.learning_rate]))))
+        elif "train" in functions and not times:
             numbers |= self._after_fit(object_, functions["train"], case, layout)
         return Observed(case, numbers)
+
+    def _moved(self, object_: Any, case: Case, layout: RowLayout) -> dict[str, float]:
+        """By how much each parameter is less than it was."""
+        arrays = {"W": case.weights, "b": case.biases}
+        found = {}
+        for name, (kind, layer, at) in places(layout.crossed).items():
+            found[name] = float(arrays[kind][layer - 1][at]) - _number(name, getattr(object_, name))
+        return {name: step for name, step in found.items() if step}
 
     def _after_fit(self, object_: Any, fit: Callable[..., Any], case: Case, layout: RowLayout) -> dict[Quantity, Any]:
         """The parameters after one epoch of `fit` that begins at the case's."""
@@ -148,6 +181,17 @@ class NotebookCandidate:
         for name, (kind, layer, at) in places(layout.crossed).items():
             after[Quantity(kind, layer)][at] = _number(name, getattr(object_, name))
         return after
+
+
+def _first_row(case: Case) -> Case:
+    return replace(case, X=case.X[:1], y=case.y[:1])
+
+
+def _loss_of_a_row(functions: Mapping[str, Callable[..., Any]]) -> Callable[..., Any] | None:
+    """A loss of p and y; one of X and y is that of a batch, and says nothing of a row."""
+    loss = functions.get("loss")
+    names = [argument(one.name) for one in signature(loss)] if loss is not None else []
+    return loss if len(names) == 2 and names[0] != "X" else None
 
 
 def is_notebook(candidate: Any) -> bool:

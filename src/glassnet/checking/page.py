@@ -92,7 +92,7 @@ def _parts(report: Found, hint: str) -> Iterator[str]:
     if told >= HINTS.index("name"):
         for mistake in report.mistakes:
             yield _mistake(mistake, report.first, whole=hint == "full")
-        if report.verdict == "wrong" and not report.mistakes:
+        if report.verdict == "wrong" and not report.mistakes and report.problem is None:
             yield "<h2>The mistake is none that is known by name</h2>\n"
     if hint == "full":
         if report.evidence:

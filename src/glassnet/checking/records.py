@@ -52,7 +52,8 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Named:
-    """A mistake by name. `layer`: the only one in which it is made; `numbers`: the candidate's and the right one."""
+    """A mistake by name. `layer`, `unit`: the only one in which it is made; `numbers`: the candidate's and the right
+    one."""
 
     key: str
     name: str
@@ -64,11 +65,14 @@ class Named:
     numbers: tuple[float, float] | None = None
     shown: str = ""
     joins: str = "computed as"
+    unit: int | None = None
 
     @property
     def place(self) -> str:
         """In which layer, and for which unit; nothing where it is in all."""
         of_layer = f"layer {self.layer}" if self.layer else ""
+        if self.unit is not None:
+            return f"{of_layer}, unit {self.unit}"
         if self.units is None:
             return of_layer
         return f"{of_layer}, {self.units[0]} {self.joins} {self.units[1]}"

@@ -46,6 +46,9 @@ class Report(Found):
             yield self.problem.message
             if self.problem.line:
                 yield f"  line {self.problem.line}: {self.problem.source_line or ''}".rstrip()
+            if self.mistakes and level >= HINTS.index("name"):
+                yield "That put right, there is still this:"
+                yield from self._names(level)
             return
         if self.ok:
             yield f"Right: {sum(one.compared for one in self.quantities):,} numbers agree with the reference."

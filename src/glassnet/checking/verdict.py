@@ -138,10 +138,12 @@ def named(variant: Variant, first: Wrong | None) -> Named:
     """A mistake with the two numbers that show it."""
     mistake, units = variant.mistake, variant.units
     numbers = None if first is None else (first.candidate, first.expected)
+    pasted = None if units is None or min(units) < 0 else (units[0] + 1, units[1] + 1)
     return Named(
         mistake.key, mistake.name, mistake.sentence, mistake.equation, mistake.wrong_equation, variant.layer or None,
-        None if units is None else (units[0] + 1, units[1] + 1), numbers, "" if first is None else first.name,
+        pasted, numbers, "" if first is None else first.name,
         {"entries": "to", "inputs": "taken as"}.get(mistake.places, "computed as"),
+        None if variant.unit is None else variant.unit + 1,
     )  # fmt: skip
 
 
