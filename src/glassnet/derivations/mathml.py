@@ -169,7 +169,7 @@ def _called(function: str, inner: str) -> str:
 
 
 def _cells(*cells: str) -> str:
-    return "<mtr>" + "".join(f'<mtd style="text-align: left">{cell}</mtd>' for cell in cells) + "</mtr>"
+    return "<mtr>" + "".join(f"<mtd>{cell}</mtd>" for cell in cells) + "</mtr>"
 
 
 def _number(value: float) -> str:
@@ -248,6 +248,7 @@ _STYLE = """
                               overflow-y: hidden; }
 .glassnet-derivation .first { padding-left: 2rem; }
 .glassnet-derivation math { text-indent: 0; font-size: 1.1rem; }
+.glassnet-derivation mtd { text-align: left; }
 .glassnet-derivation .note { color: #5d6670; font-size: .85rem; margin-left: .8rem; display: inline-block;
                              text-indent: 0; line-height: 1.3; }
 .glassnet-derivation h2 { font-size: 1.2rem; margin: 1.6rem 0 .3rem; }

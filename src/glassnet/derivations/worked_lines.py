@@ -93,7 +93,7 @@ def lines(worked: Worked, style: Style = TEXT, digits: int = 4, blank: bool = Fa
     >>> print(next(lines(z)).numbers)
     -1 + 0.5 * 2.00001
     """
-    needed = _digits_needed(worked, digits)
+    needed = digits_needed(worked, digits)
     axes, shape = worked.equation.target.open_axes, worked.values.shape
     for n, line in enumerate(_written(worked, style, digits, blank)):
         place = n if not worked.at else int(np.ravel_multi_index([worked.at[axis] - 1 for axis in axes], shape))
@@ -117,7 +117,7 @@ def _written(worked: Worked, style: Style, digits: int, blank: bool) -> Iterator
             yield from _mapped(worked, expression, style, digits, blank)
 
 
-def _digits_needed(worked: Worked, digits: int) -> NDArray[np.intp] | None:
+def digits_needed(worked: Worked, digits: int) -> NDArray[np.intp] | None:
     """So many digits that every line's numbers, as they are printed, lead to half of the result's digits or more.
 
     None where `digits` are enough throughout, as they are for products.

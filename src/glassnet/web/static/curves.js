@@ -1,0 +1,111 @@
+// The learning curves of all starts, the chosen one strong, and the epoch that is looked at.
+
+import { colours } from "./colours.js";
+import { Surface, make } from "./dom.js";
+import { significant, ticks } from "./numbers.js";
+
+const EDGE = { left: 48, right: 12, top: 10, bottom: 30 };
+
+export class CurvesPicture {
+  // `scrubbed(epoch)` is told an epoch.
+  constructor(card, scrubbed) {
+    this.canvas = make("canvas", { "aria-hidden": "true" });
+    this.box = card.querySelector(".picture");
+    this.box.append(this.canvas);
+    this.surface = new Surface(this.canvas, () => this.model && this.paint());
+    this.scrubbed = scrubbed;
+    const pull = (event) => {
+      if (event.buttons !== 1 || !this.model) return;
+      const box = this.canvas.getBoundingClientRect();
+      const part = (event.clientX - box.left - EDGE.left) / (this.surface.width - EDGE.left - EDGE.right);
+      this.scrubbed(Math.round(Math.max(0, Math.min(1, part)) * this.epochs));
+    };
+    this.canvas.addEventListener("pointerdown", (event) => {
+      this.canvas.setPointerCapture(event.pointerId);
+      pull(event);
+    });
+    this.canvas.addEventListener("pointermove", pull);
+  }
+
+  get epochs() {
+    const { epochs } = this.model.starts;
+    return epochs[epochs.length - 1];
+  }
+
+  draw(model) {
+    this.model = model;
+    this.paint();
+  }
+
+  paint() {
+    const { surface } = this;
+    const { starts, view } = this.model;
+    const { context } = surface;
+    const table = colours();
+    const inner = { x: EDGE.left, y: EDGE.top, width: surface.width - EDGE.left - EDGE.right, height: surface.height - EDGE.top - EDGE.bottom };
+    const points = starts.epochs.length;
+    let top = 1e-12;
+    for (let start = 0; start < starts.done; start += 1) {
+      const begun = starts.losses[start * points];
+      if (Number.isFinite(begun)) top = Math.max(top, begun);
+    }
+    const last = Math.max(1, this.epochs);
+    const x = (epoch) => inner.x + (epoch / last) * inner.width;
+    const y = (loss) => inner.y + inner.height - Math.min(loss / top, 1.02) * inner.height;
+    const across = Float32Array.from(starts.epochs, x);
+    const trace = (start) => {
+      let drawing = false;
+      for (let n = 0; n < points; n += 1) {
+        const loss = starts.losses[start * points + n];
+        if (!Number.isFinite(loss)) break;
+        if (drawing) context.lineTo(across[n], y(loss));
+        else context.moveTo(across[n], y(loss));
+        drawing = true;
+      }
+    };
+    surface.clear();
+    context.save();
+    context.beginPath();
+    context.rect(inner.x, inner.y, inner.width, inner.height);
+    context.clip();
+    context.lineJoin = "round";
+    context.globalAlpha = Math.max(0.12, Math.min(0.6, 18 / starts.done));
+    context.strokeStyle = table.muted;
+    context.lineWidth = 1;
+    for (let start = 0; start < starts.done; start += 1) {
+      if (start === view.start) continue;
+      context.beginPath();
+      trace(start);
+      context.stroke();
+    }
+    context.globalAlpha = 1;
+    context.strokeStyle = table.strong;
+    context.lineWidth = 2.5;
+    context.beginPath();
+    trace(view.start);
+    context.stroke();
+    context.lineWidth = 1;
+    context.beginPath();
+    context.moveTo(x(view.epoch), inner.y);
+    context.lineTo(x(view.epoch), inner.y + inner.height);
+    context.stroke();
+    context.restore();
+    if (view.loss !== null) {
+      context.beginPath();
+      context.arc(x(view.epoch), y(view.loss), 4, 0, 7);
+      context.fillStyle = table.strong;
+      context.fill();
+    }
+    context.strokeStyle = table.line;
+    context.lineWidth = 1;
+    context.strokeRect(inner.x + 0.5, inner.y + 0.5, inner.width - 1, inner.height - 1);
+    context.font = "12px system-ui, sans-serif";
+    context.fillStyle = table.muted;
+    context.textAlign = "center";
+    context.textBaseline = "top";
+    for (const epoch of ticks(0, last, 5).filter(Number.isInteger)) context.fillText(String(epoch), x(epoch), inner.y + inner.height + 5);
+    context.textAlign = "right";
+    context.textBaseline = "middle";
+    for (const loss of ticks(0, top, 4)) context.fillText(loss === 0 ? "0" : significant(loss, 2), inner.x - 6, y(loss));
+  }
+}
