@@ -7,6 +7,7 @@ quantity elsewhere. A number's `title` is the number in full.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from html import escape
@@ -15,7 +16,7 @@ import numpy as np
 
 from glassnet.derivations import mathml
 from glassnet.derivations.calculation import Worked
-from glassnet.derivations.worked_lines import MOST_TERMS, digits_needed
+from glassnet.derivations.worked_lines import MOST_TERMS, digits_needed, rounded
 from glassnet.equations import Equation, Map, Reduce, Symbol
 from glassnet.expressions import Expression, significant, symbols
 
@@ -58,29 +59,20 @@ def _line(equation: Equation, worked: Worked, value: float, digits: int, enough:
     """A line of the scalar equation `equation`, whose numbers are those of `worked`."""
     parts = [_named(equation.target)]
     body = equation.body
-    written = body.expression if isinstance(body, Map) and _size(body.expression) <= MOST_TERMS else None
-    if written is not None:
+    if isinstance(body, Map) and len(body.expression.args) <= MOST_TERMS:
+        written = rounded(body.expression, enough)
         numbers = _numbers_of(written, worked.operands)
         parts.append(mathml.of_expression(written, _named))
-        put_in = mathml.of_expression(written, lambda key: _number(numbers[key], enough, key, in_formula=True))
-        # Nothing stands before the first number, so that its sign needs no brackets.
-        first = _number(numbers[next(iter(numbers))], enough, next(iter(numbers)), in_formula=True) if numbers else None
-        if first is not None and put_in.startswith(first):
-            key = next(iter(numbers))
-            put_in = _number(numbers[key], enough, key) + put_in.removeprefix(first)
         if numbers and not (written.op == "symbol" and enough == digits):
-            parts.append(put_in)
+            put_in = mathml.of_expression(written, lambda key: _number(numbers[key], enough, key, in_formula=True))
+            parts.append(_without_needless_brackets(put_in))
     elif isinstance(body, Reduce):
         (key,) = (key for key in symbols(body.expression) if isinstance(key, Symbol))
-        parts.append(mathml.of_right(replace(equation, body=body)).replace(mathml.PIECES, ""))
-        shown = (f"<mn>{escape(significant(v, enough))}</mn>" for v in np.ravel(worked.operands[key]).tolist())
+        parts.append(mathml.of_right(equation).replace(mathml.PIECES, ""))
+        shown = [_number(v, enough, key) for v in np.ravel(worked.operands[key]).tolist()]
         parts.append(f"<mi>{body.operation}</mi><mo>(</mo>{'<mo>,</mo>'.join(shown)}<mo>)</mo>")
     parts.append(_number(value, digits, equation.target))
     return MarkedLine(equation.stage, str(equation.target), "<mo>=</mo>".join(parts), value, equation.note)
-
-
-def _size(expression: Expression) -> int:
-    return len(expression.args)
 
 
 def _numbers_of(expression: Expression, operands: Mapping[Symbol, np.ndarray]) -> dict[Symbol, float]:
@@ -100,6 +92,22 @@ def _named(key: Symbol) -> str:
     return f'<mrow data-name="{escape(str(key))}">{mathml.of_symbol(key)}</mrow>'
 
 
+# Brackets around a number below zero, which are told from all others by the blank.
+_OPENED, _CLOSED = "<mo >(</mo>", "<mo >)</mo>"
+_AFTER_A_SIGN = re.compile(r"(<mo[^>]*>[+−⋅]</mo>|<msup>)(<m(row|frac)[^>]*>)*$")
+
+
+def _without_needless_brackets(markup: str) -> str:
+    """Only a number that follows a sign, or is raised to a power, keeps its brackets."""
+    kept = ""
+    while _OPENED in markup:
+        before, _, rest = markup.partition(_OPENED)
+        inner, _, markup = rest.partition(_CLOSED)
+        kept += before
+        kept += f"<mo>(</mo>{inner}<mo>)</mo>" if _AFTER_A_SIGN.search(kept) else inner
+    return kept + markup
+
+
 def _number(value: float, digits: int, key: Symbol, *, in_formula: bool = False) -> str:
     """A number; one below zero stands in brackets where it follows a sign."""
     text = significant(abs(value), max(digits, 12) if key.kind == "raw" else digits)
@@ -110,6 +118,6 @@ def _number(value: float, digits: int, key: Symbol, *, in_formula: bool = False)
     if value < 0:
         written = f"<mo>−</mo>{written}"
         if in_formula:
-            written = f"<mo>(</mo>{written}<mo>)</mo>"
+            written = f"{_OPENED}{written}{_CLOSED}"
     full = repr(value) if math.isfinite(value) else str(value)
     return f'<mrow data-name="{escape(str(key))}" title="{full}">{written}</mrow>'

@@ -157,7 +157,7 @@ class Trained:
             "kept": self.kept,
             "seconds": self.seconds,
             "epochs": self.curve_epochs,
-            "losses": self.losses[new][:, self.curve_epochs].astype(np.float32),
+            "losses": _finite(self.losses[new][:, self.curve_epochs]),
             "scores": self.scores[new],
             "ails": self.ails[new],
             "scored": "test" if len(self.job.ground.prepared.test_rows) else "train",
@@ -291,21 +291,21 @@ class Page:
                 message["ground"] = ground.described()
                 self._sent.pop("points", None)
             message |= self._looked_at(trained, view)
-            if stopped and trained.done < trained.size:
+            if trained.done < trained.size and not stopped:
+                yield message
+                continue
+            if trained.done < trained.size:
                 message["problem"] = (
                     f"Stopped after {MOST_SECONDS:.0f} s: {trained.done} of {trained.size} starts are trained. "
                     "Fewer epochs, units or starts take less."
                 )
-            complete = trained.done == trained.size or stopped
-            explained = self._explained(trained, view) if complete else None
-            message["last"] = complete and explained is None
-            yield message
-            if complete:
-                if explained is not None:
-                    yield None
-                    self._sent["equations"] = explained
-                    yield {"id": asked.id, "equations": self._equations(trained, view), "last": True}
-                return
+            explained = self._explained(trained, view)
+            yield {**message, "last": explained is None}
+            if explained is not None:
+                yield None
+                self._sent["equations"] = explained
+                yield {"id": asked.id, "equations": self._equations(trained, view), "last": True}
+            return
 
     @staticmethod
     def _first_count(trained: Trained) -> int:
@@ -472,7 +472,7 @@ def _dead(passed: stacked.Pass) -> NDArray[np.uint8]:
 
 
 def _finite(values: FloatArray) -> NDArray[np.float32]:
-    """In 32 bits, the largest number there is in the place of an infinite one."""
+    """In 32 bits, the largest number there is in the place of a larger one; NaN stays NaN."""
     return np.clip(values, -3e38, 3e38).astype(np.float32)
 
 

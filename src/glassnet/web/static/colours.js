@@ -14,9 +14,9 @@ function read() {
   const found = Object.fromEntries([...names, ...classNames].map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
   const [paper, above, below] = [found.paper, found.positive, found.negative].map(rgb);
   found.diverging = new Uint32Array(513);
-  for (let n = -256; n <= 256; n += 1) found.diverging[n + 256] = word(mixed(paper, n > 0 ? above : below, (Math.abs(n) / 256) * 0.85));
+  for (let n = -256; n <= 256; n += 1) found.diverging[n + 256] = word(mixed(paper, n > 0 ? above : below, (Math.abs(n) / 256) * 0.6));
   found.classes = classNames.map((name) => found[name]);
-  found.fading = found.classes.map((colour) => Uint32Array.from({ length: 257 }, (_, n) => word(mixed(paper, rgb(colour), (n / 256) * 0.8))));
+  found.fading = found.classes.map((colour) => Uint32Array.from({ length: 257 }, (_, n) => word(mixed(paper, rgb(colour), (n / 256) * 0.6))));
   return found;
 }
 

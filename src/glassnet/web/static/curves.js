@@ -2,7 +2,7 @@
 
 import { colours } from "./colours.js";
 import { Surface, make } from "./dom.js";
-import { significant, ticks } from "./numbers.js";
+import { ticks } from "./numbers.js";
 
 const EDGE = { left: 48, right: 12, top: 10, bottom: 30 };
 
@@ -44,11 +44,9 @@ export class CurvesPicture {
     const table = colours();
     const inner = { x: EDGE.left, y: EDGE.top, width: surface.width - EDGE.left - EDGE.right, height: surface.height - EDGE.top - EDGE.bottom };
     const points = starts.epochs.length;
-    let top = 1e-12;
-    for (let start = 0; start < starts.done; start += 1) {
-      const begun = starts.losses[start * points];
-      if (Number.isFinite(begun)) top = Math.max(top, begun);
-    }
+    // Up to where nine starts of ten begin; the others come in from above.
+    const begun = Float32Array.from({ length: starts.done }, (_, start) => starts.losses[start * points]).filter(Number.isFinite).sort();
+    const top = Math.max(1e-12, begun[Math.floor(begun.length * 0.9)] ?? 1) * 1.05;
     const last = Math.max(1, this.epochs);
     const x = (epoch) => inner.x + (epoch / last) * inner.width;
     const y = (loss) => inner.y + inner.height - Math.min(loss / top, 1.02) * inner.height;
@@ -103,9 +101,9 @@ export class CurvesPicture {
     context.fillStyle = table.muted;
     context.textAlign = "center";
     context.textBaseline = "top";
-    for (const epoch of ticks(0, last, 5).filter(Number.isInteger)) context.fillText(String(epoch), x(epoch), inner.y + inner.height + 5);
+    for (const { value, text } of ticks(0, last, 5)) if (Number.isInteger(value)) context.fillText(text, x(value), inner.y + inner.height + 5);
     context.textAlign = "right";
     context.textBaseline = "middle";
-    for (const loss of ticks(0, top, 4)) context.fillText(loss === 0 ? "0" : significant(loss, 2), inner.x - 6, y(loss));
+    for (const { value, text } of ticks(0, top, 4)) context.fillText(text, inner.x - 6, y(value));
   }
 }

@@ -31,27 +31,32 @@ export class DistributionPicture {
     this.tell();
   }
 
-  // Where every start's dot lies: in bins, one above the other.
+  // Where every start's dot lies: in bins as wide as some dots, as large as the fullest bin allows.
   layout() {
     const { starts } = this.model;
     const { surface } = this;
     const inner = { x: EDGE.left, y: EDGE.top, width: surface.width - EDGE.left - EDGE.right, height: surface.height - EDGE.top - EDGE.bottom };
     const scores = starts.scores.subarray(0, starts.done);
     const finite = Array.from(scores).filter(Number.isFinite);
-    let [low, high] = starts.score === "accuracy" ? [Math.min(...finite), 1] : [0, this.reach(finite)];
-    if (!(high > low)) [low, high] = [low - 0.05, low + 0.05];
-    const bins = Math.max(12, Math.min(60, Math.round(inner.width / 9)));
+    const accuracy = starts.score === "accuracy";
+    let [low, high] = accuracy ? [Math.min(...finite), Math.max(...finite)] : [Math.min(...finite), this.reach(finite)];
+    if (!(high - low > 1e-9)) [low, high] = [low - 0.05, low + 0.05];
+    const bins = Math.max(10, Math.min(40, Math.round(inner.width / 16)));
     const counts = new Int32Array(bins);
     const bin = Int32Array.from(scores, (score) => Math.max(0, Math.min(bins - 1, Math.floor(((Number.isFinite(score) ? score : high) - low) / (high - low) * bins))));
     for (const one of bin) counts[one] += 1;
-    const across = inner.width / bins;
-    const up = Math.min(across, inner.height / Math.max(...counts, 1));
+    const wide = inner.width / bins;
+    const fullest = Math.max(...counts);
+    let size = Math.min(wide - 1, 12);
+    while (size > 2 && Math.floor(wide / size) * Math.floor(inner.height / size) < fullest) size -= 0.25;
+    const beside = Math.max(1, Math.floor(wide / size));
     const seen = new Int32Array(bins);
     const dots = Array.from(bin, (one) => {
+      const n = seen[one];
       seen[one] += 1;
-      return [inner.x + (one + 0.5) * across, inner.y + inner.height - (seen[one] - 0.5) * up];
+      return [inner.x + one * wide + ((n % beside) + 0.5) * size, inner.y + inner.height - (Math.floor(n / beside) + 0.5) * size];
     });
-    return { inner, low, high, dots, size: Math.max(1.2, Math.min(across, Math.max(up, 3)) / 2 - 0.6) };
+    return { inner, low, high, dots, size: Math.max(1, size / 2 - 0.5) };
   }
 
   // Up to nearly the worst: a start that diverged would leave no room for the others.
@@ -96,10 +101,10 @@ export class DistributionPicture {
     context.fillStyle = table.muted;
     context.textAlign = "center";
     context.textBaseline = "top";
-    const written = (value) => (starts.score === "accuracy" ? `${significant(value * 100, 3)} %` : significant(value));
-    for (const value of ticks(low, high, Math.min(6, inner.width / 80))) {
-      const x = inner.x + ((value - low) / (high - low)) * inner.width;
-      if (x > inner.x + 12 && x < inner.x + inner.width - 14) context.fillText(written(value), x, inner.y + inner.height + 6);
+    const share = starts.score === "accuracy" ? 100 : 1;
+    for (const { value, text } of ticks(low * share, high * share, Math.min(6, inner.width / 80))) {
+      const x = inner.x + ((value / share - low) / (high - low)) * inner.width;
+      if (x > inner.x + 14 && x < inner.x + inner.width - 16) context.fillText(share === 1 ? text : `${text} %`, x, inner.y + inner.height + 6);
     }
   }
 

@@ -148,6 +148,7 @@ function problem(text) {
 
 let changed = new Set();
 let painting = 0;
+let answered = 0;
 
 function received(message) {
   if (message.handles) {
@@ -164,7 +165,9 @@ function received(message) {
     changed.add(part);
   }
   if ("ground" in message && !("points" in message)) delete model.points;
-  if (message.problem || message.last) problem(message.problem ?? "");
+  // What is wrong with a request stands until another is answered.
+  if (message.problem || message.id !== answered) problem(message.problem ?? "");
+  answered = message.id;
   if (message.last) changed.add("rest");
   model.id = message.id ?? asked;
   if (!painting) painting = requestAnimationFrame(paint);

@@ -6,7 +6,6 @@ import { significant } from "./numbers.js";
 
 const MOST_DRAWN = 16; // units of a layer; of more, the first ones
 const MOST_NUMBERS = 24; // weights up to which each has its number printed
-const SIDE = 34;
 const WIDE = 640;
 
 export class NetworkPicture {
@@ -29,12 +28,15 @@ export class NetworkPicture {
   build(view, ground) {
     const sizes = view.sizes;
     const drawn = sizes.map((size) => Math.min(size, MOST_DRAWN));
-    const tall = Math.max(210, Math.max(...drawn) * 52 + 26);
+    const most = Math.max(...drawn);
+    const side = Math.max(28, Math.min(64, Math.round(250 / most)));
+    const tall = Math.max(300, most * (side + 18) + 20);
+    this.side = side;
     const named = ground.inputs.map((name) => name.length > 22 ? `${name.slice(0, 14)}…${name.slice(-7)}` : name);
-    const [left, right] = [Math.min(190, 24 + Math.max(...named.slice(0, MOST_DRAWN).map((name) => name.length)) * 7.2), WIDE - 100];
+    const [left, right] = [Math.min(190, 24 + Math.max(...named.slice(0, MOST_DRAWN).map((name) => name.length)) * 7.4), WIDE - 78 - side / 2];
     const place = (layer, unit) => {
       const x = left + (layer * (right - left)) / (sizes.length - 1);
-      return [x, tall / 2 + (unit - (drawn[layer] - 1) / 2) * Math.min(84, (tall - 26) / drawn[layer])];
+      return [x, tall / 2 + (unit - (drawn[layer] - 1) / 2) * Math.min(140, (tall - 20) / drawn[layer])];
     };
     this.tall = tall;
     this.units = [];
@@ -66,7 +68,7 @@ export class NetworkPicture {
         for (let j = 0; j < drawn[layer]; j += 1) {
           const [x0, y0] = place(layer - 1, i);
           const [x1, y1] = place(layer, j);
-          const [a, b] = [x0 + (layer > 1 ? SIDE / 2 : 10), x1 - SIDE / 2];
+          const [a, b] = [x0 + (layer > 1 ? side / 2 : 10), x1 - side / 2];
           const ends = { x1: a, y1: y0, x2: b, y2: y1 };
           const line = svg("line", { ...ends, class: "weight" });
           const label = this.numbered ? svg("text", { class: "number", x: a + (b - a) * 0.3, y: y0 + (y1 - y0) * 0.3 + 4 }) : null;
@@ -93,14 +95,14 @@ export class NetworkPicture {
           put(`x${j + 1}`, element, { said: `input ${ground.inputs[j]}` });
           continue;
         }
-        const frame = svg("rect", { class: "unit", x: x - SIDE / 2, y: y - SIDE / 2, width: SIDE, height: SIDE, rx: 5 });
-        const bias = svg("text", { class: "bias", x, y: y + SIDE / 2 + 12 });
+        const frame = svg("rect", { class: "unit", x: x - side / 2, y: y - side / 2, width: side, height: side, rx: 5 });
+        const bias = svg("text", { class: "bias", x, y: y + side / 2 + 12 });
         const element = svg("g", {}, frame, bias);
         const last = layer === sizes.length - 1;
         if (last) {
           const { classes, name, kind } = ground.target;
           const label = kind === "number" ? name : `P(${kind === "binary" ? classes[1] : classes[j]})`;
-          element.append(svg("text", { class: "output", x: x + SIDE / 2 + 8, y: y + 4.5 }, label.length > 11 ? `${label.slice(0, 10)}…` : label));
+          element.append(svg("text", { class: "output", x: x + side / 2 + 8, y: y + 4.5 }, label.length > 11 ? `${label.slice(0, 10)}…` : label));
         }
         this.drawing.append(element);
         const placed = { frame, bias, x, y, map: map + j, at: at + sizes[layer - 1] * sizes[layer] + j, last, number: j };
@@ -164,8 +166,8 @@ export class NetworkPicture {
         for (const value of values) most = Math.max(most, Math.abs(value));
         pixel = (n) => diverging(table.diverging, values[n] / most);
       }
-      const [x, y] = [(unit.x - SIDE / 2) * scale, (unit.y - SIDE / 2) * scale];
-      drawGrid(surface.context, side, pixel, x, y, SIDE * scale, SIDE * scale);
+      const [x, y] = [(unit.x - this.side / 2) * scale, (unit.y - this.side / 2) * scale];
+      drawGrid(surface.context, side, pixel, x, y, this.side * scale, this.side * scale);
     }
   }
 

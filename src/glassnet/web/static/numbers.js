@@ -19,13 +19,18 @@ export const plain = (value) => String(Number(value.toPrecision(6))).replace("-"
 
 export const dateOf = (days) => new Date(days * 864e5).toISOString().slice(0, 10);
 
-// Round numbers between two others, about so many of them.
+// Round numbers between two others, about so many of them, each with its text.
 export function ticks(low, high, about = 5) {
   const rough = (high - low) / about;
   if (!(rough > 0) || !Number.isFinite(rough)) return [];
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
+  const power = Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((factor) => factor * 10 ** power).find((one) => one >= rough);
+  const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   const found = [];
-  for (let n = Math.ceil(low / step); n * step <= high * (1 + 1e-12); n += 1) found.push(n * step);
+  for (let n = Math.ceil(low / step); n * step <= high + step * 1e-9; n += 1) {
+    const value = n * step;
+    const text = Math.abs(value) >= 1e6 || decimals > 5 ? significant(value, 2) : value.toFixed(decimals);
+    found.push({ value, text: text.replaceAll("-", "−") });
+  }
   return found;
 }

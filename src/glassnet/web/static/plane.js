@@ -226,13 +226,13 @@ export class PlanePicture {
     context.lineWidth = 1;
     context.strokeRect(inner.x + 0.5, inner.y + 0.5, inner.width - 1, inner.height - 1);
     const [across, up] = this.model.points.axes;
-    const written = (axis, value) => (axis.kind === "date" ? dateOf(value) : significant(value));
+    const written = (axis, { value, text }) => (axis.kind === "date" ? dateOf(value) : text);
     context.textAlign = "center";
     context.textBaseline = "top";
-    for (const value of ticks(across.low, across.high, Math.min(6, inner.width / 80))) context.fillText(written(across, value), this.place(value, up.low)[0], inner.y + inner.height + 4);
+    for (const tick of ticks(across.low, across.high, Math.min(6, inner.width / 80))) context.fillText(written(across, tick), this.place(tick.value, up.low)[0], inner.y + inner.height + 5);
     context.textAlign = "right";
     context.textBaseline = "middle";
-    for (const value of ticks(up.low, up.high, Math.min(6, inner.height / 45))) context.fillText(written(up, value), inner.x - 6, this.place(across.low, value)[1]);
+    for (const tick of ticks(up.low, up.high, Math.min(6, inner.height / 45))) context.fillText(written(up, tick), inner.x - 6, this.place(across.low, tick.value)[1]);
     const { target } = this.model.ground;
     const [middle, reach] = target.kind === "number" ? this.span() : [0, 0];
     const colour = target.kind === "number" ? `Orange is ${significant(middle - reach)}, blue ${significant(middle + reach)} ${target.name}.` : "A ring is around a row that is decided wrongly.";
