@@ -51,36 +51,17 @@ export class CurvesPicture {
     const x = (epoch) => inner.x + (epoch / last) * inner.width;
     const y = (loss) => inner.y + inner.height - Math.min(loss / top, 1.02) * inner.height;
     const across = Float32Array.from(starts.epochs, x);
-    const trace = (start) => {
-      let drawing = false;
-      for (let n = 0; n < points; n += 1) {
-        const loss = starts.losses[start * points + n];
-        if (!Number.isFinite(loss)) break;
-        if (drawing) context.lineTo(across[n], y(loss));
-        else context.moveTo(across[n], y(loss));
-        drawing = true;
-      }
-    };
     surface.clear();
     context.save();
     context.beginPath();
     context.rect(inner.x, inner.y, inner.width, inner.height);
     context.clip();
+    this.others(inner, top, table.muted);
     context.lineJoin = "round";
-    context.globalAlpha = Math.max(0.12, Math.min(0.6, 18 / starts.done));
-    context.strokeStyle = table.muted;
-    context.lineWidth = 1;
-    for (let start = 0; start < starts.done; start += 1) {
-      if (start === view.start) continue;
-      context.beginPath();
-      trace(start);
-      context.stroke();
-    }
-    context.globalAlpha = 1;
     context.strokeStyle = table.strong;
     context.lineWidth = 2.5;
     context.beginPath();
-    trace(view.start);
+    for (let n = 0; n < points && Number.isFinite(starts.losses[view.start * points + n]); n += 1) context.lineTo(across[n], y(starts.losses[view.start * points + n]));
     context.stroke();
     context.lineWidth = 1;
     context.beginPath();
@@ -105,5 +86,49 @@ export class CurvesPicture {
     context.textAlign = "right";
     context.textBaseline = "middle";
     for (const { value, text } of ticks(0, top, 4)) context.fillText(text, inner.x - 6, y(value));
+  }
+
+  // All other curves, as the share of each pixel that they cover: some hundred paths would take longer than a frame.
+  others(inner, top, colour) {
+    const { starts, view } = this.model;
+    const { context } = this.surface;
+    const scale = window.devicePixelRatio || 1;
+    const [wide, high] = [Math.round(inner.width * scale), Math.round(inner.height * scale)];
+    if (this.covered?.length !== wide * high) {
+      this.covered = new Float32Array(wide * high);
+      this.image = new ImageData(wide, high);
+      this.layer = new OffscreenCanvas(wide, high);
+    }
+    const { covered } = this;
+    covered.fill(0);
+    const points = starts.epochs.length;
+    const last = Math.max(1, this.epochs);
+    for (let start = 0; start < starts.done; start += 1) {
+      if (start === view.start) continue;
+      let before = NaN;
+      let n = 1;
+      for (let column = 0; column < wide; column += 1) {
+        const epoch = (column / (wide - 1)) * last;
+        while (n < points - 1 && starts.epochs[n] < epoch) n += 1;
+        const part = (epoch - starts.epochs[n - 1]) / (starts.epochs[n] - starts.epochs[n - 1] || 1);
+        const at = start * points + n;
+        const loss = starts.losses[at - 1] + (starts.losses[at] - starts.losses[at - 1]) * Math.min(1, part);
+        if (!(loss < Infinity)) break;
+        const here = Math.max(-2, (1 - loss / top) * (high - 1));
+        const [low, up] = before < here ? [before, here] : [here, Number.isNaN(before) ? here : before];
+        before = here;
+        for (let row = Math.max(0, Math.floor(low)); row <= Math.min(high - 1, Math.ceil(up)); row += 1) {
+          const share = Math.min(1, row - low + 1, up + 1 - row);
+          if (share > 0) covered[row * wide + column] += share;
+        }
+      }
+    }
+    const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+    const strength = Math.max(0.12, Math.min(0.6, 18 / starts.done)) * 255;
+    const words = new Uint32Array(this.image.data.buffer);
+    const word = (blue << 16) | (green << 8) | red;
+    for (let n = 0; n < covered.length; n += 1) words[n] = covered[n] === 0 ? 0 : (Math.min(235, covered[n] * strength) << 24) | word;
+    this.layer.getContext("2d", { willReadFrequently: true }).putImageData(this.image, 0, 0);
+    context.drawImage(this.layer, inner.x, inner.y, inner.width, inner.height);
   }
 }

@@ -36,12 +36,14 @@ export class Handles {
     this.changed = changed;
     this.sent = sent;
     this.shown = new Map(); // name -> how its control shows a value
+    this.seen = new Map(); // name -> what it has shown
     form.addEventListener("submit", (event) => event.preventDefault());
   }
 
   build(handles, limits, hidden) {
     this.form.replaceChildren();
     this.shown.clear();
+    this.seen.clear();
     for (const handle of handles) {
       if (hidden.includes(handle.name) || hidden.includes("all")) continue;
       const makers = { whole: this.number, number: this.number, choice: this.choice, sizes: this.sizes, name: this.name, names: this.names };
@@ -50,7 +52,15 @@ export class Handles {
   }
 
   show(state, ground) {
-    for (const show of this.shown.values()) show(state.settings, ground);
+    const { optimizer, hidden } = state.settings;
+    for (const [name, show] of this.shown) {
+      // What a control shows follows from these; most have not changed while one of them is dragged.
+      const key = JSON.stringify([state.settings[name], optimizer === "lbfgs", hidden.length === 0]);
+      const [before, on] = this.seen.get(name) ?? [];
+      if (key === before && on === ground) continue;
+      this.seen.set(name, [key, ground]);
+      show(state.settings, ground);
+    }
   }
 
   number(handle) {

@@ -140,6 +140,7 @@ function rest() {
 }
 
 function problem(text) {
+  if (of("problem").textContent === text) return;
   say(of("problem"), text);
   of("problem").hidden = text === "";
 }

@@ -153,60 +153,60 @@ export class PlanePicture {
 
   // Training rows are discs, test rows diamonds; a ring is around what is classified wrongly.
   rows() {
-    const { model } = this;
-    const { points, view, ground } = model;
+    const { points, view, row } = this.model;
     const { context } = this.surface;
     const table = colours();
-    const number = ground.target.kind === "number";
-    const groups = new Map();
-    for (let n = 0; n < points.row.length; n += 1) {
-      const shade = number ? Math.round(((points.value[n] - this.span()[0]) / this.span()[1]) * 8) : points.value[n];
-      const key = shade * 2 + points.tested[n];
-      if (!groups.has(key)) groups.set(key, []);
-      groups.get(key).push(n);
-    }
-    const size = points.row.length > 800 ? 2 : 2.8;
-    for (const rows of groups.values()) {
-      const [first] = rows;
-      context.beginPath();
-      for (const n of rows) {
-        const [x, y] = this.place(points.x[n], points.y[n]);
-        if (points.tested[n]) {
-          context.moveTo(x, y - size * 1.6);
-          context.lineTo(x + size * 1.6, y);
-          context.lineTo(x, y + size * 1.6);
-          context.lineTo(x - size * 1.6, y);
-          context.closePath();
-        } else {
-          context.moveTo(x + size, y);
-          context.arc(x, y, size, 0, 7);
-        }
-      }
-      context.fillStyle = number ? this.shade(points.value[first]) : classColour(points.value[first], ground.target.classes.length);
-      context.fill();
-      context.lineWidth = 0.7;
-      context.strokeStyle = table.paper;
-      context.stroke();
-    }
+    this.discs();
+    context.drawImage(this.layer, 0, 0, this.surface.width, this.surface.height);
+    const ring = (n, radius) => {
+      const [x, y] = this.place(points.x[n], points.y[n]);
+      context.moveTo(x + radius, y);
+      context.arc(x, y, radius, 0, 7);
+    };
     context.beginPath();
-    if (view.wrong) {
-      for (let n = 0; n < points.row.length; n += 1) {
-        if (!view.wrong[n]) continue;
-        const [x, y] = this.place(points.x[n], points.y[n]);
-        context.moveTo(x + size + 3, y);
-        context.arc(x, y, size + 3, 0, 7);
-      }
-    }
+    if (view.wrong) for (let n = 0; n < points.row.length; n += 1) if (view.wrong[n]) ring(n, this.size + 3);
     context.lineWidth = 1;
     context.strokeStyle = table.ink;
     context.stroke();
-    for (const [n, width] of [[this.at, 2], [points.row.indexOf(model.row), 3]]) {
+    context.strokeStyle = table.strong;
+    for (const [n, width] of [[this.at, 2], [points.row.indexOf(row), 3]]) {
       if (n < 0) continue;
+      context.beginPath();
+      ring(n, this.size + 5);
+      context.lineWidth = width;
+      context.stroke();
+    }
+  }
+
+  get size() {
+    return this.model.points.row.length > 800 ? 2 : 2.8;
+  }
+
+  // The rows themselves do not move while a network learns: they are drawn once.
+  discs() {
+    const { points, ground } = this.model;
+    const { canvas } = this.surface;
+    const table = colours();
+    if (this.drawn === points && this.layer.width === canvas.width && this.layer.height === canvas.height && this.table === table) return;
+    Object.assign(this, { drawn: points, table, layer: new OffscreenCanvas(canvas.width, canvas.height) });
+    const context = this.layer.getContext("2d");
+    const scale = canvas.width / this.surface.width;
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.lineWidth = 0.7;
+    context.strokeStyle = table.paper;
+    const { size } = this;
+    for (let n = 0; n < points.row.length; n += 1) {
       const [x, y] = this.place(points.x[n], points.y[n]);
       context.beginPath();
-      context.arc(x, y, size + 5, 0, 7);
-      context.lineWidth = width;
-      context.strokeStyle = table.strong;
+      if (points.tested[n]) {
+        context.moveTo(x, y - size * 1.6);
+        context.lineTo(x + size * 1.6, y);
+        context.lineTo(x, y + size * 1.6);
+        context.lineTo(x - size * 1.6, y);
+        context.closePath();
+      } else context.arc(x, y, size, 0, 7);
+      context.fillStyle = ground.target.kind === "number" ? this.shade(points.value[n]) : classColour(points.value[n], ground.target.classes.length);
+      context.fill();
       context.stroke();
     }
   }
