@@ -235,7 +235,7 @@ def test_a_name_from_a_table_is_text_in_every_message():
     table = {"<script>alert(1)</script>": [1.0, 2.0, 3.0, 4.0], '"onload="x': [2.0, 1.0, 4.0, 3.0], "ill": ["<b>", "&", "<b>", "&"]}
     page = Page(Service(first_source(Table.from_columns(table), "x", "ill")))
     lines = together(asked(page, starts=2, epochs=2, test=0.0))["equations"]["lines"]
-    markup = "".join(line["markup"] for line in lines)
+    markup = "".join(piece for line in lines for piece in line["pieces"])
     assert "<script" not in markup
     assert 'data-name="&quot;onload' in markup.replace("&#x27;", "") or "&quot;onload=&quot;" in markup
 

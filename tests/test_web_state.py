@@ -31,7 +31,7 @@ def test_every_default_is_allowed():
 
 
 def test_what_the_page_is_offered_is_json():
-    assert json.loads(json.dumps(offered()))["handles"][0]["name"] == "table"
+    assert json.loads(json.dumps(offered()))["handles"][0]["name"] == "hidden"
 
 
 @pytest.mark.parametrize(

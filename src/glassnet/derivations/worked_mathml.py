@@ -23,11 +23,14 @@ from glassnet.expressions import Expression, significant, symbols
 
 @dataclass(frozen=True)
 class MarkedLine:
-    """One quantity: its name, and its formula, the formula with the numbers and its value as the inside of `<math>`."""
+    """One quantity: its name, and its formula, the formula with the numbers and its value, each term in a `<math>`.
+
+    `pieces` are the insides of these, between which a long line may be broken.
+    """
 
     stage: str
     symbol: str
-    markup: str
+    pieces: tuple[str, ...]
     value: float
     note: str = ""
 
@@ -41,7 +44,7 @@ def marked_lines(worked: Worked, digits: int = 4) -> Iterator[MarkedLine]:
     >>> given = {Symbol("x"): [2.0], Symbol("w", 1): [[0.5]], Symbol("b", 1): [-1.0]}
     >>> z, *_ = calculate(equations(Network((1, 1))).stage("forward"), Numbers(given))
     >>> line = next(marked_lines(z))
-    >>> line.symbol, line.value, 'data-name="w1_1_1"' in line.markup
+    >>> line.symbol, line.value, 'data-name="w1_1_1"' in line.pieces[1]
     ('z1_1', 0.0, True)
     """
     equation, shape = worked.equation, worked.values.shape
@@ -57,22 +60,25 @@ def marked_lines(worked: Worked, digits: int = 4) -> Iterator[MarkedLine]:
 
 def _line(equation: Equation, worked: Worked, value: float, digits: int, enough: int) -> MarkedLine:
     """A line of the scalar equation `equation`, whose numbers are those of `worked`."""
-    parts = [_named(equation.target)]
+    sides = []
     body = equation.body
     if isinstance(body, Map) and len(body.expression.args) <= MOST_TERMS:
         written = rounded(body.expression, enough)
         numbers = _numbers_of(written, worked.operands)
-        parts.append(mathml.of_expression(written, _named))
+        sides.append(mathml.pieces_of(written, _named))
         if numbers and not (written.op == "symbol" and enough == digits):
-            put_in = mathml.of_expression(written, lambda key: _number(numbers[key], enough, key, in_formula=True))
-            parts.append(_without_needless_brackets(put_in))
+            put_in = mathml.pieces_of(written, lambda key: _number(numbers[key], enough, key, in_formula=True))
+            sides.append(list(map(_without_needless_brackets, put_in)))
     elif isinstance(body, Reduce):
         (key,) = (key for key in symbols(body.expression) if isinstance(key, Symbol))
-        parts.append(mathml.of_right(equation).replace(mathml.PIECES, ""))
+        sides.append([mathml.of_right(equation).replace(mathml.PIECES, "")])
         shown = [_number(v, enough, key) for v in np.ravel(worked.operands[key]).tolist()]
-        parts.append(f"<mi>{body.operation}</mi><mo>(</mo>{'<mo>,</mo>'.join(shown)}<mo>)</mo>")
-    parts.append(_number(value, digits, equation.target))
-    return MarkedLine(equation.stage, str(equation.target), "<mo>=</mo>".join(parts), value, equation.note)
+        sides.append([f"<mi>{body.operation}</mi><mo>(</mo>{'<mo>,</mo>'.join(shown)}<mo>)</mo>"])
+    sides.append([_number(value, digits, equation.target)])
+    pieces = [_named(equation.target)]
+    for first, *others in sides:
+        pieces += [f'<mo form="infix">=</mo>{first}', *map(mathml.infix, others)]
+    return MarkedLine(equation.stage, str(equation.target), tuple(pieces), value, equation.note)
 
 
 def _numbers_of(expression: Expression, operands: Mapping[Symbol, np.ndarray]) -> dict[Symbol, float]:

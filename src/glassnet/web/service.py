@@ -443,7 +443,7 @@ class Page:
             answer = worked.answer
             for equation in worked.work:
                 lines += [
-                    {"name": line.symbol, "stage": line.stage, "markup": line.markup, "note": line.note}
+                    {"name": line.symbol, "stage": line.stage, "pieces": line.pieces, "note": line.note}
                     for line in marked_lines(equation)
                 ]
         return {"said": said, "lines": lines, "answer": answer}

@@ -115,25 +115,25 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "lbfgs")
 HANDLES: dict[str, Handle] = {
     handle.name: handle
     for handle in (
-        Handle("table", "Table", "name", "", said="Which of the tables that the server holds; the first where empty."),
-        Handle("target", "Target", "name", "", said="The column to predict."),
-        Handle("features", "Features", "names", (), said="The columns to predict it from."),
         Handle("hidden", "Hidden layers", "sizes", (2,), said="Units of each hidden layer."),
         Handle("activation", "Activation", "choice", "relu", choices=tuple(ACTIVATIONS), said="Of the hidden layers."),
-        Handle("loss", "Loss", "choice", "", choices=LOSSES, said="Follows from the target where left open."),
-        Handle("optimizer", "Optimiser", "choice", "sgd", choices=OPTIMIZERS, said="How an update is made."),
         Handle(
             "learning_rate", "Learning rate", "number", 1.0, 1e-6, 1e6, 0.001, 10, log=True,
             said="How far an update goes.",
         ),
-        Handle("batch", "Batch", "whole", 0, 0, 100_000, 0, 256, said="Rows per update; 0 is all rows at once."),
-        Handle("l1", "L1", "number", 0.0, 0, 100, 1e-5, 1, log=True, said="Penalty l1 x sum of |w|."),
-        Handle("l2", "L2", "number", 0.0, 0, 100, 1e-5, 1, log=True, said="Penalty l2 / 2 x sum of w squared."),
-        Handle("dropout", "Dropout", "number", 0.0, 0, 0.9, 0, 0.9, said="Share of hidden units left out of an update."),
         Handle("epochs", "Epochs", "whole", 100, 1, 2000, 1, 500, said="Passes over the training rows."),
         Handle("starts", "Random starts", "whole", 100, 1, 1000, 1, 300, said="The same network from so many starts."),
         Handle("seed", "Seed", "whole", 0, 0, 2**32 - 1, 0, 100, said="Of the split, the starts and the shuffles."),
+        Handle("optimizer", "Optimiser", "choice", "sgd", choices=OPTIMIZERS, said="How an update is made."),
+        Handle("batch", "Batch", "whole", 0, 0, 100_000, 0, 256, said="Rows per update; 0 is all rows at once."),
+        Handle("l2", "L2", "number", 0.0, 0, 100, 1e-5, 1, log=True, said="Penalty l2 / 2 x sum of w squared."),
+        Handle("l1", "L1", "number", 0.0, 0, 100, 1e-5, 1, log=True, said="Penalty l1 x sum of |w|."),
+        Handle("dropout", "Dropout", "number", 0.0, 0, 0.9, 0, 0.9, said="Share of hidden units left out of an update."),
+        Handle("loss", "Loss", "choice", "", choices=LOSSES, said="Follows from the target where left open."),
+        Handle("features", "Features", "names", (), said="The columns to predict it from."),
         Handle("test", "Test share", "number", 0.2, 0, 0.9, 0, 0.5, said="Share of the rows held back for testing."),
+        Handle("target", "Target", "name", "", said="The column to predict."),
+        Handle("table", "Table", "name", "", said="Which of the tables that the server holds; the first where empty."),
     )
 }  # fmt: skip
 
@@ -142,22 +142,22 @@ HANDLES: dict[str, Handle] = {
 class Settings:
     """What is trained. The fields are the rows of `HANDLES`."""
 
-    table: str = ""
-    target: str = ""
-    features: tuple[str, ...] = ()
     hidden: tuple[int, ...] = (2,)
     activation: str = "relu"
-    loss: str = ""
-    optimizer: str = "sgd"
     learning_rate: float = 1.0
-    batch: int = 0
-    l1: float = 0.0
-    l2: float = 0.0
-    dropout: float = 0.0
     epochs: int = 100
     starts: int = 100
     seed: int = 0
+    optimizer: str = "sgd"
+    batch: int = 0
+    l2: float = 0.0
+    l1: float = 0.0
+    dropout: float = 0.0
+    loss: str = ""
+    features: tuple[str, ...] = ()
     test: float = 0.2
+    target: str = ""
+    table: str = ""
 
     def __post_init__(self) -> None:
         if self.optimizer == "lbfgs" and (self.batch or self.dropout):

@@ -4,7 +4,7 @@ import { colours } from "./colours.js";
 import { Surface, make } from "./dom.js";
 import { ticks } from "./numbers.js";
 
-const EDGE = { left: 48, right: 12, top: 10, bottom: 30 };
+const EDGE = { left: 40, right: 16, top: 8, bottom: 26 };
 
 export class CurvesPicture {
   // `scrubbed(epoch)` is told an epoch.
@@ -16,8 +16,9 @@ export class CurvesPicture {
     this.scrubbed = scrubbed;
     const pull = (event) => {
       if (event.buttons !== 1 || !this.model) return;
-      const box = this.canvas.getBoundingClientRect();
-      const part = (event.clientX - box.left - EDGE.left) / (this.surface.width - EDGE.left - EDGE.right);
+      const inner = this.surface.inside(EDGE);
+      if (!inner) return;
+      const part = (event.clientX - this.canvas.getBoundingClientRect().left - inner.x) / inner.width;
       this.scrubbed(Math.round(Math.max(0, Math.min(1, part)) * this.epochs));
     };
     this.canvas.addEventListener("pointerdown", (event) => {
@@ -42,7 +43,9 @@ export class CurvesPicture {
     const { starts, view } = this.model;
     const { context } = surface;
     const table = colours();
-    const inner = { x: EDGE.left, y: EDGE.top, width: surface.width - EDGE.left - EDGE.right, height: surface.height - EDGE.top - EDGE.bottom };
+    const inner = surface.inside(EDGE);
+    if (!inner) return;
+    const { unit } = surface;
     const points = starts.epochs.length;
     // Up to where nine starts of ten begin; the others come in from above.
     const begun = Float32Array.from({ length: starts.done }, (_, start) => starts.losses[start * points]).filter(Number.isFinite).sort();
@@ -59,7 +62,7 @@ export class CurvesPicture {
     this.others(inner, top, table.muted);
     context.lineJoin = "round";
     context.strokeStyle = table.strong;
-    context.lineWidth = 2.5;
+    context.lineWidth = 2.5 * unit;
     context.beginPath();
     for (let n = 0; n < points && Number.isFinite(starts.losses[view.start * points + n]); n += 1) context.lineTo(across[n], y(starts.losses[view.start * points + n]));
     context.stroke();
@@ -71,21 +74,17 @@ export class CurvesPicture {
     context.restore();
     if (view.loss !== null) {
       context.beginPath();
-      context.arc(x(view.epoch), y(view.loss), 4, 0, 7);
+      context.arc(x(view.epoch), y(view.loss), 4 * unit, 0, 7);
       context.fillStyle = table.strong;
       context.fill();
     }
     context.strokeStyle = table.line;
     context.lineWidth = 1;
     context.strokeRect(inner.x + 0.5, inner.y + 0.5, inner.width - 1, inner.height - 1);
-    context.font = "12px system-ui, sans-serif";
-    context.fillStyle = table.muted;
-    context.textAlign = "center";
-    context.textBaseline = "top";
-    for (const { value, text } of ticks(0, last, 5)) if (Number.isInteger(value)) context.fillText(text, x(value), inner.y + inner.height + 5);
-    context.textAlign = "right";
-    context.textBaseline = "middle";
-    for (const { value, text } of ticks(0, top, 4)) context.fillText(text, inner.x - 6, y(value));
+    surface.write("center", "top", table.muted);
+    for (const { value, text } of ticks(0, last, 5)) if (Number.isInteger(value)) context.fillText(text, x(value), inner.y + inner.height + 5 * unit);
+    surface.write("right", "middle", table.muted);
+    for (const { value, text } of ticks(0, top, 4)) context.fillText(text, inner.x - 6 * unit, y(value));
   }
 
   // All other curves, as the share of each pixel that they cover: some hundred paths would take longer than a frame.

@@ -4,13 +4,14 @@ import { colours } from "./colours.js";
 import { Surface, make, say } from "./dom.js";
 import { significant, ticks } from "./numbers.js";
 
-const EDGE = { left: 12, right: 12, top: 10, bottom: 30 };
+const EDGE = { left: 10, right: 10, top: 8, bottom: 26 };
 
 export class DistributionPicture {
   // `chosen(start)` is told a start.
   constructor(card, chosen) {
     this.box = card.querySelector(".picture");
     this.readout = card.querySelector("output");
+    this.title = card.querySelector("h2");
     this.chosen = chosen;
     this.canvas = make("canvas", { tabindex: "0", role: "slider", "aria-label": "Start, by its score", "aria-valuemin": "0" });
     this.box.append(this.canvas);
@@ -34,20 +35,21 @@ export class DistributionPicture {
   // Where every start's dot lies: in bins as wide as some dots, as large as the fullest bin allows.
   layout() {
     const { starts } = this.model;
-    const { surface } = this;
-    const inner = { x: EDGE.left, y: EDGE.top, width: surface.width - EDGE.left - EDGE.right, height: surface.height - EDGE.top - EDGE.bottom };
+    const inner = this.surface.inside(EDGE);
+    if (!inner) return null;
+    const { unit } = this.surface;
     const scores = starts.scores.subarray(0, starts.done);
     const finite = Array.from(scores).filter(Number.isFinite);
     const accuracy = starts.score === "accuracy";
     let [low, high] = accuracy ? [Math.min(...finite), Math.max(...finite)] : [Math.min(...finite), this.reach(finite)];
     if (!(high - low > 1e-9)) [low, high] = [low - 0.05, low + 0.05];
-    const bins = Math.max(10, Math.min(40, Math.round(inner.width / 16)));
+    const bins = Math.max(10, Math.min(40, Math.round(inner.width / (16 * unit))));
     const counts = new Int32Array(bins);
     const bin = Int32Array.from(scores, (score) => Math.max(0, Math.min(bins - 1, Math.floor(((Number.isFinite(score) ? score : high) - low) / (high - low) * bins))));
     for (const one of bin) counts[one] += 1;
     const wide = inner.width / bins;
     const fullest = Math.max(...counts);
-    let size = Math.min(wide - 1, 12);
+    let size = Math.min(wide - 1, 12 * unit);
     while (size > 2 && Math.floor(wide / size) * Math.floor(inner.height / size) < fullest) size -= 0.25;
     const beside = Math.max(1, Math.floor(wide / size));
     const seen = new Int32Array(bins);
@@ -70,7 +72,10 @@ export class DistributionPicture {
     const { starts, view } = model;
     const { context } = surface;
     const table = colours();
-    const { inner, low, high, dots, size } = (this.shape = this.layout());
+    this.shape = this.layout();
+    if (!this.shape) return;
+    const { inner, low, high, dots, size } = this.shape;
+    const { unit } = surface;
     surface.clear();
     const fill = (which, colour, grown = 0) => {
       context.beginPath();
@@ -90,21 +95,18 @@ export class DistributionPicture {
     }
     fill(ill, table.line);
     fill(well, table.muted);
-    if (this.at >= 0 && this.at < starts.done) fill([this.at], table.ink, 1.5);
-    fill([view.start], table.strong, 2);
+    if (this.at >= 0 && this.at < starts.done) fill([this.at], table.ink, 1.5 * unit);
+    fill([view.start], table.strong, 2 * unit);
     context.strokeStyle = table.line;
     context.beginPath();
     context.moveTo(inner.x, inner.y + inner.height + 0.5);
     context.lineTo(inner.x + inner.width, inner.y + inner.height + 0.5);
     context.stroke();
-    context.font = "12px system-ui, sans-serif";
-    context.fillStyle = table.muted;
-    context.textAlign = "center";
-    context.textBaseline = "top";
+    surface.write("center", "top", table.muted);
     const share = starts.score === "accuracy" ? 100 : 1;
-    for (const { value, text } of ticks(low * share, high * share, Math.min(6, inner.width / 80))) {
+    for (const { value, text } of ticks(low * share, high * share, Math.min(6, inner.width / (80 * unit)))) {
       const x = inner.x + ((value / share - low) / (high - low)) * inner.width;
-      if (x > inner.x + 14 && x < inner.x + inner.width - 16) context.fillText(share === 1 ? text : `${text} %`, x, inner.y + inner.height + 6);
+      if (x > inner.x + 14 && x < inner.x + inner.width - 16) context.fillText(share === 1 ? text : `${text} %`, x, inner.y + inner.height + 6 * unit);
     }
   }
 
@@ -138,6 +140,7 @@ export class DistributionPicture {
     const kept = start === starts.kept ? ", kept for its lowest training loss" : "";
     const text = `Start ${start}${kept}: ${written(starts.scores[start])}${this.ails(start)}. Half of all starts lie between ${written(at(0.25))} and ${written(at(0.75))}.`;
     say(this.readout, text);
+    say(this.title, `${starts.scored === "test" ? "Test" : "Training"} ${starts.score === "accuracy" ? "accuracy" : "error (RMSE)"} of every start`);
   }
 
   ails(start) {

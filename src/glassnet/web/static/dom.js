@@ -42,6 +42,19 @@ export class Surface {
       this.canvas.height = high;
     }
     this.context.setTransform(scale, 0, 0, scale, 0, 0);
+    this.unit = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16; // what is 1 px on a usual screen
+  }
+
+  // What is left within margins; null where that is too little to draw in.
+  inside(edge) {
+    const { unit } = this;
+    const inner = { x: edge.left * unit, y: edge.top * unit, width: this.width - (edge.left + edge.right) * unit, height: this.height - (edge.top + edge.bottom) * unit };
+    return inner.width < 20 || inner.height < 20 ? null : inner;
+  }
+
+  write(align, baseline, colour) {
+    this.context.font = `${12.5 * this.unit}px system-ui, "DejaVu Sans", sans-serif`;
+    Object.assign(this.context, { textAlign: align, textBaseline: baseline, fillStyle: colour });
   }
 
   clear() {

@@ -16,7 +16,8 @@ export class Equations {
   }
 
   draw({ said, lines, answer }, chosen) {
-    say(this.title, `${said.charAt(0).toUpperCase()}${said.slice(1)}${chosen ? `; ${chosen}` : ""}. ${answer}`);
+    const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+    say(this.title, `${capital(said)}${chosen ? `; ${chosen}` : ""}. ${capital(answer)}`);
     const parts = [];
     let stage = "";
     for (const line of lines) {
@@ -24,10 +25,12 @@ export class Equations {
         stage = line.stage;
         parts.push(make("h3", {}, stages[stage] ?? stage));
       }
-      const math = document.createElementNS("http://www.w3.org/1998/Math/MathML", "math");
-      math.innerHTML = line.markup; // the server's own markup, in which every name is escaped
-      const note = line.note ? [make("span", { class: "note" }, line.note)] : [];
-      parts.push(make("div", { class: "line", "data-line": line.name }, math, ...note));
+      const row = make("div", { class: "line" });
+      // A formula for each term, so that a long sum breaks as text does. It is the server's own markup, in which every
+      // name is escaped.
+      row.innerHTML = line.pieces.map((piece) => `<math displaystyle="true">${piece}</math>`).join("<wbr>");
+      if (line.note) row.append(make("span", { class: "note" }, line.note));
+      parts.push(row);
     }
     this.body.replaceChildren(...parts);
   }

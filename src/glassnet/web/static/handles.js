@@ -92,7 +92,7 @@ export class Handles {
   choice(handle) {
     const id = `handle-${handle.name}`;
     const select = make("select", { id, title: handle.said });
-    for (const choice of handle.choices) select.append(make("option", { value: choice }, choice ? choice.replaceAll("_", " ") : "follows from the target"));
+    for (const choice of handle.choices) select.append(make("option", { value: choice }, choice ? choice.replaceAll("_", " ") : "by the target"));
     select.addEventListener("change", () => this.changed(handle.name, select.value));
     this.shown.set(handle.name, (settings, ground) => {
       select.value = settings[handle.name];

@@ -6,7 +6,7 @@ import { significant } from "./numbers.js";
 
 const MOST_DRAWN = 16; // units of a layer; of more, the first ones
 const MOST_NUMBERS = 24; // weights up to which each has its number printed
-const WIDE = 640;
+const NARROW = 470; // CSS pixels under which names are short and units near
 
 export class NetworkPicture {
   // `chosen(name)` and `pointed(name)` are told names as equations have them: w1_2_1, b1_1, z1_1, x2.
@@ -18,33 +18,35 @@ export class NetworkPicture {
     this.canvas = make("canvas");
     this.drawing = svg("svg", { role: "group", "aria-label": "The network: arrow keys move through its units and weights, Enter shows the equation." });
     this.box.append(this.canvas, this.drawing);
-    this.surface = new Surface(this.canvas, () => this.model && this.paint());
+    this.surface = new Surface(this.canvas, () => this.model && this.draw(this.model));
     this.key = "";
     this.parts = new Map();
     this.drawing.addEventListener("keydown", (event) => this.moved(event));
   }
 
   // Once for each shape of network.
-  build(view, ground) {
+  build(view, ground, narrow) {
     const sizes = view.sizes;
     const drawn = sizes.map((size) => Math.min(size, MOST_DRAWN));
     const most = Math.max(...drawn);
     const side = Math.max(28, Math.min(64, Math.round(250 / most)));
-    const tall = Math.max(300, most * (side + 18) + 20);
-    this.side = side;
-    const named = ground.inputs.map((name) => name.length > 22 ? `${name.slice(0, 14)}…${name.slice(-7)}` : name);
-    const [left, right] = [Math.min(190, 24 + Math.max(...named.slice(0, MOST_DRAWN).map((name) => name.length)) * 7.4), WIDE - 78 - side / 2];
+    const wide = narrow ? 400 : 640;
+    const tall = Math.max(narrow ? 250 : 350, most * (side + 18) + 20);
+    Object.assign(this, { side, wide });
+    const longest = narrow ? 13 : 22;
+    const named = ground.inputs.map((name) => name.length > longest ? `${name.slice(0, longest - 8)}…${name.slice(-7)}` : name);
+    const [left, right] = [Math.min(190, 24 + Math.max(...named.slice(0, MOST_DRAWN).map((name) => name.length)) * 7.4), wide - 78 - side / 2];
     const place = (layer, unit) => {
       const x = left + (layer * (right - left)) / (sizes.length - 1);
-      return [x, tall / 2 + (unit - (drawn[layer] - 1) / 2) * Math.min(140, (tall - 20) / drawn[layer])];
+      return [x, tall / 2 + (unit - (drawn[layer] - 1) / 2) * Math.min(160, (tall - 20) / drawn[layer])];
     };
     this.tall = tall;
     this.units = [];
     this.edges = [];
     this.parts.clear();
     this.drawing.replaceChildren();
-    this.drawing.setAttribute("viewBox", `0 0 ${WIDE} ${tall}`);
-    this.box.style.aspectRatio = `${WIDE} / ${tall}`;
+    this.drawing.setAttribute("viewBox", `0 0 ${wide} ${tall}`);
+    this.box.style.aspectRatio = `${wide} / ${tall}`;
     const order = [];
     const put = (name, element, described) => {
       const part = { name, element, described };
@@ -124,10 +126,11 @@ export class NetworkPicture {
   draw(model) {
     const { view, ground } = model;
     this.model = model;
-    const key = JSON.stringify([view.sizes, ground.inputs, ground.target]);
+    const narrow = this.surface.width < NARROW * this.surface.unit;
+    const key = JSON.stringify([view.sizes, ground.inputs, ground.target, narrow]);
     if (key !== this.key) {
       this.key = key;
-      this.build(view, ground);
+      this.build(view, ground, narrow);
       this.surface.fit();
     }
     const largest = this.edges.reduce((most, { at }) => Math.max(most, Math.abs(view.vector[at])), 1e-12);
@@ -152,7 +155,8 @@ export class NetworkPicture {
     surface.clear();
     if (!view.units) return;
     const side = view.units.shape[1];
-    const scale = surface.width / WIDE;
+    const scale = Math.min(surface.width / this.wide, surface.height / this.tall); // as the SVG beside it is placed
+    const [left, top] = [(surface.width - this.wide * scale) / 2, (surface.height - this.tall * scale) / 2];
     const table = colours();
     for (const unit of this.units) {
       const values = view.units.subarray(unit.map * side * side, (unit.map + 1) * side * side);
@@ -166,7 +170,7 @@ export class NetworkPicture {
         for (const value of values) most = Math.max(most, Math.abs(value));
         pixel = (n) => diverging(table.diverging, values[n] / most);
       }
-      const [x, y] = [(unit.x - this.side / 2) * scale, (unit.y - this.side / 2) * scale];
+      const [x, y] = [left + (unit.x - this.side / 2) * scale, top + (unit.y - this.side / 2) * scale];
       drawGrid(surface.context, side, pixel, x, y, this.side * scale, this.side * scale);
     }
   }

@@ -4,7 +4,7 @@ import { classColour, colours, diverging, drawGrid } from "./colours.js";
 import { Surface, make, say } from "./dom.js";
 import { dateOf, significant, ticks } from "./numbers.js";
 
-const EDGE = { left: 52, right: 12, top: 10, bottom: 34 };
+const EDGE = { left: 44, right: 10, top: 6, bottom: 26 };
 const NEAR = 14; // pixels within which a row is meant
 
 export class PlanePicture {
@@ -27,7 +27,7 @@ export class PlanePicture {
   }
 
   get inner() {
-    return { x: EDGE.left, y: EDGE.top, width: this.surface.width - EDGE.left - EDGE.right, height: this.surface.height - EDGE.top - EDGE.bottom };
+    return this.surface.inside(EDGE);
   }
 
   place(x, y) {
@@ -57,7 +57,8 @@ export class PlanePicture {
     const { model, surface } = this;
     if (!model.points || !model.view.outputs) return;
     const { context } = surface;
-    const inner = this.inner;
+    const { inner } = this;
+    if (!inner) return;
     const table = colours();
     surface.clear();
     context.save();
@@ -113,7 +114,7 @@ export class PlanePicture {
         context.lineTo(...this.place(view.boundary[n + 2], view.boundary[n + 3]));
       }
     } else this.contours();
-    context.lineWidth = 2;
+    context.lineWidth = 2 * this.surface.unit;
     context.strokeStyle = colours().ink;
     context.stroke();
   }
@@ -179,7 +180,8 @@ export class PlanePicture {
   }
 
   get size() {
-    return this.model.points.row.length > 800 ? 2 : 2.8;
+    const room = Math.sqrt(this.surface.width * this.surface.height) / 400; // 1 on a plane of usual size
+    return (this.model.points.row.length > 800 ? 2 : 2.8) * Math.max(0.8, Math.min(2.4, room));
   }
 
   // The rows themselves do not move while a network learns: they are drawn once.
@@ -220,19 +222,16 @@ export class PlanePicture {
   axes(table) {
     const { context } = this.surface;
     const inner = this.inner;
-    context.font = "12px system-ui, sans-serif";
-    context.fillStyle = table.muted;
+    const { unit } = this.surface;
     context.strokeStyle = table.line;
     context.lineWidth = 1;
     context.strokeRect(inner.x + 0.5, inner.y + 0.5, inner.width - 1, inner.height - 1);
     const [across, up] = this.model.points.axes;
     const written = (axis, { value, text }) => (axis.kind === "date" ? dateOf(value) : text);
-    context.textAlign = "center";
-    context.textBaseline = "top";
-    for (const tick of ticks(across.low, across.high, Math.min(6, inner.width / 80))) context.fillText(written(across, tick), this.place(tick.value, up.low)[0], inner.y + inner.height + 5);
-    context.textAlign = "right";
-    context.textBaseline = "middle";
-    for (const tick of ticks(up.low, up.high, Math.min(6, inner.height / 45))) context.fillText(written(up, tick), inner.x - 6, this.place(across.low, tick.value)[1]);
+    this.surface.write("center", "top", table.muted);
+    for (const tick of ticks(across.low, across.high, Math.min(6, inner.width / (80 * unit)))) context.fillText(written(across, tick), this.place(tick.value, up.low)[0], inner.y + inner.height + 5 * unit);
+    this.surface.write("right", "middle", table.muted);
+    for (const tick of ticks(up.low, up.high, Math.min(6, inner.height / (45 * unit)))) context.fillText(written(up, tick), inner.x - 6 * unit, this.place(across.low, tick.value)[1]);
     const { target } = this.model.ground;
     const [middle, reach] = target.kind === "number" ? this.span() : [0, 0];
     const colour = target.kind === "number" ? `Orange is ${significant(middle - reach)}, blue ${significant(middle + reach)} ${target.name}.` : "A ring is around a row that is decided wrongly.";
@@ -240,10 +239,10 @@ export class PlanePicture {
   }
 
   nearest(event) {
-    if (!this.model?.points) return -1;
+    if (!this.model?.points || !this.inner) return -1;
     const box = this.canvas.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-    let [best, distance] = [-1, NEAR * NEAR];
+    let [best, distance] = [-1, (NEAR * this.surface.unit) ** 2];
     const { points } = this.model;
     for (let n = 0; n < points.row.length; n += 1) {
       const [a, b] = this.place(points.x[n], points.y[n]);
