@@ -163,7 +163,7 @@ export class Handles {
       if (!ground) return;
       const names = ground.columns.map((column) => column.name);
       if (known !== (known = JSON.stringify(names))) select.replaceChildren(...names.map((name) => make("option", { value: name }, name)));
-      select.value = ground.target.name;
+      select.value = settings.target || ground.target.name;
     });
     return make("div", { class: "handle" }, make("label", { for: id }, handle.label), select);
   }
@@ -186,8 +186,9 @@ export class Handles {
           return make("label", {}, box, name);
         }));
       }
-      for (const box of list.querySelectorAll("input")) box.checked = ground.features.includes(box.value);
-      say(summary, `${handle.label}: ${ground.features.length} of ${names.length} columns`);
+      const chosen = settings.features.length ? settings.features : ground.features;
+      for (const box of list.querySelectorAll("input")) box.checked = chosen.includes(box.value);
+      say(summary, `${handle.label}: ${chosen.length} of ${names.length} columns`);
     });
     return make("details", { class: "handle" }, summary, list);
   }
