@@ -155,9 +155,12 @@ def main() -> int:
         server.terminate()
         server.wait()
     latencies, memory = found["latencies"], found["memory"]
-    print(f"Chromium {version}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; 2-2-1, tumor data, "
-          f"{arguments.starts} starts x {arguments.epochs} epochs, {RATE} moves a second for {arguments.seconds:g} s")  # fmt: skip
-    print(f"moves      {len(latencies)} painted, {found['unanswered']} not; {found['late']} made more than a frame late")
+    job = f"2-2-1, tumor data, {arguments.starts} starts x {arguments.epochs} epochs"
+    print(f"Chromium {version}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{job}, {RATE} moves a second for {arguments.seconds:g} s")
+    print(
+        f"moves      {len(latencies)} painted, {found['unanswered']} not; {found['late']} made more than a frame late"
+    )
     print("latency    " + ", ".join(f"{name} {percentile(latencies, share):.1f} ms" for name, share in
                                     (("median", 0.5), ("p95", 0.95), ("p99", 0.99), ("worst", 1.0))))  # fmt: skip
     for name, of in (("page", 0), ("server", 1)):

@@ -51,6 +51,7 @@ class Visit:
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
         self.page.on("request", lambda asked: self._asked(asked.url))
+        self.page.on("websocket", lambda socket: self._asked(socket.url))
         self.page.goto(play.address + state)
         self.rest()
 
@@ -110,7 +111,7 @@ def iris_like(path: Path) -> Path:
     rows = ["length,width,soil,height,kind"]
     for n in range(120):
         k = n % 3
-        rows.append(f"{1 + n % 17 / 8 + k},{0.4 + n % 13 / 9 + k / 2},{'clay sand loam'.split()[n % 4 % 3]},"
+        rows.append(f"{1 + n % 17 / 8 + k},{0.4 + n % 13 / 9 + k / 2},{['clay', 'sand', 'loam'][n % 4 % 3]},"
                     f"{3 * k + n % 7},{('aster', 'broom', 'clover')[k]}")  # fmt: skip
     path.write_text("\n".join(rows) + "\n")
     return path

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.test_web_service import unpacked
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -26,7 +27,6 @@ from glassnet.errors import UsageError
 from glassnet.tables import Table
 from glassnet.web import server, service
 from glassnet.web.ground import Source
-from tests.test_web_service import unpacked
 
 CSV = b"dose,ill\n" + b"".join(b"%d.5,%s\n" % (n, b"yes" if n > 20 else b"no") for n in range(40))
 ROUTES = (("GET", "/"), ("GET", "/static/main.js"), ("GET", "/static/none.js"), ("POST", "/table"), ("GET", "/socket"))
@@ -193,8 +193,9 @@ def test_a_stranger_gets_no_socket(served, stranger):
 def test_what_changes_something_has_to_name_its_origin(served):
     assert served.request("POST", "/table", without(served.headers, "Origin"), CSV).status == 403
     assert served.request("GET", "/", without(served.headers, "Origin")).status == 200  # a browser names none there
-    with pytest.raises(InvalidStatus) as refused, connect(
-        f"ws://{served.door.host}/socket", additional_headers={"Cookie": served.headers["Cookie"]}
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        connect(f"ws://{served.door.host}/socket", additional_headers={"Cookie": served.headers["Cookie"]}),
     ):
         pass
     assert refused.value.response.status_code == 403
@@ -238,7 +239,16 @@ def test_it_listens_on_this_machine_alone(served):
 
 
 def test_no_address_from_a_client_is_opened(served):
-    names = ("../server.py", "..%2fserver.py", "%2e%2e/server.py", "/etc/passwd", "%2fetc%2fpasswd", "main.js%00", ".", "")
+    names = (
+        "../server.py",
+        "..%2fserver.py",
+        "%2e%2e/server.py",
+        "/etc/passwd",
+        "%2fetc%2fpasswd",
+        "main.js%00",
+        ".",
+        "",
+    )
     for name in names:
         answer = served.request("GET", f"/static/{name}", served.headers)
         assert answer.status == 404, name

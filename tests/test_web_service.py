@@ -118,7 +118,9 @@ def test_every_start_is_the_training_alone_bit_for_bit(tumor_service):
     page = Page(tumor_service)
     for batch in (0, 64):
         for start, epoch in ((0, 0), (7, 13), (7, 40)):
-            got = together(asked(page, 1, {"start": start, "epoch": epoch}, starts=9, epochs=40, batch=batch, hidden=[2]))
+            got = together(
+                asked(page, 1, {"start": start, "epoch": epoch}, starts=9, epochs=40, batch=batch, hidden=[2])
+            )
             ground = page._trained.job.ground.prepared
             run = train(
                 Network((2, 2, 1)), ground.X, ground.y, optimizer=SGD(1.0), epochs=epoch, batch_size=batch or None,
@@ -232,7 +234,11 @@ def test_equations_are_those_of_explain(tumor_service):
 
 
 def test_a_name_from_a_table_is_text_in_every_message():
-    table = {"<script>alert(1)</script>": [1.0, 2.0, 3.0, 4.0], '"onload="x': [2.0, 1.0, 4.0, 3.0], "ill": ["<b>", "&", "<b>", "&"]}
+    table = {
+        "<script>alert(1)</script>": [1.0, 2.0, 3.0, 4.0],
+        '"onload="x': [2.0, 1.0, 4.0, 3.0],
+        "ill": ["<b>", "&", "<b>", "&"],
+    }
     page = Page(Service(first_source(Table.from_columns(table), "x", "ill")))
     lines = together(asked(page, starts=2, epochs=2, test=0.0))["equations"]["lines"]
     markup = "".join(piece for line in lines for piece in line["pieces"])
@@ -247,7 +253,13 @@ def test_only_what_changed_is_sent_again(tumor_service):
     assert set(together(asked(page, 2, **settings))) == {"id", "last"}
     assert set(together(asked(page, 3, {"epoch": 5}, **settings))) == {"id", "last", "view", "equations"}
     assert set(together(asked(page, 4, {"epoch": 5, "row": 3}, **settings))) == {"id", "last", "equations"}
-    assert set(together(asked(page, 5, {"row": 3}, starts=4, epochs=11))) == {"id", "last", "starts", "view", "equations"}
+    assert set(together(asked(page, 5, {"row": 3}, starts=4, epochs=11))) == {
+        "id",
+        "last",
+        "starts",
+        "view",
+        "equations",
+    }
 
 
 def test_a_heavy_training_shows_its_first_start_at_once(tumor_service, monkeypatch):
@@ -293,5 +305,5 @@ def test_a_problem_does_not_spoil_what_follows(tumor_service):
 def test_a_table_is_known_by_what_it_holds(tumor_service):
     one = tumor_service.add(b"a,b\n1,x\n2,y\n3,x\n", "one.csv")
     assert tumor_service.add(b"a,b\n1,x\n2,y\n3,x\n", "two.csv") == one
-    with pytest.raises(DataError, match="^the file: "):
+    with pytest.raises(DataError, match=r"^the file: "):
         tumor_service.add(b"a,b\n1\n", "three.csv")

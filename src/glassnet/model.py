@@ -337,8 +337,8 @@ def fit_prepared(
         X, y, weights = prepared.X_test, prepared.y_test, prepared.test_weights
         in_test = unsaved._metrics(X, y, weights)
     scores = population.scores(X, y, weights)
-    if encoder.target.kind == "number":
-        scores["rmse"] = scores["rmse"] * encoder.target.scale
+    if unsaved.task == "regression":
+        scores["rmse"] = scores["rmse"] * unsaved.target.scale
     provenance = {
         "data_sha256": population.data.hash,
         "rows": {"train": len(prepared.train_rows), "test": len(prepared.test_rows)},
@@ -371,9 +371,7 @@ _LOSS_OF = {"binary": "binary_cross_entropy", "classes": "cross_entropy", "numbe
 _LINKS_OF = {"binary": ("sigmoid",), "classes": ("softmax",), "number": ("identity", "exp")}
 
 
-def network_for(
-    encoder: Encoding, hidden: Sequence[int], activation: str = "relu", loss: str | None = None
-) -> Network:
+def network_for(encoder: Encoding, hidden: Sequence[int], activation: str = "relu", loss: str | None = None) -> Network:
     """The network of an encoding's inputs, hidden layers, and the outputs that its target needs.
 
     `loss` follows from the target where left out. Raises UsageError: a loss that does not suit the target.

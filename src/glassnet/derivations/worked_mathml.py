@@ -44,7 +44,7 @@ def marked_lines(worked: Worked, digits: int = 4) -> Iterator[MarkedLine]:
     >>> given = {Symbol("x"): [2.0], Symbol("w", 1): [[0.5]], Symbol("b", 1): [-1.0]}
     >>> z, *_ = calculate(equations(Network((1, 1))).stage("forward"), Numbers(given))
     >>> line = next(marked_lines(z))
-    >>> line.symbol, line.value, 'data-name="w1_1_1"' in line.pieces[1]
+    >>> line.symbol, line.value, 'data-name="w1_1_1"' in line.pieces[2]
     ('z1_1', 0.0, True)
     """
     equation, shape = worked.equation, worked.values.shape
@@ -116,7 +116,8 @@ def _without_needless_brackets(markup: str) -> str:
 
 def _number(value: float, digits: int, key: Symbol, *, in_formula: bool = False) -> str:
     """A number; one below zero stands in brackets where it follows a sign."""
-    text = significant(abs(value), max(digits, 12) if key.kind == "raw" else digits)
+    as_it_is = key.kind == "raw" and in_formula  # a cell stands as the user has it
+    text = significant(abs(value), max(digits, 12) if as_it_is else digits)
     mantissa, e, exponent = text.partition("e")
     written = f"<mn>{mantissa}</mn>"
     if e:

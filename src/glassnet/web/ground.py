@@ -15,6 +15,7 @@ from glassnet.columns import CategoryColumn, Floats, NumberColumn
 from glassnet.encoding import Encoding, Target
 from glassnet.errors import DataError, UsageError
 from glassnet.model import network_for
+from glassnet.network import FloatArray
 from glassnet.preparation import Prepared, prepare
 from glassnet.tables import Column, Table
 from glassnet.web.state import LOSSES, Settings, View
@@ -199,7 +200,7 @@ class Ground:
     def _kind(self, name: str) -> str:
         return self.source.table.column(name).kind
 
-    def classes_of(self, outputs: Floats) -> NDArray[np.intp]:
+    def classes_of(self, outputs: FloatArray) -> NDArray[np.intp]:
         """The number of the class that outputs, or targets, (..., n_outputs) stand for."""
         if self.target.kind == "binary":
             return (outputs[..., 0] > 0.5).astype(np.intp)
@@ -214,9 +215,7 @@ class Ground:
         return f"row {row}, {self.target.source} {one.texts(self.target.source)[0] or 'unknown'}"
 
 
-def first_source(
-    table: Table, name: str, target: str | None = None, features: Sequence[str] = ()
-) -> Source:
+def first_source(table: Table, name: str, target: str | None = None, features: Sequence[str] = ()) -> Source:
     """A table to play with; its last column is the target where none is named.
 
     Raises DataError: there is no such column.

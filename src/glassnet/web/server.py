@@ -202,7 +202,7 @@ def application(service: Service, door: Door) -> Guard:
             content = await _body(request, MOST_BYTES)
             name = unquote(request.headers.get("x-file-name", "")[:1000])[:200] or "a table"
             number = await asyncio.to_thread(service.add, content, name)
-        except _TooLarge:
+        except _TooLargeError:
             mib = MOST_BYTES // 2**20
             return _problem(413, f"A table sent to the page has at most {mib} MiB and {MOST_ROWS:,} rows.")
         except TimeoutError:
@@ -230,7 +230,7 @@ def _problem(status: int, said: str) -> Response:
     return JSONResponse({"problem": said}, status, {"Connection": "close"})
 
 
-class _TooLarge(Exception):
+class _TooLargeError(Exception):
     pass
 
 
@@ -238,7 +238,7 @@ async def _body(request: Request, most: int) -> bytes:
     """A request's body, which may neither be too large nor come too slowly."""
     length = request.headers.get("content-length", "0")
     if not length.isascii() or not length.isdigit() or int(length) > most:
-        raise _TooLarge
+        raise _TooLargeError
     parts: list[bytes] = []
     got = 0
     stream = aiter(request.stream())
@@ -250,7 +250,7 @@ async def _body(request: Request, most: int) -> bytes:
             return b"".join(parts)
         got += len(part)
         if got > most:
-            raise _TooLarge
+            raise _TooLargeError
         parts.append(part)
 
 
@@ -422,4 +422,3 @@ def play(source: Source, port: int = 0, *, browser: bool = True, say: Callable[[
         webbrowser.open(door.address)  # it waits: the listener takes connections from now on
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
         serving.run(sockets=[listener])
-

@@ -55,7 +55,7 @@ _STEP = 1e9  # size of what is trained between two looks for a newer request
 _CURVE_POINTS = 201
 _UNIT_GRID = GRID // 2
 _MOST_EXACT_UNITS = 16
-_MOST_EXPLAINED = 60  # parameters of a network whose equations are all shown at once
+_MOST_EXPLAINED = 40  # parameters of a network whose equations are all shown at once
 _OPTIMIZERS: dict[str, AnyOptimizer] = {
     "sgd": SGD(1.0), "adam": Adam(1.0), "adamw": AdamW(1.0), "rmsprop": RMSprop(1.0), "lbfgs": LBFGS(),
 }  # fmt: skip
@@ -266,12 +266,9 @@ class Page:
             yield {"id": asked.id, "problem": str(problem), "last": True}
 
     def _answers(self, asked: Asked) -> Iterator[dict[str, Any] | None]:
-        settings, view = asked.settings, asked.view
-        ground = self._service.ground(settings)
-        trained = self._trained
-        if trained is None or self._settings != settings or trained.job.ground is not ground:
-            trained = Trained(Job.of(ground, settings), settings.starts)
-            self._trained, self._settings = trained, settings
+        view = asked.view
+        trained = self._trained_for(asked.settings)
+        ground = trained.job.ground
         first, begun, count = 0, time.perf_counter(), self._first_count(trained)
         if self._sent.get("starts") is trained:
             first = trained.done  # it has those already
@@ -306,6 +303,13 @@ class Page:
                 self._sent["equations"] = explained
                 yield {"id": asked.id, "equations": self._equations(trained, view), "last": True}
             return
+
+    def _trained_for(self, settings: Settings) -> Trained:
+        """The starts of these settings, as far as they are trained: those of the last request, or none yet."""
+        ground = self._service.ground(settings)
+        if self._trained is None or self._settings != settings or self._trained.job.ground is not ground:
+            self._trained, self._settings = Trained(Job.of(ground, settings), settings.starts), settings
+        return self._trained
 
     @staticmethod
     def _first_count(trained: Trained) -> int:
@@ -410,7 +414,7 @@ class Page:
         turned = columns[0].source != plane.x
         low, high = (part[::-1] if turned else part for part in (plane.low, plane.high))
         try:
-            found = regions_of(network, [parameters], ground.encoding, low, high).boundary
+            found = regions_of(network, [parameters], ground.encoding, low.tolist(), high.tolist()).boundary
         except UsageError:  # dates, say
             return None
         segments = np.array(found).reshape(-1, 2, 2)
@@ -425,14 +429,18 @@ class Page:
         return None if self._sent.get("equations") == key else key
 
     def _equations(self, trained: Trained, view: View) -> dict[str, Any]:
-        """The worked calculation of a row, as `explain` has it: of a unit, a weight or a bias, or of a small network."""
+        """The worked calculation of a row, as `explain` has it: of a unit, a weight, a bias or a small network."""
         job, ground = trained.job, trained.job.ground
         said = ground.row_said(view.row)
         _, _, vector = self._parameters(trained, view)
         model = Model(job.network, (Parameters(job.network, vector.copy()),), ground.encoding)
         names = _quantities(job.network, view.only)
         if not names and job.network.n_parameters > _MOST_EXPLAINED:
-            return {"said": said, "lines": [], "answer": "Choose a unit or a weight of the network to see its equation."}
+            return {
+                "said": said,
+                "lines": [],
+                "answer": "Choose a unit or a weight of the network to see its equation.",
+            }
         table = ground.source.table.select([view.row])
         lines, answer = [], ""
         for name in names or (None,):

@@ -128,7 +128,7 @@ HANDLES: dict[str, Handle] = {
         Handle("batch", "Batch", "whole", 0, 0, 100_000, 0, 256, said="Rows per update; 0 is all rows at once."),
         Handle("l2", "L2", "number", 0.0, 0, 100, 1e-5, 1, log=True, said="Penalty l2 / 2 x sum of w squared."),
         Handle("l1", "L1", "number", 0.0, 0, 100, 1e-5, 1, log=True, said="Penalty l1 x sum of |w|."),
-        Handle("dropout", "Dropout", "number", 0.0, 0, 0.9, 0, 0.9, said="Share of hidden units left out of an update."),
+        Handle("dropout", "Dropout", "number", 0.0, 0, 0.9, 0, 0.9, said="Share of hidden units left out."),
         Handle("loss", "Loss", "choice", "", choices=LOSSES, said="Follows from the target where left open."),
         Handle("features", "Features", "names", (), said="The columns to predict it from."),
         Handle("test", "Test share", "number", 0.2, 0, 0.9, 0, 0.5, said="Share of the rows held back for testing."),
@@ -259,9 +259,7 @@ def _with_keys(what: str, value: Any, known: tuple[str, ...]) -> Mapping[str, An
         raise UsageError(f"{what} is an object of JSON; got {_shown(value)}.")
     unknown = [key for key in value if key not in known]
     if unknown:
-        raise UsageError(
-            f"{what} has {', '.join(known)}; got {shown(unknown[0])}.{did_you_mean(unknown[0], known)}"
-        )
+        raise UsageError(f"{what} has {', '.join(known)}; got {shown(unknown[0])}.{did_you_mean(unknown[0], known)}")
     return value
 
 

@@ -46,10 +46,12 @@ export class PlanePicture {
     this.nothing.hidden = drawn;
     if (!drawn) {
       say(this.nothing, "The plane lies over two columns of numbers, and this network has not got two. Choose another feature.");
-      say(this.legend, "");
+      this.legend.replaceChildren();
+      this.explained = null;
       return;
     }
     this.paint();
+    this.explain();
     this.tell();
   }
 
@@ -194,8 +196,9 @@ export class PlanePicture {
     const context = this.layer.getContext("2d");
     const scale = canvas.width / this.surface.width;
     context.setTransform(scale, 0, 0, scale, 0, 0);
+    // A number's row has the colour of the plane itself where the network is right.
     context.lineWidth = 0.7;
-    context.strokeStyle = table.paper;
+    context.strokeStyle = ground.target.kind === "number" ? table.ink : table.paper;
     const { size } = this;
     for (let n = 0; n < points.row.length; n += 1) {
       const [x, y] = this.place(points.x[n], points.y[n]);
@@ -232,10 +235,27 @@ export class PlanePicture {
     for (const tick of ticks(across.low, across.high, Math.min(6, inner.width / (80 * unit)))) context.fillText(written(across, tick), this.place(tick.value, up.low)[0], inner.y + inner.height + 5 * unit);
     this.surface.write("right", "middle", table.muted);
     for (const tick of ticks(up.low, up.high, Math.min(6, inner.height / (45 * unit)))) context.fillText(written(up, tick), inner.x - 6 * unit, this.place(across.low, tick.value)[1]);
-    const { target } = this.model.ground;
-    const [middle, reach] = target.kind === "number" ? this.span() : [0, 0];
-    const colour = target.kind === "number" ? `Orange is ${significant(middle - reach)}, blue ${significant(middle + reach)} ${target.name}.` : "A ring is around a row that is decided wrongly.";
-    say(this.legend, `Discs are training rows, diamonds test rows. ${colour}`);
+  }
+
+  // What shapes and colours stand for.
+  explain() {
+    const { ground, points } = this.model;
+    const { target } = ground;
+    if (this.explained === points && this.explainedIn === colours()) return;
+    Object.assign(this, { explained: points, explainedIn: colours() });
+    const shapes = "Discs are training rows, diamonds test rows. ";
+    if (target.kind === "number") {
+      const [middle, reach] = this.span();
+      this.legend.replaceChildren(`${shapes}Orange is ${significant(middle - reach)}, blue ${significant(middle + reach)} ${target.name}.`);
+      return;
+    }
+    const names = target.classes.slice(0, 8).map((name, k) => {
+      const element = make("strong", {}, `${name} `);
+      element.style.color = classColour(k, target.classes.length);
+      return element;
+    });
+    const more = target.classes.length > 8 ? "; further classes share these colours" : "";
+    this.legend.replaceChildren(`${shapes}A ring is around a row that is decided wrongly. Colours: `, ...names, more);
   }
 
   nearest(event) {
