@@ -220,9 +220,9 @@ def test_the_keyboard_reaches_everything(visit):
         )
     names = " | ".join(sorted(reached))
     wanted = (
-        "handles handle-learning_rate", "handles handle-activation", "Units of hidden layer 1", "Add a layer", "network ",
-        "plane Across", "plane The rows in the plane", "curves watch", "curves scrubber", "Start, by its score",
-        "handle-table", "Features: 2",
+        "handles handle-learning_rate", "handles handle-activation", "Units of hidden layer 1", "Add a layer",
+        "network ", "plane Across", "plane The rows in the plane", "curves watch", "curves scrubber",
+        "Start, by its score", "handle-table", "Features: 2",
     )  # fmt: skip
     assert [name for name in wanted if name not in names] == []
     page.locator("#handle-learning_rate").focus()

@@ -55,14 +55,16 @@ class Plane:
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """A table prepared, and what of it is drawn. `drawn`: row numbers; `tested`: which of them are test rows."""
+    """A table prepared, and what of it is drawn.
+
+    `X`, `y`: all rows as the network has them, training rows before test rows. `some`: which of these are drawn.
+    """
 
     source: Source
     prepared: Prepared
-    drawn: NDArray[np.intp]
-    tested: NDArray[np.bool_]
-    X_drawn: Floats
-    y_drawn: Floats
+    X: Floats
+    y: Floats
+    some: NDArray[np.intp]
 
     @classmethod
     def of(cls, source: Source, settings: Settings) -> Ground:
@@ -72,12 +74,16 @@ class Ground:
         prepared = prepare(
             source.table, target, features=features, test_size=settings.test or None, random_state=settings.seed
         )
-        every = np.concatenate([prepared.train_rows, prepared.test_rows])
-        tested = np.arange(len(every)) >= len(prepared.train_rows)
         X = np.concatenate([prepared.X, prepared.X_test])
         y = np.concatenate([prepared.y, prepared.y_test])
-        some = np.unique(np.linspace(0, len(every) - 1, min(len(every), MOST_DRAWN)).astype(np.intp))
-        return cls(source, prepared, every[some], tested[some], X[some], y[some])
+        some = np.unique(np.linspace(0, len(X) - 1, min(len(X), MOST_DRAWN)).astype(np.intp))
+        return cls(source, prepared, X, y, some)
+
+    @property
+    def drawn(self) -> NDArray[np.intp]:
+        """The numbers, in the table, of the rows that are drawn."""
+        every: NDArray[np.intp] = np.concatenate([self.prepared.train_rows, self.prepared.test_rows])
+        return every[self.some]
 
     @property
     def encoding(self) -> Encoding:
@@ -110,7 +116,7 @@ class Ground:
             "axes": list(self.numeric),
             "train": len(prepared.train_rows),
             "test": len(prepared.test_rows),
-            "drawn": len(self.drawn),
+            "drawn": len(self.some),
             "held": [self._middle(column) for column in self.encoding.columns],
             "notices": [*prepared.notices, *prepared.warnings],
         }
@@ -181,14 +187,15 @@ class Ground:
 
     def points(self, plane: Plane) -> dict[str, Any]:
         """The drawn rows in the plane, for the page; a missing cell has no place."""
-        table = self.source.table
-        found: dict[str, Any] = {"row": self.drawn.astype(np.int32), "tested": self.tested.astype(np.uint8)}
+        table, drawn, y = self.source.table, self.drawn, self.y[self.some]
+        tested = self.some >= len(self.prepared.train_rows)
+        found: dict[str, Any] = {"row": drawn.astype(np.int32), "tested": tested.astype(np.uint8)}
         for axis, name in (("x", plane.x), ("y", plane.y)):
-            found[axis] = table.column(name).values[self.drawn].astype(np.float32)
+            found[axis] = table.column(name).values[drawn].astype(np.float32)
         if self.target.kind == "number":
-            found["value"] = (self.target.center + self.target.scale * self.y_drawn[:, 0]).astype(np.float32)
+            found["value"] = (self.target.center + self.target.scale * y[:, 0]).astype(np.float32)
         else:
-            found["value"] = self.classes_of(self.y_drawn).astype(np.float32)
+            found["value"] = self.classes_of(y).astype(np.float32)
         return {
             **found,
             "axes": [

@@ -15,11 +15,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glassnet import metrics
 from glassnet.derivations.worked import explain
 from glassnet.derivations.worked_mathml import marked_lines
 from glassnet.errors import DataError, GlassnetError, UsageError
@@ -28,7 +30,6 @@ from glassnet.model import Model, network_for
 from glassnet.network import FloatArray, Network, Parameters, initialize
 from glassnet.optimizers import LBFGS, SGD, Adam, AdamW, RMSprop
 from glassnet.piecewise import layers_of
-from glassnet.populations import score
 from glassnet.reading import read_table
 from glassnet.regions import regions_of
 from glassnet.runs import AnyOptimizer, Data, Members, Spec
@@ -98,8 +99,8 @@ class Job:
         return cls(ground, network, spec, rate, Data.checked(network, prepared.X, prepared.y, prepared.row_weights))
 
     def initial(self, numbers: NDArray[np.intp]) -> FloatArray:
-        """Where starts begin (S, n_parameters)."""
-        return initialize(self.network, self.spec.random_state, start=numbers).vector
+        """Where starts of numbers that follow one another begin (S, n_parameters), to be read only."""
+        return _initial(self.network, self.spec.random_state, int(numbers[0]), int(numbers[-1]))
 
     def train(self, numbers: NDArray[np.intp], epochs: int | None = None) -> Any:
         """Starts of these numbers trained, to the end or for some epochs: their `Outcome`."""
@@ -108,6 +109,14 @@ class Job:
         if self.learning_rate is not None:
             members = replace(members, learning_rates=np.full(len(numbers), self.learning_rate))
         return train_members(self.network, spec, self.data, self.initial(numbers), members, engine="compiled")
+
+
+@lru_cache(maxsize=16)
+def _initial(network: Network, seed: int, first: int, last: int) -> FloatArray:
+    # While a slider is dragged they are the same again and again.
+    vector = initialize(network, seed, start=np.arange(first, last + 1)).vector
+    vector.flags.writeable = False
+    return vector
 
 
 class Trained:
@@ -362,27 +371,27 @@ class Page:
         return start, epoch, self._at[1]
 
     def _view(self, job: Job, vector: FloatArray, plane: Plane | None) -> dict[str, Any]:
-        network, ground, prepared = job.network, job.ground, job.ground.prepared
+        network, ground = job.network, job.ground
         stack = Parameters(network, vector[np.newaxis])
-        found: dict[str, Any] = {"vector": vector}
+        n_train = len(ground.prepared.train_rows)
+        with np.errstate(all="ignore"):  # a start that diverged may answer beyond all measure
+            passed = stacked.forward(network, stack, ground.X)
+        p = passed.probabilities[0].T
+        answers = p[ground.some]
+        found: dict[str, Any] = {
+            "vector": vector,
+            "dead": _dead(passed, n_train),
+            "answers": _finite(self._in_units(ground, answers)),
+            "train": _scores(ground, ground.y[:n_train], p[:n_train]),
+        }
+        if len(p) > n_train:
+            found["test"] = _scores(ground, ground.y[n_train:], p[n_train:])
+        if ground.target.kind != "number":
+            wrong = ground.classes_of(answers) != ground.classes_of(ground.y[ground.some])
+            found["wrong"] = wrong.astype(np.uint8)
+        if plane is None:
+            return found
         with np.errstate(all="ignore"):
-            drawn = stacked.forward(network, stack, ground.X_drawn)
-            answers = drawn.probabilities[0].T
-            found["answers"] = _finite(self._in_units(ground, answers))
-            if ground.target.kind != "number":
-                found["wrong"] = (ground.classes_of(answers) != ground.classes_of(ground.y_drawn)).astype(np.uint8)
-            for side, X, y in (("train", prepared.X, prepared.y), ("test", prepared.X_test, prepared.y_test)):
-                if len(X):
-                    passed = stacked.forward(network, stack, X)
-                    if side == "train":
-                        found["dead"] = _dead(passed)
-                    p = passed.probabilities[0].T
-                    scores = score(network, y, p)
-                    if ground.target.kind == "number":
-                        scores["rmse"] *= ground.target.scale
-                    found[side] = {name: _plain(value) for name, value in scores.items()}
-            if plane is None:
-                return found
             done = stacked.forward(network, stack, plane.X)
         found["outputs"] = _finite(self._in_units(ground, done.probabilities[0].T).T).reshape(-1, GRID, GRID)
         found["logits"] = _finite(done.logits[0]).reshape(-1, GRID, GRID)
@@ -414,10 +423,12 @@ class Page:
         turned = columns[0].source != plane.x
         low, high = (part[::-1] if turned else part for part in (plane.low, plane.high))
         try:
-            found = regions_of(network, [parameters], ground.encoding, low.tolist(), high.tolist()).boundary
+            with np.errstate(all="ignore"):
+                found = regions_of(network, [parameters], ground.encoding, low.tolist(), high.tolist()).boundary
         except UsageError:  # dates, say
             return None
         segments = np.array(found).reshape(-1, 2, 2)
+        segments = segments[np.isfinite(segments).all(axis=(1, 2))]
         return (segments[..., ::-1] if turned else segments).astype(np.float32)
 
     def _explained(self, trained: Trained, view: View) -> Any:
@@ -473,9 +484,22 @@ def _quantities(network: Network, only: str) -> tuple[str, ...]:
     return (only,)
 
 
-def _dead(passed: stacked.Pass) -> NDArray[np.uint8]:
-    """For every unit behind the inputs whether it is 0 on all rows of a pass; outputs never are dead."""
-    hidden = [~layer[0].any(axis=1) for layer in passed.unmasked[:-1]]
+def _scores(ground: Ground, y: FloatArray, outputs: FloatArray) -> dict[str, float | None]:
+    """What the page says of a start on some rows; an undefined score is None, for JSON knows no NaN."""
+    if ground.target.kind == "number":
+        found = {"rmse": metrics.rmse(y, outputs) * ground.target.scale, "r2": metrics.r2(y, outputs)}
+    else:
+        truth, p = ground.classes_of(y), outputs[:, 0] if ground.target.kind == "binary" else outputs
+        found = {
+            "accuracy": metrics.accuracy(truth, ground.classes_of(outputs)),
+            "log_loss": metrics.log_loss(truth, p),
+        }
+    return {name: _plain(value) for name, value in found.items()}
+
+
+def _dead(passed: stacked.Pass, n: int) -> NDArray[np.uint8]:
+    """For every unit behind the inputs whether it is 0 on the first n rows of a pass; outputs never are dead."""
+    hidden = [~layer[0, :, :n].any(axis=1) for layer in passed.unmasked[:-1]]
     return np.concatenate([*hidden, np.zeros(passed.logits.shape[1], bool)]).astype(np.uint8)
 
 

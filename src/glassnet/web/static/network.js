@@ -25,20 +25,21 @@ export class NetworkPicture {
   }
 
   // Once for each shape of network.
-  build(view, ground, narrow) {
+  build(view, ground, narrow, tallness) {
     const sizes = view.sizes;
     const drawn = sizes.map((size) => Math.min(size, MOST_DRAWN));
     const most = Math.max(...drawn);
-    const side = Math.max(28, Math.min(64, Math.round(250 / most)));
+    const side = Math.max(28, Math.min(76, Math.round(280 / most)));
     const wide = narrow ? 400 : 640;
-    const tall = Math.max(narrow ? 250 : 350, most * (side + 18) + 20);
+    const least = Math.max(narrow ? 250 : 330, most * (side + 18) + 20);
+    const tall = Math.max(least, wide * tallness); // the room that the card beside it leaves
     Object.assign(this, { side, wide });
     const longest = narrow ? 13 : 22;
     const named = ground.inputs.map((name) => name.length > longest ? `${name.slice(0, longest - 8)}…${name.slice(-7)}` : name);
     const [left, right] = [Math.min(190, 24 + Math.max(...named.slice(0, MOST_DRAWN).map((name) => name.length)) * 7.4), wide - 78 - side / 2];
     const place = (layer, unit) => {
       const x = left + (layer * (right - left)) / (sizes.length - 1);
-      return [x, tall / 2 + (unit - (drawn[layer] - 1) / 2) * Math.min(160, (tall - 20) / drawn[layer])];
+      return [x, tall / 2 + (unit - (drawn[layer] - 1) / 2) * Math.min(210, (tall - 30) / drawn[layer])];
     };
     this.tall = tall;
     this.units = [];
@@ -46,7 +47,7 @@ export class NetworkPicture {
     this.parts.clear();
     this.drawing.replaceChildren();
     this.drawing.setAttribute("viewBox", `0 0 ${wide} ${tall}`);
-    this.box.style.aspectRatio = `${wide} / ${tall}`;
+    this.box.style.aspectRatio = `${wide} / ${least}`;
     const order = [];
     const put = (name, element, described) => {
       const part = { name, element, described };
@@ -98,7 +99,7 @@ export class NetworkPicture {
           continue;
         }
         const frame = svg("rect", { class: "unit", x: x - side / 2, y: y - side / 2, width: side, height: side, rx: 5 });
-        const bias = svg("text", { class: "bias", x, y: y + side / 2 + 12 });
+        const bias = svg("text", { class: "bias", x, y: y + side / 2 + 14 });
         const element = svg("g", {}, frame, bias);
         const last = layer === sizes.length - 1;
         if (last) {
@@ -127,10 +128,11 @@ export class NetworkPicture {
     const { view, ground } = model;
     this.model = model;
     const narrow = this.surface.width < NARROW * this.surface.unit;
-    const key = JSON.stringify([view.sizes, ground.inputs, ground.target, narrow]);
+    const tallness = Math.round((20 * this.surface.height) / this.surface.width) / 20;
+    const key = JSON.stringify([view.sizes, ground.inputs, ground.target, narrow, tallness]);
     if (key !== this.key) {
       this.key = key;
-      this.build(view, ground, narrow);
+      this.build(view, ground, narrow, tallness);
       this.surface.fit();
     }
     const largest = this.edges.reduce((most, { at }) => Math.max(most, Math.abs(view.vector[at])), 1e-12);
