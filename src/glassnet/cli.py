@@ -668,7 +668,7 @@ def play(
     \b
     glassnet play
     glassnet play houses.csv --target price
-    glassnet play tumors.csv --target diagnosis --features texture_mean,radius_mean --port 8000 --no-browser
+    glassnet play houses.csv --target price --features rooms,age --port 8000
 
     DATA as for train; the packaged tumors where left out. The network with its weights, what it answers, the curves and
     the scores of all random starts, every number of a row. The address of the page is the state: what stands behind #
