@@ -263,7 +263,8 @@ def test_only_what_changed_is_sent_again(tumor_service):
 
 
 def test_a_heavy_training_shows_its_first_start_at_once(tumor_service, monkeypatch):
-    monkeypatch.setattr(service, "_STEP", 1.0)
+    monkeypatch.setattr(service, "_FIRST", 0.0)
+    monkeypatch.setattr(service, "_STEP", 0.0)
     got = asked(Page(tumor_service), starts=9, epochs=300)
     parts = [message["starts"] for message in got if "starts" in message]
     assert parts[0]["done"] == 1
@@ -277,7 +278,8 @@ def test_a_heavy_training_shows_its_first_start_at_once(tumor_service, monkeypat
 
 
 def test_a_request_that_is_dropped_and_asked_again_goes_on(tumor_service, monkeypatch):
-    monkeypatch.setattr(service, "_STEP", 1.0)
+    monkeypatch.setattr(service, "_FIRST", 0.0)
+    monkeypatch.setattr(service, "_STEP", 0.0)
     page = Page(tumor_service)
     request = parse(json.dumps({"id": 1, "settings": {"starts": 30, "epochs": 50}, "view": {}}))
     first = next(page.answers(request))
@@ -287,7 +289,8 @@ def test_a_request_that_is_dropped_and_asked_again_goes_on(tumor_service, monkey
 
 
 def test_what_takes_too_long_is_stopped_and_said(tumor_service, monkeypatch):
-    monkeypatch.setattr(service, "_STEP", 1.0)
+    monkeypatch.setattr(service, "_FIRST", 0.0)
+    monkeypatch.setattr(service, "_STEP", 0.0)
     monkeypatch.setattr(service, "MOST_SECONDS", 0.0)
     last = together(asked(Page(tumor_service), starts=30, epochs=50))
     assert "Stopped after 0 s: 1 of 30 starts are trained" in last["problem"]

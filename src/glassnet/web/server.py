@@ -14,6 +14,7 @@ import importlib.resources
 import logging
 import secrets
 import socket
+import sys
 import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -418,6 +419,8 @@ def play(source: Source, port: int = 0, *, browser: bool = True, say: Callable[[
     door = Door(listener.getsockname()[1])
     serving = server(Service(source), listener, door)
     say(door.address)
+    # While one thread computes the other has to take the next request: Python lets it wait for 5 ms otherwise.
+    sys.setswitchinterval(0.001)
     if browser:
         webbrowser.open(door.address)  # it waits: the listener takes connections from now on
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how it ends

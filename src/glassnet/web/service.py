@@ -52,7 +52,9 @@ MOST_SECONDS = 60.0
 MOST_NUMBERS = 4e6
 """Parameters, and points of curves, of all starts together."""
 
-_STEP = 1e9  # size of what is trained between two looks for a newer request
+# What is trained before anything is shown, and then between two looks for a newer request, in seconds.
+_FIRST, _STEP = 0.010, 0.040
+_SPEED = 3e10  # `training.job_size` per second, until it was measured
 _CURVE_POINTS = 201
 _UNIT_GRID = GRID // 2
 _MOST_EXACT_UNITS = 16
@@ -261,6 +263,7 @@ class Page:
         self._plane: tuple[Any, Plane | None] = (None, None)
         self._at: tuple[Any, Any] = (None, None)  # parameters after an epoch of a start, and what they are of
         self._sent: dict[str, Any] = {}
+        self._speed = _SPEED
 
     def answers(self, asked: Asked) -> Iterator[dict[str, Any] | None]:
         """The messages that answer a request, `last` in the last of them: what has changed since the last messages.
@@ -278,17 +281,15 @@ class Page:
         view = asked.view
         trained = self._trained_for(asked.settings)
         ground = trained.job.ground
-        first, begun, count = 0, time.perf_counter(), self._first_count(trained)
+        first, begun, seconds = 0, time.perf_counter(), _FIRST
         if self._sent.get("starts") is trained:
             first = trained.done  # it has those already
         while True:
             message: dict[str, Any] = {"id": asked.id, "last": False}
             stopped = trained.done > 0 and time.perf_counter() - begun > MOST_SECONDS
             if trained.done < trained.size and not stopped:
-                since = time.perf_counter()
-                trained.extended(count)
-                took = time.perf_counter() - since
-                count = max(1, int(count * (2 if took < 0.02 else 0.5 if took > 0.06 else 1)))
+                self._extend(trained, seconds)
+                seconds = _STEP
             if first < trained.done:
                 message["starts"] = trained.message(first)
                 first = trained.done
@@ -320,14 +321,20 @@ class Page:
             self._trained, self._settings = Trained(Job.of(ground, settings), settings.starts), settings
         return self._trained
 
-    @staticmethod
-    def _first_count(trained: Trained) -> int:
-        """How many starts are trained before anything is shown: all of them where that takes a moment."""
-        job = trained.job
-        if isinstance(job.spec.optimizer, LBFGS):
-            return 1
+    def _extend(self, trained: Trained, seconds: float) -> None:
+        """Train further starts, as many as take about so long; all of them where nearly all would.
+
+        How fast it went settles how much is trained at a time, never what comes of it.
+        """
+        job, before = trained.job, trained.done
         of_one = job_size(job.network, job.spec, len(job.data.X), 1)
-        return trained.size if of_one * trained.size <= _STEP else 1
+        if isinstance(job.spec.optimizer, LBFGS):
+            of_one *= 50  # passes of a line search, from Python
+        left, count = trained.size - before, max(1, int(seconds * self._speed / of_one))
+        begun = time.perf_counter()
+        trained.extended(left if count >= 0.8 * left else count)
+        speed = of_one * (trained.done - before) / (time.perf_counter() - begun)
+        self._speed = (self._speed + speed) / 2
 
     def _changed(self, what: str, key: Any) -> bool:
         if what in self._sent and self._sent[what] == key:

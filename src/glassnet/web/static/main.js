@@ -217,6 +217,7 @@ function paint() {
   if (parts.has("ground") || parts.has("rest")) handles.show(state, ground);
   showView();
   light();
+  if (starts) page.dataset.starts = `${starts.done} of ${starts.size}`;
   page.dataset.shown = model.id;
   if (parts.has("rest")) page.dataset.rested = model.id;
 }
