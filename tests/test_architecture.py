@@ -75,7 +75,10 @@ ROOMS = (
 )
 
 # What glassnet can do without, and a user waits for; nothing of it may load before it is used.
-HEAVY = ("jax", "keras", "llvmlite", "matplotlib", "numpy", "pandas", "pyarrow", "rich", "scipy", "sklearn")
+HEAVY = (
+    "jax", "keras", "llvmlite", "matplotlib", "numpy", "pandas", "pyarrow", "rich", "scipy", "sklearn", "starlette",
+    "uvicorn", "websockets",
+)  # fmt: skip
 
 # Reading any of these formats runs what is in it.
 UNSAFE_MODULES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}

@@ -398,7 +398,7 @@ def test_several_classes(run: Any, tmp_path: Path) -> None:
 
 
 def test_help_teaches_with_examples(run: Any) -> None:
-    for command in ([], ["demo"], ["train"], ["evaluate"], ["predict"], ["explain"]):
+    for command in ([], ["demo"], ["train"], ["evaluate"], ["predict"], ["explain"], ["play"]):
         said = run(*command, "--help")
         assert said.status == 0
         assert f"glassnet {command[0] if command else 'train'} " in said.out
@@ -629,3 +629,23 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     assert (process.returncode, out) == (130, "")
     assert err.strip() == "glassnet: interrupted; no file was left half-written"
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--target", "x"], 2, "--target and --features are of a table"),
+        ([TUMORS], 2, "needs the column to predict, --target COLUMN"),
+        ([TUMORS, "--target", "diagnosys"], 65, "Did you mean 'diagnosis'?"),
+        ([TUMORS, "--target", "diagnosis", "--features", "radius"], 65, "no column 'radius'"),
+        (["none.csv", "--target", "x"], 66, "no such file"),
+        (["--port", "70000"], 2, "--port is a whole number from 0 to 65535; got '70000'."),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused_before_it_is_served(
+    run: Any, arguments: list[str], status: int, said: str
+) -> None:
+    found = run("play", *arguments, "--no-browser")
+    assert (found.status, found.out) == (status, "")
+    assert said in found.err
+    assert "Traceback" not in found.err

@@ -147,6 +147,7 @@ def commands() -> None:
     glassnet train DATA.csv --target COLUMN -o MODEL.safetensors
     glassnet predict MODEL.safetensors NEW.csv
     glassnet explain MODEL.safetensors DATA.csv --row 17
+    glassnet play
 
     Every command has --help with examples. Exit status: 0 done, 1 checked and found wrong, 2 usage, 65 bad data,
     66 no such input, 73 cannot write, 130 interrupted, 143 terminated.
@@ -694,6 +695,46 @@ def derive(model: str, only: str | None, matrix: bool, latex: bool, mathml: bool
     else:
         pieces = (f"{line}\n" for line in every.text_lines(form, _width()))
     sys.stdout.writelines(pieces)  # one after another: a large network's do not fit into memory
+
+
+@commands.command()
+@click.argument("data", required=False)
+@click.option("--target", metavar="COLUMN", help="The column to predict; DATA needs one.")
+@click.option("--features", metavar="A,B,...", help="Columns to predict it from; all others where left out.")
+@_number("--port", 0, "The page's port on this machine; a free one where it is 0.", most=65535)
+@click.option("--no-browser", is_flag=True, help="Print the page's address, and open no browser.")
+@_reads_a_table
+def play(
+    data: str | None, target: str | None, features: str | None, port: int, no_browser: bool, reading: dict[str, Any]
+) -> None:
+    """A page on which the whole training runs anew while you drag a slider.
+
+    \b
+    glassnet play
+    glassnet play houses.csv --target price
+    glassnet play houses.csv --target price --features rooms,age --port 8000
+
+    DATA as for train; the packaged tumors where left out. The network with its weights, what it answers, the curves and
+    the scores of all random starts, every number of a row. The address of the page is the state: what stands behind #
+    is a link to the view, never the data. The page is served to this machine alone, to whoever has the address that is
+    printed, until Ctrl-C.
+    """
+    from glassnet.web.ground import first_source
+    from glassnet.web.server import play as serve
+
+    if data is None:
+        if target is not None or features is not None:
+            raise UsageError("--target and --features are of a table; name DATA, or leave them out for the tumors.")
+        from glassnet.datasets import tumors
+
+        example = tumors("all")
+        source = first_source(example.table, "tumors", "diagnosis", ("texture_mean", "radius_mean"))
+    else:
+        if target is None:
+            raise UsageError("play needs the column to predict, --target COLUMN; got DATA without one.")
+        table = _read(data, reading)
+        source = first_source(table, os.path.basename(data), target, _names(features, table) if features else ())
+    serve(source, port, browser=not no_browser, say=click.echo)
 
 
 def _mark(

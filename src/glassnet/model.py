@@ -342,10 +342,7 @@ def fit_prepared(
     """
     encoder, X, y = prepared.encoding, prepared.X, prepared.y
     assert encoder.target is not None, "a table is prepared for a target"
-    if not isinstance(hidden, Sequence):
-        raise UsageError(f"hidden has the units of every hidden layer, (6, 3) say, or () for none; got {hidden!r}.")
-    network = Network((X.shape[1], *hidden, y.shape[1]), activation, loss or _LOSS_OF[encoder.target.kind])
-    _refuse_unfit_loss(network, encoder.target)
+    network = network_for(encoder, hidden, activation, loss)
     if network.n_parameters * starts > _MAX_PARAMETERS:
         raise UsageError(
             f"All starts together have at most {_MAX_PARAMETERS:,} parameters; {starts:,} of {network.n_parameters:,} "
@@ -438,8 +435,22 @@ _LOSS_OF = {"binary": "binary_cross_entropy", "classes": "cross_entropy", "numbe
 _LINKS_OF = {"binary": ("sigmoid",), "classes": ("softmax",), "number": ("identity", "exp")}
 
 
-def _refuse_unfit_loss(network: Network, target: Target) -> None:
+def network_for(encoder: Encoding, hidden: Sequence[int], activation: str = "relu", loss: str | None = None) -> Network:
+    """The network of an encoding's inputs, hidden layers, and the outputs that its target needs.
+
+    `loss` follows from the target where left out. Raises UsageError: a loss that does not suit the target.
+
+    >>> encoder, _, _ = Encoding.fit(as_table({"dose": [0.0, 1.0], "ill": ["no", "yes"]}), ["dose"], "ill")
+    >>> network_for(encoder, (3,)).sizes
+    (1, 3, 1)
+    """
+    target = encoder.target
+    assert target is not None, "a table is prepared for a target"
+    if not isinstance(hidden, Sequence):
+        raise UsageError(f"hidden has the units of every hidden layer, (6, 3) say, or () for none; got {hidden!r}.")
     kind = target.kind
+    n_outputs = len(target.classes) if kind == "classes" else 1
+    network = Network((encoder.n_features, *hidden, n_outputs), activation, loss or _LOSS_OF[kind])
     if network.loss_row.link not in _LINKS_OF[kind]:
         what = {"binary": "two classes", "classes": f"{network.n_outputs} classes", "number": "a number"}[kind]
         raise UsageError(f"{target.source!r} is {what}, which {_LOSS_OF[kind]} suits; {network.loss} does not.")
@@ -448,6 +459,7 @@ def _refuse_unfit_loss(network: Network, target: Target) -> None:
             "A table's numbers are scaled to mean 0, and poisson takes counts of 0 or more. "
             "Use mean_squared_error here, or gn.train with counts of your own."
         )
+    return network
 
 
 def plain(value: Any) -> Any:

@@ -104,10 +104,12 @@ def of_expression(
     expression: Expression, name: Callable[[Symbol], str] = of_symbol, times: str = "⋅", outer: int = 0
 ) -> str:
     """A formula; `name` writes a symbol, `times` stands between factors."""
-    return "".join(_pieces(expression, name, times, outer))
+    return "".join(pieces_of(expression, name, times, outer))
 
 
-def _pieces(part: Expression, name: Callable[[Symbol], str], times: str, outer: int = 0) -> list[str]:
+def pieces_of(
+    part: Expression, name: Callable[[Symbol], str] = of_symbol, times: str = "⋅", outer: int = 0
+) -> list[str]:
     """The formula, a sum or a product in pieces that each begin with their sign."""
 
     def written(inner: Expression, level: int = 0) -> str:
@@ -122,13 +124,13 @@ def _pieces(part: Expression, name: Callable[[Symbol], str], times: str, outer: 
         case "const", (value,):
             return [_bracketed(_number(value)) if value < 0 and outer > 2 else _number(value)]
         case "add", (first, *rest):
-            pieces = _pieces(first, name, times, 2)
+            pieces = pieces_of(first, name, times, 2)
             for term in rest:
                 sign, term = ("−", term.args[0]) if term.op == "neg" else ("+", term)
                 pieces.append(_operator(sign) + written(term, 3))
             return pieces
         case "sub", (left, right):
-            return [*_pieces(left, name, times, 2), _operator("−") + written(right, 4 if right.op == "neg" else 3)]
+            return [*pieces_of(left, name, times, 2), _operator("−") + written(right, 4 if right.op == "neg" else 3)]
         case "mul", (first, *rest):
             # Element by element goes what has elements.
             sign = _operator("⋅" if times == "⊙" and any(factor.op == "const" for factor in part.args) else times)
@@ -169,7 +171,7 @@ def _called(function: str, inner: str) -> str:
 
 
 def _cells(*cells: str) -> str:
-    return "<mtr>" + "".join(f'<mtd style="text-align: left">{cell}</mtd>' for cell in cells) + "</mtr>"
+    return "<mtr>" + "".join(f"<mtd>{cell}</mtd>" for cell in cells) + "</mtr>"
 
 
 def _number(value: float) -> str:
@@ -188,15 +190,15 @@ def of_right(equation: Equation, times: str = "⋅") -> str:
     """What stands behind the equals sign, in pieces."""
     match equation.body:
         case Map(expression):
-            pieces = _pieces(expression, of_symbol, times)
+            pieces = pieces_of(expression, of_symbol, times)
         case Contract(terms, over, bias):
-            product = _pieces(call("mul", *map(symbol, terms)), of_symbol, times, 3)
+            product = pieces_of(call("mul", *map(symbol, terms)), of_symbol, times, 3)
             sign = _sign("sum", (over,), dict(equation.ranges))
             pieces = [of_symbol(bias), _operator("+") + sign + "".join(product)] if bias else [sign, *product]
         case Reduce(operation, over, expression):
             bracket = 3 if operation in ("sum", "mean") else 0
             sign = _sign(operation, over, dict(equation.ranges))
-            first, *rest = _pieces(expression, of_symbol, times, bracket)
+            first, *rest = pieces_of(expression, of_symbol, times, bracket)
             pieces = [sign + first, *rest]
     return PIECES.join(pieces)
 
@@ -205,7 +207,7 @@ def of_right_whole(equation: Equation) -> str:
     """Likewise of the matrix form; ⊙ goes element by element."""
     match equation.body:
         case Map(expression):
-            return PIECES.join(_pieces(expression, of_whole, "⊙"))
+            return PIECES.join(pieces_of(expression, of_whole, "⊙"))
         case Contract(bias=bias):
             factors = tuple((symbol(term), how) for term, how in equation.factors())
             product = of_symbol(MatrixProduct(factors))
@@ -248,6 +250,7 @@ _STYLE = """
                               overflow-y: hidden; }
 .glassnet-derivation .first { padding-left: 2rem; }
 .glassnet-derivation math { text-indent: 0; font-size: 1.1rem; }
+.glassnet-derivation mtd { text-align: left; }
 .glassnet-derivation .note { color: #5d6670; font-size: .85rem; margin-left: .8rem; display: inline-block;
                              text-indent: 0; line-height: 1.3; }
 .glassnet-derivation h2 { font-size: 1.2rem; margin: 1.6rem 0 .3rem; }
@@ -302,8 +305,10 @@ def _written(line: Line) -> str:
     return f'<div class="equation">{"".join(parts)}</div>\n'
 
 
+def infix(piece: str) -> str:
+    """A piece whose first sign stands between two terms, not before one."""
+    return '<mo form="infix">' + piece.removeprefix("<mo>") if piece.startswith("<mo>") else piece
+
+
 def _math(piece: str) -> str:
-    # A sign at the beginning of a piece stands between two terms, not before one.
-    if piece.startswith("<mo>"):
-        piece = '<mo form="infix">' + piece.removeprefix("<mo>")
-    return f'<math displaystyle="true">{piece}</math>'
+    return f'<math displaystyle="true">{infix(piece)}</math>'

@@ -93,7 +93,7 @@ def lines(worked: Worked, style: Style = TEXT, digits: int = 4, blank: bool = Fa
     >>> print(next(lines(z)).numbers)
     -1 + 0.5 * 2.00001
     """
-    needed = _digits_needed(worked, digits)
+    needed = digits_needed(worked, digits)
     axes, shape = worked.equation.target.open_axes, worked.values.shape
     for n, line in enumerate(_written(worked, style, digits, blank)):
         place = n if not worked.at else int(np.ravel_multi_index([worked.at[axis] - 1 for axis in axes], shape))
@@ -117,7 +117,7 @@ def _written(worked: Worked, style: Style, digits: int, blank: bool) -> Iterator
             yield from _mapped(worked, expression, style, digits, blank)
 
 
-def _digits_needed(worked: Worked, digits: int) -> NDArray[np.intp] | None:
+def digits_needed(worked: Worked, digits: int) -> NDArray[np.intp] | None:
     """So many digits that every line's numbers, as they are printed, lead to half of the result's digits or more.
 
     None where `digits` are enough throughout, as they are for products.
@@ -136,9 +136,9 @@ def _digits_needed(worked: Worked, digits: int) -> NDArray[np.intp] | None:
             key: _as_shown(array, more if key.kind != "raw" else max(more, 12))
             for key, array in worked.operands.items()
         }
-        rounded = body if isinstance(body, Contract) else replace(body, expression=_rounded(body.expression, more))
+        shortened = body if isinstance(body, Contract) else replace(body, expression=rounded(body.expression, more))
         with np.errstate(all="ignore"):
-            off = np.abs(result(replace(equation, body=rounded), shown) - worked.values).ravel()
+            off = np.abs(result(replace(equation, body=shortened), shown) - worked.values).ravel()
             unclear &= off > 10.0 ** (-digits / 2) * np.abs(worked.values).ravel()
         needed[unclear] = min(more + 2, 17)
     return None if (needed == digits).all() else needed
@@ -154,13 +154,13 @@ def _as_shown(array: FloatArray, digits: int) -> FloatArray:
     return np.array([float(significant(value, digits)) for value in array.ravel().tolist()]).reshape(array.shape)
 
 
-def _rounded(expression: Expression, digits: int) -> Expression:
+def rounded(expression: Expression, digits: int) -> Expression:
     """The expression with its constants as they are shown."""
     if expression.op == "const" and isinstance(expression.args[0], float):
         return const(float(significant(expression.args[0], digits)))
     if expression.op in ("const", "symbol"):
         return expression
-    return Expression(expression.op, tuple(_rounded(operand, digits) for operand in expression.args))
+    return Expression(expression.op, tuple(rounded(operand, digits) for operand in expression.args))
 
 
 # --- marks --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,520 @@
+"""From a request to what the page shows: settings are trained by the compiled engine, a view is computed from them.
+
+`Service` holds tables, `Page` what one page has been sent. `Page.answers` yields messages, each the fruit of a moment's
+work, so that whoever drives it can drop it as soon as a newer request is there. Every number a page shows is computed
+here; a page draws.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassnet import metrics
+from glassnet.derivations.worked import explain
+from glassnet.derivations.worked_mathml import marked_lines
+from glassnet.errors import DataError, GlassnetError, UsageError
+from glassnet.kernels import stacked
+from glassnet.model import Model, network_for
+from glassnet.network import FloatArray, Network, Parameters, initialize
+from glassnet.optimizers import LBFGS, SGD, Adam, AdamW, RMSprop
+from glassnet.piecewise import layers_of
+from glassnet.reading import read_table
+from glassnet.regions import regions_of
+from glassnet.runs import AnyOptimizer, Data, Members, Spec
+from glassnet.training import job_size, train_members
+from glassnet.web.ground import GRID, Ground, Plane, Source, first_source
+from glassnet.web.state import Asked, Settings, View
+
+MOST_ROWS = 100_000
+"""Rows of a table that is sent to the server."""
+
+MOST_TABLES = 8
+"""Tables that the server keeps, beside the one it was started with; the oldest goes."""
+
+MOST_WORK = 4e10
+"""Size of one start's training, as `training.job_size` has it: some seconds."""
+
+MOST_SECONDS = 60.0
+"""Time for all starts of one request."""
+
+MOST_NUMBERS = 4e6
+"""Parameters, and points of curves, of all starts together."""
+
+# What is trained before anything is shown, and then between two looks for a newer request, in seconds.
+_FIRST, _STEP = 0.010, 0.040
+_SPEED = 3e10  # `training.job_size` per second, until it was measured
+_CURVE_POINTS = 201
+_UNIT_GRID = GRID // 2
+_MOST_EXACT_UNITS = 16
+_MOST_EXPLAINED = 40  # parameters of a network whose equations are all shown at once
+_OPTIMIZERS: dict[str, AnyOptimizer] = {
+    "sgd": SGD(1.0), "adam": Adam(1.0), "adamw": AdamW(1.0), "rmsprop": RMSprop(1.0), "lbfgs": LBFGS(),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A training of settings on a ground: everything that the numbers follow from."""
+
+    ground: Ground
+    network: Network
+    spec: Spec
+    learning_rate: float | None
+    data: Data
+
+    @classmethod
+    def of(cls, ground: Ground, settings: Settings) -> Job:
+        """The network and its training. Raises UsageError: settings that do not go together, or too much work."""
+        prepared = ground.prepared
+        network = network_for(ground.encoding, settings.hidden, settings.activation, settings.loss or None)
+        # The rate is the members', so that the kernel of one rate is that of all.
+        optimizer = _OPTIMIZERS[settings.optimizer]
+        rate = None if isinstance(optimizer, LBFGS) else settings.learning_rate
+        spec = Spec(
+            optimizer, settings.epochs, settings.batch or None, settings.seed, l1=settings.l1, l2=settings.l2,
+            dropout=settings.dropout,
+        )  # fmt: skip
+        of_one = job_size(network, spec, len(prepared.X), 1)
+        if of_one > MOST_WORK:
+            raise UsageError(
+                f"A start is trained in some seconds here; this one would take {of_one / MOST_WORK:.0f} times as long. "
+                "Fewer epochs, fewer units or larger batches take less; glassnet train takes any."
+            )
+        numbers = settings.starts * max(network.n_parameters, min(settings.epochs + 1, _CURVE_POINTS))
+        if numbers > MOST_NUMBERS:
+            raise UsageError(
+                f"All starts together have at most {MOST_NUMBERS:,.0f} numbers here; these have {numbers:,}. "
+                "Fewer starts or fewer units have less."
+            )
+        return cls(ground, network, spec, rate, Data.checked(network, prepared.X, prepared.y, prepared.row_weights))
+
+    def initial(self, numbers: NDArray[np.intp]) -> FloatArray:
+        """Where starts of numbers that follow one another begin (S, n_parameters), to be read only."""
+        return _initial(self.network, self.spec.random_state, int(numbers[0]), int(numbers[-1]))
+
+    def train(self, numbers: NDArray[np.intp], epochs: int | None = None) -> Any:
+        """Starts of these numbers trained, to the end or for some epochs: their `Outcome`."""
+        spec = self.spec if epochs is None else replace(self.spec, epochs=epochs)
+        members = Members.of(spec, numbers)
+        if self.learning_rate is not None:
+            members = replace(members, learning_rates=np.full(len(numbers), self.learning_rate))
+        return train_members(self.network, spec, self.data, self.initial(numbers), members, engine="compiled")
+
+
+@lru_cache(maxsize=16)
+def _initial(network: Network, seed: int, first: int, last: int) -> FloatArray:
+    # While a slider is dragged they are the same again and again.
+    vector = initialize(network, seed, start=np.arange(first, last + 1)).vector
+    vector.flags.writeable = False
+    return vector
+
+
+class Trained:
+    """The starts of a job, as far as they are trained. Arrays have one entry per start that is done."""
+
+    def __init__(self, job: Job, size: int) -> None:
+        network, epochs = job.network, job.spec.epochs
+        self.job, self.size, self.done = job, size, 0
+        self.seconds = 0.0
+        self.vectors = np.empty((size, network.n_parameters))
+        self.curve_epochs = np.unique(np.linspace(0, epochs, min(epochs + 1, _CURVE_POINTS)).astype(np.int32))
+        self.losses = np.empty((size, epochs + 1))
+        self.objectives = np.empty(size)
+        self.scores = np.empty(size)
+        self.ails = np.full((size, 3), -1, np.int32)  # dead since, stuck since: epochs; diverged at: a step
+
+    @property
+    def kept(self) -> int:
+        """The start with the lowest training objective of those that did not diverge, so far."""
+        objectives = self.objectives[: self.done]
+        steady = np.where((self.ails[: self.done, 2] < 0) & np.isfinite(objectives), objectives, np.inf)
+        return int(np.argmin(steady if np.isfinite(steady).any() else np.nan_to_num(objectives, nan=np.inf)))
+
+    def extended(self, count: int) -> None:
+        """Train the next `count` starts."""
+        job, first = self.job, self.done
+        last = min(first + count, self.size)
+        begun = time.perf_counter()
+        outcome = job.train(np.arange(first, last))
+        self.seconds += time.perf_counter() - begun
+        new = slice(first, last)
+        self.vectors[new] = outcome.vectors
+        self.losses[new] = outcome.losses
+        parameters = Parameters(job.network, self.vectors[new])
+        self.objectives[new] = outcome.final_losses + stacked.penalties(parameters, job.spec.l1, job.spec.l2)
+        self.scores[new] = test_scores(job, parameters)
+        self.ails[new] = np.stack([outcome.dead_since, outcome.stuck_since, outcome.diverged_at], axis=1)
+        self.done = last
+
+    def message(self, first: int) -> dict[str, Any]:
+        """For the page: the starts from `first` on, and how all of them stand."""
+        new = slice(first, self.done)
+        return {
+            "first": first,
+            "done": self.done,
+            "size": self.size,
+            "kept": self.kept,
+            "seconds": self.seconds,
+            "epochs": self.curve_epochs,
+            "losses": _finite(self.losses[new][:, self.curve_epochs]),
+            "scores": self.scores[new],
+            "ails": self.ails[new],
+            "scored": "test" if len(self.job.ground.prepared.test_rows) else "train",
+            "score": "rmse" if self.job.ground.target.kind == "number" else "accuracy",
+        }
+
+
+def test_scores(job: Job, parameters: Parameters) -> FloatArray:
+    """Accuracy, or the root mean squared error in the target's unit, of stacked parameters (S, n): (S,).
+
+    On test rows; on training rows where there are none.
+    """
+    ground, prepared = job.ground, job.ground.prepared
+    X, y = (prepared.X_test, prepared.y_test) if len(prepared.test_rows) else (prepared.X, prepared.y)
+    together = max(1, 2**18 // (len(X) * max(job.network.sizes)))
+    scores = []
+    for at in range(0, len(parameters.vector), together):
+        some = Parameters(job.network, parameters.vector[at : at + together])
+        with np.errstate(all="ignore"):
+            outputs = np.swapaxes(stacked.forward(job.network, some, X).probabilities, 1, 2)
+            if ground.target.kind == "number":
+                scores.append(np.sqrt(((outputs - y) ** 2).mean(axis=(1, 2))) * ground.target.scale)
+            else:
+                scores.append((ground.classes_of(outputs) == ground.classes_of(y)).mean(axis=1))
+    return np.concatenate(scores)
+
+
+class Service:
+    """The tables that are played with, and what was prepared of them last."""
+
+    def __init__(self, source: Source) -> None:
+        self._sources: OrderedDict[str, Source] = OrderedDict({"": source})
+        self._grounds: OrderedDict[Any, Ground] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, content: bytes, name: str) -> str:
+        """Keep a table that was sent as a file's bytes; returns what requests call it. `name` is for people alone.
+
+        Raises DataError: what the bytes hold is no table, or has too many rows.
+        """
+        handle, path = tempfile.mkstemp(prefix="glassnet-play-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            table = read_table(path)
+        except GlassnetError as problem:
+            raise DataError(str(problem).replace(path, "the file")) from problem
+        finally:
+            os.unlink(path)
+        if table.n_rows > MOST_ROWS:
+            raise DataError(
+                f"A table sent to the page has at most {MOST_ROWS:,} rows; this one has {table.n_rows:,}. "
+                "glassnet train takes any number."
+            )
+        number = hashlib.sha256(content).hexdigest()[:16]
+        source = first_source(replace(table, source=""), name)
+        with self._lock:
+            self._sources[number] = source
+            self._sources.move_to_end(number)
+            while len(self._sources) > MOST_TABLES + 1:
+                self._sources.pop(next(key for key in self._sources if key))
+        return number
+
+    def ground(self, settings: Settings) -> Ground:
+        """The prepared table of some settings; some are kept."""
+        with self._lock:
+            source = self._sources.get(settings.table)
+        if source is None:
+            raise UsageError(
+                "The server does not hold this table: a link never carries the data. Send the file again, "
+                "or go back to the first table."
+            )
+        key = (id(source), settings.target, settings.features, settings.seed, settings.test)
+        with self._lock:
+            found = self._grounds.get(key)
+        if found is None or found.source is not source:
+            found = Ground.of(source, settings)
+            with self._lock:
+                self._grounds[key] = found
+                while len(self._grounds) > MOST_TABLES:
+                    self._grounds.popitem(last=False)
+        return found
+
+
+class Page:
+    """One page: what it has been sent, and the last training, from which its views are computed."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._settings: Settings | None = None
+        self._trained: Trained | None = None
+        self._plane: tuple[Any, Plane | None] = (None, None)
+        self._at: tuple[Any, Any] = (None, None)  # parameters after an epoch of a start, and what they are of
+        self._sent: dict[str, Any] = {}
+        self._speed = _SPEED
+
+    def answers(self, asked: Asked) -> Iterator[dict[str, Any] | None]:
+        """The messages that answer a request, `last` in the last of them: what has changed since the last messages.
+
+        None comes before what can wait until nobody moves anything. Every message is to be sent, for none comes twice.
+        A user's mistake is a message with its `problem`.
+        """
+        try:
+            yield from self._answers(asked)
+        except GlassnetError as problem:
+            self._sent.clear()
+            yield {"id": asked.id, "problem": str(problem), "last": True}
+
+    def _answers(self, asked: Asked) -> Iterator[dict[str, Any] | None]:
+        view = asked.view
+        trained = self._trained_for(asked.settings)
+        ground = trained.job.ground
+        first, begun, seconds = 0, time.perf_counter(), _FIRST
+        if self._sent.get("starts") is trained:
+            first = trained.done  # it has those already
+        while True:
+            message: dict[str, Any] = {"id": asked.id, "last": False}
+            stopped = trained.done > 0 and time.perf_counter() - begun > MOST_SECONDS
+            if trained.done < trained.size and not stopped:
+                self._extend(trained, seconds)
+                seconds = _STEP
+            if first < trained.done:
+                message["starts"] = trained.message(first)
+                first = trained.done
+            self._sent["starts"] = trained
+            if self._changed("ground", ground):
+                message["ground"] = ground.described()
+                self._sent.pop("points", None)
+            message |= self._looked_at(trained, view)
+            if trained.done < trained.size and not stopped:
+                yield message
+                continue
+            if trained.done < trained.size:
+                message["problem"] = (
+                    f"Stopped after {MOST_SECONDS:.0f} s: {trained.done} of {trained.size} starts are trained. "
+                    "Fewer epochs, units or starts take less."
+                )
+            explained = self._explained(trained, view)
+            yield {**message, "last": explained is None}
+            if explained is not None:
+                yield None
+                self._sent["equations"] = explained
+                yield {"id": asked.id, "equations": self._equations(trained, view), "last": True}
+            return
+
+    def _trained_for(self, settings: Settings) -> Trained:
+        """The starts of these settings, as far as they are trained: those of the last request, or none yet."""
+        ground = self._service.ground(settings)
+        if self._trained is None or self._settings != settings or self._trained.job.ground is not ground:
+            self._trained, self._settings = Trained(Job.of(ground, settings), settings.starts), settings
+        return self._trained
+
+    def _extend(self, trained: Trained, seconds: float) -> None:
+        """Train further starts, as many as take about so long; all of them where nearly all would.
+
+        How fast it went settles how much is trained at a time, never what comes of it.
+        """
+        job, before = trained.job, trained.done
+        of_one = job_size(job.network, job.spec, len(job.data.X), 1)
+        if isinstance(job.spec.optimizer, LBFGS):
+            of_one *= 50  # passes of a line search, from Python
+        left, count = trained.size - before, max(1, int(seconds * self._speed / of_one))
+        begun = time.perf_counter()
+        trained.extended(left if count >= 0.8 * left else count)
+        speed = of_one * (trained.done - before) / (time.perf_counter() - begun)
+        self._speed = (self._speed + speed) / 2
+
+    def _changed(self, what: str, key: Any) -> bool:
+        if what in self._sent and self._sent[what] == key:
+            return False
+        self._sent[what] = key
+        return True
+
+    def _looked_at(self, trained: Trained, view: View) -> dict[str, Any]:
+        """What is shown of the start and the epoch that a view is of."""
+        ground, job = trained.job.ground, trained.job
+        start, epoch, vector = self._parameters(trained, view)
+        key = (ground, view.x, view.y, view.held)
+        if self._plane[0] != key:
+            self._plane = (key, ground.plane(view))
+        plane = self._plane[1]
+        found: dict[str, Any] = {}
+        if plane is not None and self._changed("points", (ground, plane.x, plane.y)):
+            found["points"] = ground.points(plane)
+        if self._changed("view", (trained, start, epoch, key)):
+            found["view"] = self._view(job, vector, plane) | {
+                "start": start,
+                "epoch": epoch,
+                "loss": _plain(trained.losses[start, epoch]),
+                "sizes": list(job.network.sizes),
+                "activations": list(job.network.activations),
+                "ails": trained.ails[start],
+            }
+        return found
+
+    def _parameters(self, trained: Trained, view: View) -> tuple[int, int, FloatArray]:
+        """The start and the epoch that are looked at, and the parameters there (n_parameters,)."""
+        start = view.start if 0 <= view.start < trained.done else trained.kept
+        epochs = trained.job.spec.epochs
+        epoch = view.epoch if 0 <= view.epoch < epochs else epochs
+        if epoch == epochs:
+            return start, epoch, trained.vectors[start]
+        if self._at[0] != (trained, start, epoch):
+            numbers = np.array([start])
+            vectors = trained.job.train(numbers, epoch).vectors if epoch else trained.job.initial(numbers)
+            self._at = ((trained, start, epoch), vectors[0])
+        return start, epoch, self._at[1]
+
+    def _view(self, job: Job, vector: FloatArray, plane: Plane | None) -> dict[str, Any]:
+        network, ground = job.network, job.ground
+        stack = Parameters(network, vector[np.newaxis])
+        n_train = len(ground.prepared.train_rows)
+        with np.errstate(all="ignore"):  # a start that diverged may answer beyond all measure
+            passed = stacked.forward(network, stack, ground.X)
+        p = passed.probabilities[0].T
+        answers = p[ground.some]
+        found: dict[str, Any] = {
+            "vector": vector,
+            "dead": _dead(passed, n_train),
+            "answers": _finite(self._in_units(ground, answers)),
+            "train": _scores(ground, ground.y[:n_train], p[:n_train]),
+        }
+        if len(p) > n_train:
+            found["test"] = _scores(ground, ground.y[n_train:], p[n_train:])
+        if ground.target.kind != "number":
+            wrong = ground.classes_of(answers) != ground.classes_of(ground.y[ground.some])
+            found["wrong"] = wrong.astype(np.uint8)
+        if plane is None:
+            return found
+        with np.errstate(all="ignore"):
+            done = stacked.forward(network, stack, plane.X)
+        found["outputs"] = _finite(self._in_units(ground, done.probabilities[0].T).T).reshape(-1, GRID, GRID)
+        found["logits"] = _finite(done.logits[0]).reshape(-1, GRID, GRID)
+        layers = [*done.activations[1:-1], done.probabilities]
+        every = np.concatenate([layer[0] for layer in layers]).reshape(-1, GRID, GRID)
+        found["units"] = _finite(every[:, ::2, ::2])
+        exact = self._exact_boundary(job, vector, plane)
+        if exact is not None:
+            found["boundary"] = exact
+        return found
+
+    @staticmethod
+    def _in_units(ground: Ground, outputs: FloatArray) -> FloatArray:
+        """Predictions (n, n_outputs) in the target's unit, probabilities as they are."""
+        if ground.target.kind == "number":
+            return ground.target.center + ground.target.scale * outputs
+        return outputs
+
+    @staticmethod
+    def _exact_boundary(job: Job, vector: FloatArray, plane: Plane) -> FloatArray | None:
+        """Segments (n, 2, 2) on which the decision changes, of piecewise-linear networks of the two columns alone."""
+        ground, network = job.ground, job.network
+        if ground.target.kind == "number" or sum(network.sizes[1:-1]) > _MOST_EXACT_UNITS or network.n_outputs > 4:
+            return None
+        columns = ground.encoding.columns
+        parameters = Parameters(network, vector)
+        if {c.source for c in columns} != {plane.x, plane.y} or layers_of(network, parameters) is None:
+            return None
+        turned = columns[0].source != plane.x
+        low, high = (part[::-1] if turned else part for part in (plane.low, plane.high))
+        try:
+            with np.errstate(all="ignore"):
+                found = regions_of(network, [parameters], ground.encoding, low.tolist(), high.tolist()).boundary
+        except UsageError:  # dates, say
+            return None
+        segments = np.array(found).reshape(-1, 2, 2)
+        segments = segments[np.isfinite(segments).all(axis=(1, 2))]
+        return (segments[..., ::-1] if turned else segments).astype(np.float32)
+
+    def _explained(self, trained: Trained, view: View) -> Any:
+        """What the equations that are wanted are of; None where the page has them."""
+        if view.row < 0:
+            return None
+        start, epoch, _ = self._parameters(trained, view)
+        key = (trained, start, epoch, view.row, view.only)
+        return None if self._sent.get("equations") == key else key
+
+    def _equations(self, trained: Trained, view: View) -> dict[str, Any]:
+        """The worked calculation of a row, as `explain` has it: of a unit, a weight, a bias or a small network."""
+        job, ground = trained.job, trained.job.ground
+        said = ground.row_said(view.row)
+        _, _, vector = self._parameters(trained, view)
+        model = Model(job.network, (Parameters(job.network, vector.copy()),), ground.encoding)
+        names = _quantities(job.network, view.only)
+        if not names and job.network.n_parameters > _MOST_EXPLAINED:
+            return {
+                "said": said,
+                "lines": [],
+                "answer": "Choose a unit or a weight of the network to see its equation.",
+            }
+        table = ground.source.table.select([view.row])
+        lines, answer = [], ""
+        for name in names or (None,):
+            try:
+                worked = explain(model, table, 0, only=name)
+            except UsageError as problem:  # a link to a unit that this network has not got
+                return {"said": said, "lines": [], "answer": str(problem)}
+            answer = worked.answer
+            for equation in worked.work:
+                lines += [
+                    {"name": line.symbol, "stage": line.stage, "pieces": line.pieces, "note": line.note}
+                    for line in marked_lines(equation)
+                ]
+        return {"said": said, "lines": lines, "answer": answer}
+
+
+def _quantities(network: Network, only: str) -> tuple[str, ...]:
+    """The quantities that tell of a unit, `z1_2`, a weight or a bias of a network; none for all of them."""
+    if not only:
+        return ()
+    if only.startswith("z"):
+        layer, _, unit = only[1:].partition("_")
+        if layer == str(network.n_layers):
+            k = "" if network.n_outputs == 1 else unit
+            return (only, f"p{k}", "loss", f"delta{layer}_{unit}")
+        return (only, f"a{layer}_{unit}", f"dloss/da{layer}_{unit}", f"delta{layer}_{unit}")
+    if only[:1] in ("w", "b"):
+        layer, *indices = only[1:].split("_")
+        return (f"z{layer}_{indices[-1] if indices else ''}", f"dloss/d{only}")
+    return (only,)
+
+
+def _scores(ground: Ground, y: FloatArray, outputs: FloatArray) -> dict[str, float | None]:
+    """What the page says of a start on some rows; an undefined score is None, for JSON knows no NaN."""
+    if ground.target.kind == "number":
+        found = {"rmse": metrics.rmse(y, outputs) * ground.target.scale, "r2": metrics.r2(y, outputs)}
+    else:
+        truth, p = ground.classes_of(y), outputs[:, 0] if ground.target.kind == "binary" else outputs
+        found = {
+            "accuracy": metrics.accuracy(truth, ground.classes_of(outputs)),
+            "log_loss": metrics.log_loss(truth, p),
+        }
+    return {name: _plain(value) for name, value in found.items()}
+
+
+def _dead(passed: stacked.Pass, n: int) -> NDArray[np.uint8]:
+    """For every unit behind the inputs whether it is 0 on the first n rows of a pass; outputs never are dead."""
+    hidden = [~layer[0, :, :n].any(axis=1) for layer in passed.unmasked[:-1]]
+    return np.concatenate([*hidden, np.zeros(passed.logits.shape[1], bool)]).astype(np.uint8)
+
+
+def _finite(values: FloatArray) -> NDArray[np.float32]:
+    """In 32 bits, the largest number there is in the place of a larger one; NaN stays NaN."""
+    return np.clip(values, -3e38, 3e38).astype(np.float32)
+
+
+def _plain(value: float) -> float | None:
+    """A number for JSON, which knows no NaN."""
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,282 @@
+// One way: the address is the state, the state is asked for, what comes is drawn. Whatever is moved makes a new state.
+
+import { defaults, fromAddress, toAddress } from "./address.js";
+import { Axes } from "./axes.js";
+import { onScheme } from "./colours.js";
+import { connect, sendTable } from "./connection.js";
+import { CurvesPicture } from "./curves.js";
+import { DistributionPicture } from "./distribution.js";
+import { say } from "./dom.js";
+import { Equations, partOf } from "./equation.js";
+import { Handles } from "./handles.js";
+import { NetworkPicture } from "./network.js";
+import { PlanePicture } from "./plane.js";
+
+const ADDRESS_AFTER = 250; // milliseconds of rest: browsers refuse an address that changes with every frame
+const WATCHING = 4000; // milliseconds in which a whole training is watched
+
+const of = (id) => document.getElementById(id);
+const page = document.documentElement;
+
+let list = null; // the server's handles
+let state = null;
+let hidden = [];
+let model = {};
+let asked = 0;
+let pointedAt = "";
+let writing = 0;
+let watching = 0;
+
+// --- state ----------------------------------------------------------------------------------------------------------
+
+function ask() {
+  asked = connection.ask(state);
+  page.dataset.asked = asked;
+  handles.show(state, model.ground);
+  showView();
+  clearTimeout(writing);
+  writing = setTimeout(write, ADDRESS_AFTER);
+}
+
+function write() {
+  const address = toAddress(state, list, hidden);
+  if (address !== location.hash) history.replaceState(null, "", `${location.pathname}${address}`);
+}
+
+function set(name, value) {
+  const settings = { ...state.settings, [name]: value };
+  const view = { ...state.view };
+  if (name === "optimizer" && value === "lbfgs") Object.assign(settings, { batch: 0, dropout: 0 });
+  if (name === "hidden" && value.length === 0) settings.dropout = 0;
+  if (name === "hidden" || name === "features") view.only = "";
+  if (name === "table" || name === "target") {
+    Object.assign(settings, { features: [], loss: "" }, name === "table" ? { target: "" } : {});
+    Object.assign(view, defaults(list).view);
+  }
+  state = { settings, view };
+  ask();
+}
+
+function look(view) {
+  state = { ...state, view: { ...state.view, ...view } };
+  ask();
+}
+
+function readAddress() {
+  const found = fromAddress(location.hash, list);
+  ({ state, hidden } = found);
+  handles.build(list, limits, hidden);
+  of("handles").hidden = hidden.includes("all");
+  ask();
+  if (found.unread.length) problem(`The address says nothing that is known here of: ${found.unread.join(", ")}.`);
+}
+
+// --- what the pictures tell -----------------------------------------------------------------------------------------
+
+function pointed(name) {
+  pointedAt = name;
+  light();
+}
+
+function light() {
+  if (!model.view) return;
+  const { sizes } = model.view;
+  const part = pointedAt ? partOf(pointedAt, sizes.length - 1, sizes.at(-1)) : "";
+  network.light(part, state.view.only);
+  equations.light(pointedAt);
+  readNetwork(part);
+}
+
+function readNetwork(part) {
+  const shown = part || state.view.only;
+  const said = shown ? network.described(shown) : "";
+  say(of("network-readout"), said ? said.charAt(0).toUpperCase() + said.slice(1) : "Point at a weight or a unit, click it to see its equation.");
+}
+
+const epochOf = () => (state.view.epoch < 0 ? model.starts?.epochs.at(-1) ?? 0 : state.view.epoch);
+
+function scrub(epoch) {
+  look({ epoch: epoch >= model.starts.epochs.at(-1) ? -1 : epoch });
+}
+
+function showView() {
+  if (!model.starts) return;
+  const last = model.starts.epochs.at(-1);
+  const epoch = Math.min(epochOf(), last);
+  const scrubber = of("scrubber");
+  scrubber.max = last;
+  if (Number(scrubber.value) !== epoch) scrubber.value = epoch;
+  scrubber.setAttribute("aria-valuetext", `after epoch ${epoch} of ${last}`);
+  say(of("epoch"), `after epoch ${epoch} of ${last}`);
+  of("kept").hidden = state.view.start < 0;
+  of("whole").hidden = state.view.only === "";
+  if (model.ground) axes.show(model, state.view);
+}
+
+// The training once more, slowly: the epochs one after the other, until it is stopped or at its end.
+function watch() {
+  const { epochs } = model.starts;
+  const last = epochs.at(-1);
+  const from = epochOf() >= last ? 0 : epochOf();
+  const begun = performance.now();
+  const step = (now) => {
+    const epoch = Math.round(from + ((now - begun) / WATCHING) * last);
+    if (epoch >= last) {
+      rest();
+      scrub(last);
+      return;
+    }
+    if (epoch !== state.view.epoch) scrub(epoch);
+    watching = requestAnimationFrame(step);
+  };
+  watching = requestAnimationFrame(step);
+  say(of("watch"), "Pause");
+}
+
+function rest() {
+  cancelAnimationFrame(watching);
+  watching = 0;
+  say(of("watch"), "Watch it learn");
+}
+
+function problem(text) {
+  if (of("problem").textContent === text) return;
+  say(of("problem"), text);
+  of("problem").hidden = text === "";
+}
+
+// --- what comes -----------------------------------------------------------------------------------------------------
+
+let changed = new Set();
+let painting = 0;
+let answered = 0;
+
+function received(message) {
+  if (message.handles) {
+    const first = list === null;
+    list = message.handles;
+    ({ limits } = message);
+    if (first) readAddress();
+    return;
+  }
+  if ("starts" in message) merge(message.starts);
+  for (const part of ["ground", "points", "view", "equations"]) {
+    if (!(part in message)) continue;
+    model[part] = message[part];
+    changed.add(part);
+  }
+  if ("ground" in message && !("points" in message)) delete model.points;
+  // What is wrong with a request stands until another is answered.
+  if (message.problem || message.id !== answered) problem(message.problem ?? "");
+  answered = message.id;
+  if (message.last) changed.add("rest");
+  model.id = message.id ?? asked;
+  if (!painting) painting = requestAnimationFrame(paint);
+}
+
+// Starts come in parts; the first part of a training takes the place of all before.
+function merge(starts) {
+  const points = starts.epochs.length;
+  if (starts.first === 0 || !model.starts) {
+    model.starts = { losses: new Float32Array(starts.size * points), scores: new Float64Array(starts.size), ails: new Int32Array(starts.size * 3) };
+  }
+  const all = model.starts;
+  all.losses.set(starts.losses, starts.first * points);
+  all.scores.set(starts.scores, starts.first);
+  all.ails.set(starts.ails, starts.first * 3);
+  for (const name of ["done", "size", "kept", "seconds", "epochs", "score", "scored"]) all[name] = starts[name];
+  changed.add("starts");
+}
+
+function paint() {
+  painting = 0;
+  const parts = changed;
+  changed = new Set();
+  model.row = state.view.row;
+  const { starts, ground, view } = model;
+  if (parts.has("ground")) {
+    say(of("table"), `${ground.name}: ${ground.rows.toLocaleString("en")} rows, ${ground.train.toLocaleString("en")} to train and ${ground.test.toLocaleString("en")} to test; ${ground.target.name} from ${ground.features.length > 3 ? `${ground.features.length} columns` : ground.features.join(", ")}`);
+    of("notices").replaceChildren(...ground.notices.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+    of("notices").hidden = ground.notices.length === 0;
+  }
+  if (view && ground && starts) {
+    if (parts.has("view") || parts.has("ground")) network.draw(model);
+    if (parts.has("view") || parts.has("points") || parts.has("ground")) plane.draw(model);
+    if (parts.has("starts") || parts.has("view")) {
+      curves.draw(model);
+      distribution.draw(model);
+      tell();
+    }
+  }
+  if (parts.has("equations")) equations.draw(model.equations, state.view.only);
+  if (state.view.row < 0) equations.clear();
+  if (parts.has("rest") && view) {
+    network.label();
+    distribution.label();
+  }
+  if (parts.has("ground") || parts.has("rest")) handles.show(state, ground);
+  showView();
+  light();
+  if (starts) page.dataset.starts = `${starts.done} of ${starts.size}`;
+  page.dataset.shown = model.id;
+  if (parts.has("rest")) page.dataset.rested = model.id;
+}
+
+// How the training went, in words.
+function tell() {
+  const { starts, view, ground } = model;
+  const time = starts.seconds < 1 ? `${Math.max(1, Math.round(starts.seconds * 1000))} ms` : `${starts.seconds.toFixed(1)} s`;
+  const several = starts.size === 1 ? "1 start" : `${starts.size.toLocaleString("en")} starts`;
+  say(of("status"), starts.done < starts.size ? `${starts.done} of ${several} trained` : `${several} trained in ${time}`);
+  const number = ground.target.kind === "number";
+  const written = (scores) => (scores ? (number ? `RMSE ${format(scores.rmse)}, R² ${format(scores.r2)}` : `accuracy ${percent(scores.accuracy)}, log-loss ${format(scores.log_loss)}`) : "");
+  const sides = [["training", view.train], ["test", view.test]].filter(([, scores]) => scores);
+  say(of("scores"), `Start ${view.start}, after epoch ${view.epoch}: ${sides.map(([side, scores]) => `${side} ${written(scores)}`).join("; ")}`);
+  const [dead, stuck, diverged] = view.ails;
+  const ails = [
+    diverged >= 0 ? `This start diverged at step ${diverged}: its numbers went beyond all measure, and it was stopped at the last finite ones. A smaller learning rate helps.` : "",
+    stuck >= 0 ? `It has given every training row the same class since epoch ${stuck}.` : "",
+    dead >= 0 ? `A hidden unit has been 0 on every training row since epoch ${dead}: no gradient reaches it, it is dead.` : "",
+  ];
+  say(of("ails"), ails.filter(Boolean).join(" "));
+}
+
+const format = (value) => (value === null ? "undefined" : Number(value.toPrecision(3)).toString().replace("-", "−"));
+const percent = (value) => (value === null ? "undefined" : `${(value * 100).toFixed(1)} %`);
+
+function stood(how) {
+  const text = {
+    open: "",
+    lost: "The server does not answer: glassnet play was ended, perhaps. What you see is what came last; the page comes back by itself.",
+    refused: "glassnet play was started anew and has a new key. Open the address that it has printed; this view lies behind # in the address above.",
+  }[how];
+  say(of("connection"), text);
+  of("connection").hidden = text === "";
+  page.dataset.connection = how;
+}
+
+// --- beginning ------------------------------------------------------------------------------------------------------
+
+let limits = null;
+const choose = (only) => look({ only: state.view.only === only ? "" : only, row: Math.max(0, state.view.row) });
+const network = new NetworkPicture(of("network"), choose, pointed);
+const plane = new PlanePicture(of("plane"), (row) => look({ row }));
+const curves = new CurvesPicture(of("curves"), (epoch) => { rest(); scrub(epoch); });
+const distribution = new DistributionPicture(of("distribution"), (start) => look({ start }));
+const equations = new Equations(of("equations"), pointed);
+const axes = new Axes(of("axes"), look);
+const handles = new Handles(of("form"), set, async (file) => set("table", await sendTable(file)));
+
+of("scrubber").addEventListener("input", (event) => { rest(); scrub(event.target.valueAsNumber); });
+of("watch").addEventListener("click", () => (watching ? rest() : watch()));
+of("kept").addEventListener("click", () => look({ start: -1 }));
+of("whole").addEventListener("click", () => look({ only: "" }));
+addEventListener("hashchange", readAddress);
+onScheme(() => {
+  for (const part of ["view", "starts", "ground"]) if (model[part]) changed.add(part);
+  if (!painting) painting = requestAnimationFrame(paint);
+});
+// The key has done its work; an address that is passed on shall not hold it.
+if (new URLSearchParams(location.search).has("token")) history.replaceState(null, "", `${location.pathname}${location.hash}`);
+
+const connection = connect(received, stood);

@@ -1,0 +1,219 @@
+// The network: hue is a weight's sign, width its size; in every unit what it answers over the plane.
+
+import { colours, diverging, drawGrid } from "./colours.js";
+import { Surface, make, say, svg } from "./dom.js";
+import { significant } from "./numbers.js";
+
+const MOST_DRAWN = 16; // units of a layer; of more, the first ones
+const MOST_NUMBERS = 24; // weights up to which each has its number printed
+const NARROW = 470; // CSS pixels under which names are short and units near
+
+export class NetworkPicture {
+  // `chosen(name)` and `pointed(name)` are told names as equations have them: w1_2_1, b1_1, z1_1, x2.
+  constructor(card, chosen, pointed) {
+    this.box = card.querySelector(".picture");
+    this.scaleSaid = card.querySelector(".scale");
+    this.chosen = chosen;
+    this.pointed = pointed;
+    this.canvas = make("canvas");
+    this.drawing = svg("svg", { role: "group", "aria-label": "The network: arrow keys move through its units and weights, Enter shows the equation." });
+    this.box.append(this.canvas, this.drawing);
+    this.surface = new Surface(this.canvas, () => this.model && this.draw(this.model));
+    this.key = "";
+    this.parts = new Map();
+    this.drawing.addEventListener("keydown", (event) => this.moved(event));
+  }
+
+  // Once for each shape of network.
+  build(view, ground, narrow, tallness) {
+    const sizes = view.sizes;
+    const drawn = sizes.map((size) => Math.min(size, MOST_DRAWN));
+    const most = Math.max(...drawn);
+    const side = Math.max(28, Math.min(76, Math.round(280 / most)));
+    const wide = narrow ? 400 : 640;
+    const least = Math.max(narrow ? 250 : 330, most * (side + 18) + 20);
+    const tall = Math.max(least, wide * tallness); // the room that the card beside it leaves
+    Object.assign(this, { side, wide });
+    const longest = narrow ? 13 : 22;
+    const named = ground.inputs.map((name) => name.length > longest ? `${name.slice(0, longest - 8)}…${name.slice(-7)}` : name);
+    const [left, right] = [Math.min(190, 24 + Math.max(...named.slice(0, MOST_DRAWN).map((name) => name.length)) * 7.4), wide - 78 - side / 2];
+    const place = (layer, unit) => {
+      const x = left + (layer * (right - left)) / (sizes.length - 1);
+      return [x, tall / 2 + (unit - (drawn[layer] - 1) / 2) * Math.min(210, (tall - 30) / drawn[layer])];
+    };
+    this.tall = tall;
+    this.units = [];
+    this.edges = [];
+    this.parts.clear();
+    this.drawing.replaceChildren();
+    this.drawing.setAttribute("viewBox", `0 0 ${wide} ${tall}`);
+    this.box.style.aspectRatio = `${wide} / ${least}`;
+    const order = [];
+    const put = (name, element, described) => {
+      const part = { name, element, described };
+      this.parts.set(name, part);
+      order.push(part);
+      element.setAttribute("role", "button");
+      element.setAttribute("tabindex", order.length === 1 ? "0" : "-1");
+      element.setAttribute("data-name", name);
+      element.addEventListener("click", () => this.chosen(name));
+      element.addEventListener("pointerenter", () => this.pointed(name));
+      element.addEventListener("pointerleave", () => this.pointed(""));
+      element.addEventListener("focus", () => this.pointed(name));
+      element.addEventListener("blur", () => this.pointed(""));
+    };
+    const weights = drawn.slice(1).reduce((total, size, n) => total + size * drawn[n], 0);
+    this.numbered = weights <= MOST_NUMBERS;
+    let at = 0;
+    for (let layer = 1; layer < sizes.length; layer += 1) {
+      const [before, after] = [sizes[layer - 1], sizes[layer]];
+      for (let i = 0; i < drawn[layer - 1]; i += 1) {
+        for (let j = 0; j < drawn[layer]; j += 1) {
+          const [x0, y0] = place(layer - 1, i);
+          const [x1, y1] = place(layer, j);
+          const [a, b] = [x0 + (layer > 1 ? side / 2 : 10), x1 - side / 2];
+          const ends = { x1: a, y1: y0, x2: b, y2: y1 };
+          const line = svg("line", { ...ends, class: "weight" });
+          const label = this.numbered ? svg("text", { class: "number", x: a + (b - a) * 0.3, y: y0 + (y1 - y0) * 0.3 + 4 }) : null;
+          const element = svg("g", {}, svg("line", { ...ends, class: "touch" }), line, ...(label ? [label] : []));
+          this.edges.push({ line, label, at: at + i * after + j });
+          this.drawing.append(element);
+          const from = layer > 1 ? `unit ${i + 1} of layer ${layer - 1}` : ground.inputs[i];
+          put(`w${layer}_${i + 1}_${j + 1}`, element, { said: `weight from ${from} to unit ${j + 1} of layer ${layer}`, at: at + i * after + j });
+        }
+      }
+      at += before * after + after;
+    }
+    let map = 0;
+    at = 0;
+    for (let layer = 0; layer < sizes.length; layer += 1) {
+      for (let j = 0; j < drawn[layer]; j += 1) {
+        const [x, y] = place(layer, j);
+        if (layer === 0) {
+          const text = svg("text", { class: "input", x: x - 2, y: y + 4.5 }, named[j]);
+          text.append(svg("title", {}, ground.inputs[j]));
+          const dot = svg("circle", { class: "source", cx: x + 5, cy: y, r: 3.5 });
+          const element = svg("g", {}, text, dot);
+          this.drawing.append(element);
+          put(`x${j + 1}`, element, { said: `input ${ground.inputs[j]}` });
+          continue;
+        }
+        const frame = svg("rect", { class: "unit", x: x - side / 2, y: y - side / 2, width: side, height: side, rx: 5 });
+        const bias = svg("text", { class: "bias", x, y: y + side / 2 + 14 });
+        const element = svg("g", {}, frame, bias);
+        const last = layer === sizes.length - 1;
+        if (last) {
+          const { classes, name, kind } = ground.target;
+          const label = kind === "number" ? name : `P(${kind === "binary" ? classes[1] : classes[j]})`;
+          element.append(svg("text", { class: "output", x: x + side / 2 + 8, y: y + 4.5 }, label.length > 11 ? `${label.slice(0, 10)}…` : label));
+        }
+        this.drawing.append(element);
+        const placed = { frame, bias, x, y, map: map + j, at: at + sizes[layer - 1] * sizes[layer] + j, last, number: j };
+        this.units.push(placed);
+        put(`z${layer}_${j + 1}`, element, { said: `${last ? "output" : "hidden"} unit ${j + 1} of layer ${layer}, bias`, at: placed.at });
+      }
+      if (sizes[layer] > drawn[layer]) {
+        const [x, y] = place(layer, drawn[layer] - 1);
+        this.drawing.append(svg("text", { class: "more", x: layer ? x : x + 5, y: y + 26 }, `and ${sizes[layer] - drawn[layer]} more, not drawn`));
+      }
+      if (layer > 0) {
+        map += sizes[layer];
+        at += sizes[layer - 1] * sizes[layer] + sizes[layer];
+      }
+    }
+    this.order = order;
+  }
+
+  draw(model) {
+    const { view, ground } = model;
+    this.model = model;
+    const narrow = this.surface.width < NARROW * this.surface.unit;
+    const tallness = Math.round((20 * this.surface.height) / this.surface.width) / 20;
+    const key = JSON.stringify([view.sizes, ground.inputs, ground.target, narrow, tallness]);
+    if (key !== this.key) {
+      this.key = key;
+      this.build(view, ground, narrow, tallness);
+      this.surface.fit();
+    }
+    const largest = this.edges.reduce((most, { at }) => Math.max(most, Math.abs(view.vector[at])), 1e-12);
+    for (const { line, label, at } of this.edges) {
+      const w = view.vector[at];
+      line.setAttribute("class", w > 0 ? "weight positive" : w < 0 ? "weight negative" : "weight");
+      line.setAttribute("stroke-width", (0.6 + 7.4 * (Math.abs(w) / largest)).toFixed(2));
+      if (label) say(label, significant(w));
+    }
+    for (const { bias, frame, at, map, last } of this.units) {
+      if (this.numbered) say(bias, significant(view.vector[at]));
+      frame.classList.toggle("dead", !last && view.dead[map] === 1);
+    }
+    say(this.scaleSaid, `Blue is above zero, orange below. The widest line is ${significant(largest)}.`);
+    this.paint();
+  }
+
+  // What changes with every training: the maps in the units.
+  paint() {
+    const { view, ground } = this.model;
+    const { surface } = this;
+    surface.clear();
+    if (!view.units) return;
+    const side = view.units.shape[1];
+    const scale = Math.min(surface.width / this.wide, surface.height / this.tall); // as the SVG beside it is placed
+    const [left, top] = [(surface.width - this.wide * scale) / 2, (surface.height - this.tall * scale) / 2];
+    const table = colours();
+    for (const unit of this.units) {
+      const values = view.units.subarray(unit.map * side * side, (unit.map + 1) * side * side);
+      let pixel;
+      if (unit.last && ground.target.kind === "binary") pixel = (n) => diverging(table.diverging, values[n] * 2 - 1);
+      else if (unit.last && ground.target.kind === "classes") {
+        const fading = table.fading[unit.number % table.fading.length];
+        pixel = (n) => fading[Math.round(Math.max(0, Math.min(1, values[n])) * 256)];
+      } else {
+        let most = 1e-12;
+        for (const value of values) most = Math.max(most, Math.abs(value));
+        pixel = (n) => diverging(table.diverging, values[n] / most);
+      }
+      const [x, y] = [left + (unit.x - this.side / 2) * scale, top + (unit.y - this.side / 2) * scale];
+      drawGrid(surface.context, side, pixel, x, y, this.side * scale, this.side * scale);
+    }
+  }
+
+  // For screen readers, when a training has come to rest.
+  label() {
+    const { view } = this.model;
+    for (const { element, described } of this.parts.values()) element.setAttribute("aria-label", this.said(described, view));
+  }
+
+  said({ said, at }, view) {
+    return at === undefined ? said : `${said} ${significant(view.vector[at])}`;
+  }
+
+  // A part in words, with its number as it is now.
+  described(name) {
+    const part = this.parts.get(name);
+    return part ? this.said(part.described, this.model.view) : "";
+  }
+
+  light(name, selected) {
+    for (const part of this.parts.values()) {
+      part.element.classList.toggle("lit", part.name === name);
+      part.element.classList.toggle("chosen", part.name === selected);
+    }
+  }
+
+  moved(event) {
+    const at = this.order.findIndex((part) => part.element === document.activeElement);
+    if (at < 0) return;
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      this.chosen(this.order[at].name);
+      return;
+    }
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const to = this.order[(at + step + this.order.length) % this.order.length];
+    this.order[at].element.setAttribute("tabindex", "-1");
+    to.element.setAttribute("tabindex", "0");
+    to.element.focus();
+  }
+}
