@@ -11,7 +11,7 @@ half           of two mistakes one is named, the other is not, and no wrong name
 wrong name     a name is given that is neither planted nor its equal
 unknown        said to be wrong, with the evidence, but without a name
 error          said to raise, or to give wrong shapes, without a name
-crash          the detector itself raises, or takes more than 20 s
+crash          the detector itself raises, or computes for more than 20 s
 passed         said to be right
 no change      said to be right, and every number that the file gives is the one that it gave before the mistake was
                planted: there is nothing to find. Counted apart, in no share.
@@ -135,19 +135,19 @@ class TooLongError(BaseException):
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Stop what runs longer, where the system has such signals."""
+    """Stop what computes longer, where the system has such signals; a processor that others use too counts for none."""
 
     def stop(*_: object) -> None:
         raise TooLongError
 
     if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, stop)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.signal(signal.SIGVTALRM, stop)
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
     try:
         yield
     finally:
         if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 def checked(job: tuple[str, Candidate]) -> Found:
@@ -158,15 +158,15 @@ def checked(job: tuple[str, Candidate]) -> Found:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "backpropagation.py")
         path.write_text(candidate.text, encoding="utf-8")
-        begun = time.perf_counter()
+        begun = time.process_time()
         try:
             with at_most(MOST_SECONDS):
                 report = check_file(path)
         except (Exception, TooLongError):  # of the detector itself: counted against it
             said = traceback.format_exc(limit=-3)
             counted = "crash" if candidate.mistakes else "accused"
-            return Found(candidate, group, counted, said, time.perf_counter() - begun)
-        seconds = time.perf_counter() - begun
+            return Found(candidate, group, counted, said, time.process_time() - begun)
+        seconds = time.process_time() - begun
     named = [mistake.key for mistake in report.mistakes]
     problem = report.problem.kind if report.problem else None
     said = " + ".join(named) or (f"{report.verdict}: {report.problem.message}" if report.problem else report.verdict)
