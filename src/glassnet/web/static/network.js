@@ -45,6 +45,7 @@ export class NetworkPicture {
     this.units = [];
     this.edges = [];
     this.parts.clear();
+    this.lit = null;
     this.drawing.replaceChildren();
     this.drawing.setAttribute("viewBox", `0 0 ${wide} ${tall}`);
     this.box.style.aspectRatio = `${wide} / ${least}`;
@@ -194,6 +195,9 @@ export class NetworkPicture {
   }
 
   light(name, selected) {
+    const lit = `${name} ${selected}`;
+    if (lit === this.lit) return;
+    this.lit = lit;
     for (const part of this.parts.values()) {
       part.element.classList.toggle("lit", part.name === name);
       part.element.classList.toggle("chosen", part.name === selected);
