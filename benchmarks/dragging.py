@@ -169,7 +169,7 @@ def main() -> int:
     print(f"{job}, {RATE} moves a second for {arguments.seconds:g} s")
     print(f"first paint {first_paint:.0f} ms after the address was opened")
     print(
-        f"moves      {len(latencies)} painted, {found['unanswered']} not; {found['late']} left out, for the mouse came too late"
+        f"moves      {len(latencies)} painted, {found['unanswered']} not; {found['late']} left out, the mouse being late"
     )
     print(f"starts     all of them in the first paint of {100 * found['wholes'] / len(latencies):.1f} % of moves")
     print("latency    " + ", ".join(f"{name} {percentile(latencies, share):.1f} ms" for name, share in
