@@ -8,7 +8,7 @@ moves wait they are answered by the newest; none is left out of the figures. Mem
 collection and of the server, is taken before, during and after.
 
 python benchmarks/dragging.py                  # 20 seconds
-python benchmarks/dragging.py --seconds 600    # the ten minutes of the figures in the documentation
+python benchmarks/dragging.py --seconds 600    # ten minutes
 
 Needs Playwright and a Chromium: on Debian apt-get install -y --no-install-recommends chromium.
 Ends with status 1 where the last position is not the one that is shown.
@@ -168,9 +168,7 @@ def main() -> int:
     print(f"Chromium {version}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"{job}, {RATE} moves a second for {arguments.seconds:g} s")
     print(f"first paint {first_paint:.0f} ms after the address was opened")
-    print(
-        f"moves      {len(latencies)} painted, {found['unanswered']} not; {found['late']} left out, the mouse being late"
-    )
+    print(f"moves      {len(latencies)} painted, {found['unanswered']} not; {found['late']} more were due")
     print(f"starts     all of them in the first paint of {100 * found['wholes'] / len(latencies):.1f} % of moves")
     print("latency    " + ", ".join(f"{name} {percentile(latencies, share):.1f} ms" for name, share in
                                     (("median", 0.5), ("p95", 0.95), ("p99", 0.99), ("worst", 1.0))))  # fmt: skip
