@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -238,4 +238,4 @@ def first_source(table: Table, name: str, target: str | None = None, features: S
     if len(table.names) < 2:
         raise DataError(f"a target needs a column to be predicted from; the table has {listed(table.names)} alone.")
     table.require(features)
-    return Source(table, name, chosen, tuple(features))
+    return Source(replace(table, source=""), name, chosen, tuple(features))  # no path is shown on the page

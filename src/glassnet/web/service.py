@@ -224,7 +224,7 @@ class Service:
                 "glassnet train takes any number."
             )
         number = hashlib.sha256(content).hexdigest()[:16]
-        source = first_source(replace(table, source=""), name)
+        source = first_source(table, name)
         with self._lock:
             self._sources[number] = source
             self._sources.move_to_end(number)

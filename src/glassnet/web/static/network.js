@@ -33,11 +33,11 @@ export class NetworkPicture {
     const named = ground.inputs.map((name) => (name.length > longest ? `${name.slice(0, longest - 7)}…${name.slice(-6)}` : name));
     const left = Math.min(200, 20 + Math.max(...named.slice(0, MOST_DRAWN).map((name) => name.length)) * 7.4);
     const most = Math.max(...drawn);
-    const apart = (wide - 90 - left) / (sizes.length - 1);
+    const apart = (wide - 104 - left) / (sizes.length - 1);
     const side = Math.max(24, Math.min(76, Math.round(280 / most), Math.round(apart * 0.5)));
     const least = Math.max(narrow ? 240 : 330, most * (side + 18) + 20);
     const tall = Math.max(least, wide * tallness); // the room that the card beside it leaves
-    const right = wide - 78 - side / 2;
+    const right = wide - 92 - side / 2;
     Object.assign(this, { side, wide });
     const place = (layer, unit) => {
       const x = left + (layer * (right - left)) / (sizes.length - 1);
