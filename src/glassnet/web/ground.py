@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -117,7 +118,7 @@ class Ground:
             "train": len(prepared.train_rows),
             "test": len(prepared.test_rows),
             "drawn": len(self.some),
-            "held": [self._middle(column) for column in self.encoding.columns],
+            "held": list(self._middles.values()),
             "notices": [*prepared.notices, *prepared.warnings],
         }
 
@@ -128,11 +129,16 @@ class Ground:
             return False
         return True
 
+    @cached_property
+    def _middles(self) -> dict[str, dict[str, Any]]:
+        return {column.source: self._middle(column) for column in self.encoding.columns}
+
     def _middle(self, column: Any) -> dict[str, Any]:
         """Where a feature is held where nobody says, and between what it can be moved."""
         if isinstance(column, CategoryColumn):
-            labels = [text.strip() for text in self.source.table.select(self.prepared.train_rows).texts(column.source)]
-            most = max(column.levels, key=labels.count)
+            texts = self.source.table.select(self.prepared.train_rows).texts(column.source)
+            counts = Counter(text.strip() for text in texts)
+            most = max(column.levels, key=lambda level: counts[level])
             return {"name": column.source, "kind": "text", "value": most, "levels": list(column.levels)}
         values = self.source.table.column(column.source).values
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
@@ -169,7 +175,7 @@ class Ground:
     def _held(self, column: Any, held: Mapping[str, float | str], values: Floats | None) -> Column:
         n = GRID * GRID
         if values is None:
-            value = held.get(column.source, self._middle(column)["value"])
+            value = held.get(column.source, self._middles[column.source]["value"])
             if isinstance(column, CategoryColumn):
                 if value not in column.levels:
                     raise UsageError(
@@ -232,4 +238,4 @@ def first_source(table: Table, name: str, target: str | None = None, features: S
     if len(table.names) < 2:
         raise DataError(f"a target needs a column to be predicted from; the table has {listed(table.names)} alone.")
     table.require(features)
-    return Source(table, name, chosen, tuple(features))
+    return Source(replace(table, source=""), name, chosen, tuple(features))  # no path is shown on the page

@@ -15,6 +15,7 @@ import logging
 import secrets
 import socket
 import sys
+import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -422,6 +423,7 @@ def play(source: Source, port: int = 0, *, browser: bool = True, say: Callable[[
     # While one thread computes the other has to take the next request: Python lets it wait for 5 ms otherwise.
     sys.setswitchinterval(0.001)
     if browser:
-        webbrowser.open(door.address)  # it waits: the listener takes connections from now on
+        # Beside the server, for a browser in a terminal is not done before it is closed.
+        threading.Thread(target=webbrowser.open, args=[door.address], daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
         serving.run(sockets=[listener])

@@ -89,7 +89,7 @@ class Job:
         of_one = job_size(network, spec, len(prepared.X), 1)
         if of_one > MOST_WORK:
             raise UsageError(
-                f"A start is trained in some seconds here; this one would take {of_one / MOST_WORK:.0f} times as long. "
+                f"A start is trained in some seconds here; this one would take {of_one / MOST_WORK:.2g} times as long. "
                 "Fewer epochs, fewer units or larger batches take less; glassnet train takes any."
             )
         numbers = settings.starts * max(network.n_parameters, min(settings.epochs + 1, _CURVE_POINTS))
@@ -224,7 +224,7 @@ class Service:
                 "glassnet train takes any number."
             )
         number = hashlib.sha256(content).hexdigest()[:16]
-        source = first_source(replace(table, source=""), name)
+        source = first_source(table, name)
         with self._lock:
             self._sources[number] = source
             self._sources.move_to_end(number)

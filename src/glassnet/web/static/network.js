@@ -28,15 +28,17 @@ export class NetworkPicture {
   build(view, ground, narrow, tallness) {
     const sizes = view.sizes;
     const drawn = sizes.map((size) => Math.min(size, MOST_DRAWN));
-    const most = Math.max(...drawn);
-    const side = Math.max(28, Math.min(76, Math.round(280 / most)));
     const wide = narrow ? 400 : 640;
-    const least = Math.max(narrow ? 250 : 330, most * (side + 18) + 20);
+    const longest = narrow ? 12 : 22;
+    const named = ground.inputs.map((name) => (name.length > longest ? `${name.slice(0, longest - 7)}…${name.slice(-6)}` : name));
+    const left = Math.min(200, 20 + Math.max(...named.slice(0, MOST_DRAWN).map((name) => name.length)) * 7.4);
+    const most = Math.max(...drawn);
+    const apart = (wide - 104 - left) / (sizes.length - 1);
+    const side = Math.max(24, Math.min(76, Math.round(280 / most), Math.round(apart * 0.5)));
+    const least = Math.max(narrow ? 240 : 330, most * (side + 18) + 20);
     const tall = Math.max(least, wide * tallness); // the room that the card beside it leaves
+    const right = wide - 92 - side / 2;
     Object.assign(this, { side, wide });
-    const longest = narrow ? 13 : 22;
-    const named = ground.inputs.map((name) => name.length > longest ? `${name.slice(0, longest - 8)}…${name.slice(-7)}` : name);
-    const [left, right] = [Math.min(190, 24 + Math.max(...named.slice(0, MOST_DRAWN).map((name) => name.length)) * 7.4), wide - 78 - side / 2];
     const place = (layer, unit) => {
       const x = left + (layer * (right - left)) / (sizes.length - 1);
       return [x, tall / 2 + (unit - (drawn[layer] - 1) / 2) * Math.min(210, (tall - 30) / drawn[layer])];
@@ -45,6 +47,7 @@ export class NetworkPicture {
     this.units = [];
     this.edges = [];
     this.parts.clear();
+    this.lit = null;
     this.drawing.replaceChildren();
     this.drawing.setAttribute("viewBox", `0 0 ${wide} ${tall}`);
     this.box.style.aspectRatio = `${wide} / ${least}`;
@@ -194,6 +197,9 @@ export class NetworkPicture {
   }
 
   light(name, selected) {
+    const lit = `${name} ${selected}`;
+    if (lit === this.lit) return;
+    this.lit = lit;
     for (const part of this.parts.values()) {
       part.element.classList.toggle("lit", part.name === name);
       part.element.classList.toggle("chosen", part.name === selected);

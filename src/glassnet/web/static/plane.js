@@ -4,8 +4,10 @@ import { classColour, colours, diverging, drawGrid } from "./colours.js";
 import { Surface, make, say } from "./dom.js";
 import { dateOf, significant, ticks } from "./numbers.js";
 
-const EDGE = { left: 44, right: 10, top: 6, bottom: 26 };
+const EDGE = { right: 10, top: 6, bottom: 26 };
 const NEAR = 14; // pixels within which a row is meant
+
+const written = (axis, value, text) => (axis.kind === "date" ? dateOf(value) : text);
 
 export class PlanePicture {
   // `chosen(row)` is told a row of the table.
@@ -27,7 +29,16 @@ export class PlanePicture {
   }
 
   get inner() {
-    return this.surface.inside(EDGE);
+    const { points } = this.model;
+    if (this.measured !== points) {
+      // As much room on the left as the widest number, or a date, needs.
+      const [, up] = points.axes;
+      this.surface.write("right", "middle", "");
+      const wide = ticks(up.low, up.high).map((tick) => this.surface.context.measureText(written(up, tick.value, tick.text)).width);
+      this.measured = points;
+      this.left = Math.max(24, ...wide) / this.surface.unit + 10;
+    }
+    return this.surface.inside({ ...EDGE, left: this.left });
   }
 
   place(x, y) {
@@ -230,11 +241,10 @@ export class PlanePicture {
     context.lineWidth = 1;
     context.strokeRect(inner.x + 0.5, inner.y + 0.5, inner.width - 1, inner.height - 1);
     const [across, up] = this.model.points.axes;
-    const written = (axis, { value, text }) => (axis.kind === "date" ? dateOf(value) : text);
     this.surface.write("center", "top", table.muted);
-    for (const tick of ticks(across.low, across.high, Math.min(6, inner.width / (80 * unit)))) context.fillText(written(across, tick), this.place(tick.value, up.low)[0], inner.y + inner.height + 5 * unit);
+    for (const tick of ticks(across.low, across.high, Math.min(6, inner.width / (80 * unit)))) context.fillText(written(across, tick.value, tick.text), this.place(tick.value, up.low)[0], inner.y + inner.height + 5 * unit);
     this.surface.write("right", "middle", table.muted);
-    for (const tick of ticks(up.low, up.high, Math.min(6, inner.height / (45 * unit)))) context.fillText(written(up, tick), inner.x - 6 * unit, this.place(across.low, tick.value)[1]);
+    for (const tick of ticks(up.low, up.high, Math.min(6, inner.height / (45 * unit)))) context.fillText(written(up, tick.value, tick.text), inner.x - 6 * unit, this.place(across.low, tick.value)[1]);
   }
 
   // What shapes and colours stand for.
@@ -292,9 +302,9 @@ export class PlanePicture {
       return;
     }
     const [across, up] = points.axes;
-    const written = (axis, value) => (axis.kind === "date" ? dateOf(value) : significant(value, 4));
+    const shown = (axis, value) => (Number.isNaN(value) ? "missing" : written(axis, value, significant(value, 4)));
     const { target } = ground;
-    let said = `Row ${points.row[n]} (${points.tested[n] ? "test" : "training"}): ${across.name} ${written(across, points.x[n])}, ${up.name} ${written(up, points.y[n])}; `;
+    let said = `Row ${points.row[n]} (${points.tested[n] ? "test" : "training"}): ${across.name} ${shown(across, points.x[n])}, ${up.name} ${shown(up, points.y[n])}; `;
     if (target.kind === "number") said += `${target.name} ${significant(points.value[n], 4)}, predicted ${significant(view.answers[n], 4)}`;
     else if (target.kind === "binary") said += `it is ${target.classes[points.value[n]]}, P(${target.classes[1]}) ${significant(view.answers[n])}`;
     else {
