@@ -500,5 +500,5 @@ def test_losses_whose_sum_is_too_large_are_no_error_of_numpy() -> None:
     """10 times 1e308 is infinite: so is the epoch's loss, and no warning is raised."""
     network = Network((1, 1), loss="mean_squared_error")
     rows: dict[str, Any] = {"row_weights": [10.0, 10.0], "engine": "numpy", "epochs": 1, "batch_size": 1}
-    run = train(network, [[0.0], [0.0]], [1e154, 1e154], **rows)
+    run = gn.train(network, [[0.0], [0.0]], [1e154, 1e154], **rows)
     assert run.stop_reason == "epochs"
