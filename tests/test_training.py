@@ -494,3 +494,11 @@ def test_numpys_whole_numbers_are_whole(number: Any) -> None:
     run = gn.train(NETWORK, X, Y, epochs=number, batch_size=number, random_state=number)
     same = gn.train(NETWORK, X, Y, epochs=3, batch_size=3, random_state=3)
     np.testing.assert_array_equal(run.parameters.vector, same.parameters.vector)
+
+
+def test_losses_whose_sum_is_too_large_are_no_error_of_numpy() -> None:
+    """10 times 1e308 is infinite: so is the epoch's loss, and no warning is raised."""
+    network = Network((1, 1), loss="mean_squared_error")
+    rows: dict[str, Any] = {"row_weights": [10.0, 10.0], "engine": "numpy", "epochs": 1, "batch_size": 1}
+    run = gn.train(network, [[0.0], [0.0]], [1e154, 1e154], **rows)
+    assert run.stop_reason == "epochs"

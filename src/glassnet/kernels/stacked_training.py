@@ -233,7 +233,8 @@ def train_stack(
             sums = weights = np.zeros(len(vectors))
         else:
             seen = seen.and_of(seen_now)
-        sums, weights = sums + update.losses * update.weights, weights + update.weights
+        with np.errstate(all="ignore"):  # a loss may be the largest number there is
+            sums, weights = sums + update.losses * update.weights, weights + update.weights
         if per_epoch == 1:
             # A full batch's pass before this update is the one over all rows after the epoch before.
             of = everyone[going & fine(update.losses, update.penalties)]
