@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import math
 import re
@@ -202,6 +203,31 @@ def test_sparse_rows_and_float32_learn_as_theirs() -> None:
             assert {part.dtype for part in (*ours.coefs_, *ours.intercepts_)} == {np.dtype(np.float32)}
             outputs = ours.predict(rows) if task in ("number", "count") else ours.predict_proba(rows)
             assert outputs.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+def test_nothing_of_theirs_is_missing(name: str) -> None:
+    ours, other = getattr(gn, name), getattr(theirs, name)
+    of_ours, of_theirs = (inspect.signature(kind).parameters for kind in (ours, other))
+    for place, (key, expected) in enumerate(of_theirs.items()):
+        assert list(of_ours)[place] == key
+        assert (of_ours[key].default, of_ours[key].kind) == (expected.default, expected.kind)
+    for method in ("fit", "partial_fit", "predict", "score"):
+        given = list(inspect.signature(getattr(ours, method)).parameters)
+        wanted = list(inspect.signature(getattr(other, method)).parameters)
+        assert given[: len(wanted)] == wanted
+    public = {key for key in dir(other) if not key.startswith("_")}
+    assert public <= set(dir(ours))
+    y = TARGETS["binary"] if name == "MLPClassifier" else TARGETS["number"]
+    frame = pd.DataFrame(X, columns=["radius", "texture", "area"])
+    for solver in ("adam", "sgd", "lbfgs"):
+        for early_stopping in (False, True):
+            settings = {"solver": solver, "early_stopping": early_stopping, "max_iter": 3, "random_state": 0}
+            fitted = [kind(**settings).fit(frame, y) for kind in (ours, other)]
+            has, wanted = ({key for key in vars(model) if key.endswith("_")} for model in fitted)
+            assert wanted <= has
+            for key in wanted - {"coefs_", "intercepts_"}:
+                assert isinstance(getattr(fitted[1], key), type(getattr(fitted[0], key))), key  # np.float64 is a float
 
 
 # --- what others do not have ----------------------------------------------------------------------------------------
