@@ -683,3 +683,13 @@ def test_what_is_not_finite_during_early_stopping_is_said() -> None:
         model.fit(X * 50, TARGETS["number"])
     assert math.isnan(model.validation_scores_[-1])
     assert np.isfinite(vector(model)).all()
+
+
+def test_it_takes_no_more_threads_than_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from glassnet.estimators.multilayer import _threads
+    from glassnet.kernels import compiled
+
+    monkeypatch.setattr(compiled, "all_threads", lambda: 4)
+    for given, allowed in (("1", 1), ("3", 3), ("9", 4), ("", 4), ("0", 4), ("two", 4)):
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+        assert _threads() == allowed
