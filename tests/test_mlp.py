@@ -690,6 +690,6 @@ def test_it_takes_no_more_threads_than_it_is_allowed(monkeypatch: pytest.MonkeyP
     from glassnet.kernels import compiled
 
     monkeypatch.setattr(compiled, "all_threads", lambda: 4)
-    for given, allowed in (("1", 1), ("3", 3), ("9", 4), ("", 4), ("0", 4), ("two", 4)):
-        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    for asked, allowed in (("1", 1), ("3", 3), ("9", 4), ("", 4), ("0", 4), ("two", 4)):
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
         assert _threads() == allowed
