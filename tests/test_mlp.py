@@ -5,7 +5,10 @@ from __future__ import annotations
 import inspect
 import io
 import math
+import os
 import re
+import signal
+import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -672,6 +675,34 @@ def test_an_interrupted_training_keeps_what_it_has(capsys: pytest.CaptureFixture
     short = gn.MLPClassifier((3,), max_iter=3, random_state=0).fit(X, TARGETS["binary"])
     assert np.array_equal(after(model), after(short))
     assert capsys.readouterr().out.count("Iteration") == 3
+
+
+@pytest.mark.parametrize("case", ["alone", "long calls", "several starts", "lbfgs"])
+def test_ctrl_c_keeps_the_epochs_that_were_made(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from glassnet.kernels import compiled
+
+    if case == "long calls":  # in a thread of their own, from which an interrupt calls the kernel back
+        monkeypatch.setattr(compiled, "A_MOMENT", 0)
+    rows = np.random.default_rng(0).normal(size=(2000, 20))
+    y = (rows[:, 0] * rows[:, 1] > 0).astype(int)
+    settings = {"hidden_layer_sizes": (60,), "random_state": 0, "n_iter_no_change": math.inf, "batch_size": 500}
+    if case == "several starts":
+        settings |= {"n_starts": 3, "combine": "average"}
+    if case == "lbfgs":
+        settings |= {"solver": "lbfgs", "tol": 0.0, "max_fun": 10**9, "alpha": 0.01}
+    model = gn.MLPClassifier(**settings, max_iter=10**7)
+    gn.MLPClassifier(**settings, max_iter=2).fit(rows, y)  # compiled
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model.fit(rows, y)
+    timer.join()
+    assert np.isfinite(vector(model)).all()
+    made = len(model.loss_curve_)
+    assert made == model.n_iter_ < 10**7
+    if made and case != "several starts":  # of which any may have been kept
+        short = gn.MLPClassifier(**settings, max_iter=made).fit(rows, y)
+        assert short.loss_curve_[: made - 1] == model.loss_curve_[: made - 1]
 
 
 def test_what_is_not_finite_during_early_stopping_is_said() -> None:
