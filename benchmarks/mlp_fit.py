@@ -33,7 +33,7 @@ JOBS: dict[str, tuple[str, dict[str, Any], str, float | None]] = {
     "tumors, 30-16-1, batches of 32, 100 epochs": ("tumors 30", W2, "float64", 60),
     "the same, float32": ("tumors 30", W2, "float32", 60),
     "tumors, 2-2-1, batches of 32": ("tumors 2", SMALL | {"batch_size": 32}, "float64", 60),
-    "tumors, 2-2-1, all else default": ("tumors 2", SMALL, "float64", None),
+    "tumors, 2-2-1, all else default": ("tumors 2", SMALL, "float64", 60),
     "tumors, 2-2-1, sgd": ("tumors 2", SMALL | {"solver": "sgd", "learning_rate_init": 0.1}, "float64", None),
     "tumors, 30-16-1, early stopping": ("tumors 30", W2 | {"early_stopping": True}, "float64", None),
     "tumors, 30-16-1, lbfgs": ("tumors 30", {"hidden_layer_sizes": (16,), "solver": "lbfgs"}, "float64", None),

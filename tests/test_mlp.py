@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import math
+import os
 import re
+import signal
+import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -202,6 +206,31 @@ def test_sparse_rows_and_float32_learn_as_theirs() -> None:
             assert {part.dtype for part in (*ours.coefs_, *ours.intercepts_)} == {np.dtype(np.float32)}
             outputs = ours.predict(rows) if task in ("number", "count") else ours.predict_proba(rows)
             assert outputs.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+def test_nothing_of_theirs_is_missing(name: str) -> None:
+    ours, other = getattr(gn, name), getattr(theirs, name)
+    of_ours, of_theirs = (inspect.signature(kind).parameters for kind in (ours, other))
+    for place, (key, expected) in enumerate(of_theirs.items()):
+        assert list(of_ours)[place] == key
+        assert (of_ours[key].default, of_ours[key].kind) == (expected.default, expected.kind)
+    for method in ("fit", "partial_fit", "predict", "score"):
+        given = list(inspect.signature(getattr(ours, method)).parameters)
+        wanted = list(inspect.signature(getattr(other, method)).parameters)
+        assert given[: len(wanted)] == wanted
+    public = {key for key in dir(other) if not key.startswith("_")}
+    assert public <= set(dir(ours))
+    y = TARGETS["binary"] if name == "MLPClassifier" else TARGETS["number"]
+    frame = pd.DataFrame(X, columns=["radius", "texture", "area"])
+    for solver in ("adam", "sgd", "lbfgs"):
+        for early_stopping in (False, True):
+            settings = {"solver": solver, "early_stopping": early_stopping, "max_iter": 3, "random_state": 0}
+            fitted = [kind(**settings).fit(frame, y) for kind in (ours, other)]
+            has, wanted = ({key for key in vars(model) if key.endswith("_")} for model in fitted)
+            assert wanted <= has
+            for key in wanted - {"coefs_", "intercepts_"}:
+                assert isinstance(getattr(fitted[1], key), type(getattr(fitted[0], key))), key  # np.float64 is a float
 
 
 # --- what others do not have ----------------------------------------------------------------------------------------
@@ -648,6 +677,34 @@ def test_an_interrupted_training_keeps_what_it_has(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.count("Iteration") == 3
 
 
+@pytest.mark.parametrize("case", ["alone", "long calls", "several starts", "lbfgs"])
+def test_ctrl_c_keeps_the_epochs_that_were_made(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from glassnet.kernels import compiled
+
+    if case == "long calls":  # in a thread of their own, from which an interrupt calls the kernel back
+        monkeypatch.setattr(compiled, "A_MOMENT", 0)
+    rows = np.random.default_rng(0).normal(size=(2000, 20))
+    y = (rows[:, 0] * rows[:, 1] > 0).astype(int)
+    settings = {"hidden_layer_sizes": (60,), "random_state": 0, "n_iter_no_change": math.inf, "batch_size": 500}
+    if case == "several starts":
+        settings |= {"n_starts": 3, "combine": "average"}
+    if case == "lbfgs":
+        settings |= {"solver": "lbfgs", "tol": 0.0, "max_fun": 10**9, "alpha": 0.01}
+    model = gn.MLPClassifier(**settings, max_iter=10**7)
+    gn.MLPClassifier(**settings, max_iter=2).fit(rows, y)  # compiled
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model.fit(rows, y)
+    timer.join()
+    assert np.isfinite(vector(model)).all()
+    made = len(model.loss_curve_)
+    assert made == model.n_iter_ < 10**7
+    if made and case != "several starts":  # of which any may have been kept
+        short = gn.MLPClassifier(**settings, max_iter=made).fit(rows, y)
+        assert short.loss_curve_[: made - 1] == model.loss_curve_[: made - 1]
+
+
 def test_what_is_not_finite_during_early_stopping_is_said() -> None:
     model = gn.MLPRegressor(
         hidden_layer_sizes=(100,), activation="identity", solver="sgd", learning_rate_init=1, early_stopping=True,
@@ -657,3 +714,13 @@ def test_what_is_not_finite_during_early_stopping_is_said() -> None:
         model.fit(X * 50, TARGETS["number"])
     assert math.isnan(model.validation_scores_[-1])
     assert np.isfinite(vector(model)).all()
+
+
+def test_it_takes_no_more_threads_than_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from glassnet.estimators.multilayer import _threads
+    from glassnet.kernels import compiled
+
+    monkeypatch.setattr(compiled, "all_threads", lambda: 4)
+    for asked, allowed in (("1", 1), ("3", 3), ("9", 4), ("", 4), ("0", 4), ("two", 4)):
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+        assert _threads() == allowed

@@ -24,6 +24,7 @@ from glassnet.optimizers import (
     Constant,
     Cosine,
     Exponential,
+    FoldedAdam,
     InverseScaling,
     LBFGSStep,
     OneCycle,
@@ -41,6 +42,8 @@ FIRST_ORDER = [
     Adam(0.05),
     AdamW(0.05),
     AdamW(0.02, beta_1=0.7, weight_decay=0.3),
+    FoldedAdam(0.05),
+    FoldedAdam(0.02, epsilon=1e-2, weight_decay=0.3),
     RMSprop(0.01),
     RMSprop(0.02, rho=0.5, epsilon=1e-3),
 ]
@@ -79,6 +82,8 @@ def _adam_by_hand(o: Any, w: float, gradients: list[float], is_weight: bool) -> 
         m = o.beta_1 * m + (1 - o.beta_1) * g
         v = o.beta_2 * v + (1 - o.beta_2) * g * g
         step = m / (1 - o.beta_1**t) / (math.sqrt(v / (1 - o.beta_2**t)) + o.epsilon)
+        if isinstance(o, FoldedAdam):
+            step = math.sqrt(1 - o.beta_2**t) / (1 - o.beta_1**t) * m / (math.sqrt(v) + o.epsilon)
         if isinstance(o, AdamW) and is_weight:
             w -= o.learning_rate * o.weight_decay * w  # decoupled: of the weight before the step
         w -= o.learning_rate * step
@@ -94,7 +99,9 @@ def _rmsprop_by_hand(o: Any, w: float, gradients: list[float], is_weight: bool) 
 
 
 BY_HAND: dict[type, Callable[..., float]] = {
-    SGD: _sgd_by_hand, Adam: _adam_by_hand, AdamW: _adam_by_hand, RMSprop: _rmsprop_by_hand}  # fmt: skip
+    SGD: _sgd_by_hand, Adam: _adam_by_hand, AdamW: _adam_by_hand, FoldedAdam: _adam_by_hand,
+    RMSprop: _rmsprop_by_hand,
+}  # fmt: skip
 
 
 @EACH

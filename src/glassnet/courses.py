@@ -112,6 +112,7 @@ def follow(
     watched: str = "loss",
     adaptive_rate: float | None = None,
     told: Callable[[Epoch], None] | None = None,
+    halted: Callable[[], bool] = lambda: False,
 ) -> Followed:
     """Train until `patience` is over with what is `watched`, one of `WATCHED`, or `epochs` are made.
 
@@ -120,8 +121,10 @@ def follow(
     begins with, the end of patience divides it by 5 and patience begins anew, while the rate is above 1e-6.
     """
     result = Followed(course.vector.copy(), course.vector.copy())
-    try:
+    try:  # `halted` says whether an interrupt has reached another thread
         while result.n_epochs < epochs and result.ended == "epochs":
+            if halted():
+                raise KeyboardInterrupt
             together = 1 if told is not None else min(epochs - result.n_epochs, patience.left)
             begun = course.made
             stretch = course.go_on(int(min(together, course.most_together)))
@@ -150,7 +153,9 @@ def follow(
                     steps = _steps(stretch.records, begun, course.n_batches, held_out_loss)
                     slowed = is_over and result.ended == "epochs"
                     told(Epoch(result.n_epochs, loss, held_out_loss, score, steps, adaptive_rate if slowed else None))
-            if stretch.first_nonfinite:
+            if stretch.interrupted:
+                result.ended = "interrupted"
+            elif stretch.first_nonfinite:
                 result.ended, result.first_nonfinite = "diverged", NONFINITE[stretch.first_nonfinite]
     except KeyboardInterrupt:
         result.ended = "interrupted"
@@ -160,7 +165,7 @@ def follow(
 
 def _judged(judge: Judge | None, losses: list[float], vectors: FloatArray) -> list[tuple[float, float]]:
     """What is said of every epoch's parameters; NaN of the last one's where it was not finite."""
-    if judge is None:
+    if judge is None or not losses:
         return []
     n_finite = len(losses) - math.isnan(losses[-1])
     found = list(zip(*judge(vectors[:n_finite]), strict=True)) if n_finite else []
@@ -200,6 +205,7 @@ def minimise(
     patience: Patience | None = None,
     watched: str = "score",
     told: Callable[[Epoch], None] | None = None,
+    halted: Callable[[], bool] = lambda: False,
 ) -> Followed:
     """SciPy's L-BFGS-B on loss_scale * loss + l1 sum|W| + l2 / 2 sum W^2, over all rows, by compiled kernels.
 
@@ -234,6 +240,8 @@ def minimise(
     result = Followed(vector.astype(np.float64), vector.astype(np.float64))
 
     def iterated(intermediate_result: Any) -> None:
+        if halted():
+            raise KeyboardInterrupt
         loss, now = float(intermediate_result.fun), intermediate_result.x
         result.vector = now.copy()
         result.losses.append(loss)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from numbers import Integral, Real
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -264,15 +265,21 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         vectors, rngs = self._starts(network, X.dtype, rng, first_pass)
         if self.early_stopping and held is None and self.solver != "lbfgs":
             rows, held = self._set_apart(rows, rng)
+        halt = Event()
         several = [
-            partial(self._trained, network, vector, rows, held, own_rng, incremental, k == 0)
+            partial(self._trained, network, vector, rows, held, own_rng, halt.is_set, incremental, k == 0)
             for k, (vector, own_rng) in enumerate(zip(vectors, rngs, strict=True))
         ]
         if len(several) == 1:
             trained = [several[0]()]
         else:
             with ThreadPoolExecutor(_threads()) as pool:
-                trained = [future.result() for future in [pool.submit(one) for one in several]]
+                futures = [pool.submit(one) for one in several]
+                try:
+                    trained = [future.result() for future in futures]
+                except KeyboardInterrupt:
+                    halt.set()
+                    trained = [future.result() for future in futures]
         self._take(network, trained, held, incremental)
         return self
 
@@ -334,6 +341,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         rows: Rows,
         held: Rows | None,
         rng: np.random.RandomState,
+        halted: Callable[[], bool],
         incremental: bool,
         first: bool,
     ) -> _Trained:
@@ -356,13 +364,13 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
             followed = courses.minimise(
                 network, data, vector, l1=l1, l2=l2, loss_scale=scale, gradient_tolerance=self.tol,
                 iterations=self.max_iter, evaluations=self.max_fun, judge=judge, patience=patience, watched=watched,
-                told=told,
+                told=told, halted=halted,
             )  # fmt: skip
             trained = _Trained(followed)
         else:
             objective = l1, l2, per_weight, scale
             trained = self._descended(
-                network, vector, data, rng, objective, judge, watched, told, incremental, first, offset
+                network, vector, data, rng, objective, judge, watched, told, halted, incremental, first, offset
             )
         followed = trained.followed
         if watched != "loss":
@@ -380,6 +388,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         judge: Judge | None,
         watched: str,
         told: Callable[[Epoch], None] | None,
+        halted: Callable[[], bool],
         incremental: bool,
         first: bool,
         offset: float,
@@ -410,7 +419,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         adaptive = self.learning_rate == "adaptive" and self.solver == "sgd"
         followed = courses.follow(
             course, patience, epochs=course.epochs, judge=judge, watched=watched,
-            adaptive_rate=rate if adaptive else None, told=told,
+            adaptive_rate=rate if adaptive else None, told=told, halted=halted,
         )  # fmt: skip
         if first and self.shuffle and n_batches == 1 and not isinstance(self.random_state, Integral):
             for _ in range(followed.n_epochs):  # in one batch the order is all the same, but not what is drawn next
@@ -503,7 +512,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
                 )
             found = Parameters(network, followed.vector)
             score = max((s for s in followed.scores if not math.isnan(s)), default=None)
-            loss = followed.losses[-1]
+            loss = followed.losses[-1] if followed.losses else math.nan  # interrupted within the first epoch
             starts.append(Start(list(found.weights), list(found.biases), loss, score, followed.n_epochs))
         kept = self._kept(every, held)
         followed = every[kept]
@@ -515,7 +524,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         self._no_improvement_count = trained[kept].no_improvement
         if trained[kept].progress is not None:
             self._optimizer = trained[kept].progress
-        self.loss_ = followed.losses[-1]
+        self.loss_ = starts[kept].loss
         self.loss_curve_ += followed.losses
         if held is not None:
             self.validation_scores_ = (self.validation_scores_ or []) + followed.scores
@@ -537,7 +546,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
                 -np.nanmax([-np.inf, *f.scores]) if by_score else np.nanmin([np.inf, *f.held_out_losses]) for f in every
             ]
         else:
-            values = [f.losses[-1] for f in every]
+            values = [f.losses[-1] if f.losses else math.inf for f in every]
         return int(np.argmin(values))
 
     def _say_how_it_ended(self, followed: Followed, incremental: bool) -> None:

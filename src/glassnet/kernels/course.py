@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,14 @@ Rates = Callable[[int, int], NDArray[np.float64]]
 @dataclass(frozen=True)
 class Stretch:
     """What some epochs left: `objectives` (epochs,), NaN for one that was not finite, which is then the last;
-    `vectors` (epochs, n_parameters) after each, until the next call; `records` of updates, where wanted."""
+    `vectors` (epochs, n_parameters) after each, until the next call; `records` of updates, where wanted. `interrupted`:
+    a KeyboardInterrupt ended it, within the epoch after these."""
 
     objectives: NDArray[np.float64]
     vectors: FloatArray
     records: NDArray[np.float64] | None
     first_nonfinite: int
+    interrupted: bool = False
 
 
 class Course:
@@ -77,8 +79,7 @@ class Course:
             batch_size = None
         self.n_batches = 1 if batch_size is None else -(-n // batch_size)
         self.epochs, self.made = epochs, 0  # made: updates
-        # One epoch more than there will be: none is the last, after which a training looks back.
-        self._spec = Spec(optimizer, epochs + 1, batch_size, seed, number, None, l1, l2, dropout)
+        self._spec = Spec(optimizer, epochs, batch_size, seed, number, None, l1, l2, dropout)
         self._network, self._data, self._rates, self._recorded = network, data, rates, recorded
         self._shuffled = shuffled if self.n_batches > 1 else None
         self._threads = threads or compiled.all_threads()
@@ -104,9 +105,11 @@ class Course:
         self._first = first
         n_epochs = max(self.most_together, _MOST_NUMBERS // 128 // self.n_batches)
         self._last = min(first + n_epochs * self.n_batches, self.epochs * self.n_batches)
-        work = compiled.work(self._network, self._spec, len(self._data.X)) / self._spec.epochs * self.most_together
+        # One epoch more than there will be: none is the last, after which a training looks back.
+        spec = replace(self._spec, epochs=self._last // self.n_batches + 1)
+        work = compiled.work(self._network, spec, len(self._data.X)) / spec.epochs * self.most_together
         self._job = Job(
-            self._engine, self._spec, self._data, vector[np.newaxis],
+            self._engine, spec, self._data, vector[np.newaxis],
             Members.of(self._spec, np.array([self._spec.start])),
             state=None if state is None else {name: value[np.newaxis] for name, value in state.items()},
             first_step=first, last_step=self._last, recorded=self._recorded,
@@ -135,7 +138,7 @@ class Course:
     def go_on(self, epochs: int) -> Stretch:
         """Train for so many epochs, or for fewer: for as many as there is room for, or until one is not finite.
 
-        A KeyboardInterrupt ends it with the update under way and is raised then.
+        A KeyboardInterrupt ends it with the update under way.
         """
         if self.made == self._last:
             self._begin(self.vector.copy(), {name: value.copy() for name, value in self.state.items()})
@@ -147,7 +150,7 @@ class Course:
         finished = job.go_on(before, before + epochs * self.n_batches, skipped)
         self.made = int(job.counts[0, places.STEPS])
         if not finished:
-            raise KeyboardInterrupt
+            epochs = (self.made - before) // self.n_batches
         first_nonfinite = int(job.counts[0, places.FIRST_NONFINITE])
         if first_nonfinite:
             epochs = int((job.counts[0, places.DIVERGED_AT] - 1) // self.n_batches) - before // self.n_batches + 1
@@ -158,7 +161,7 @@ class Course:
         if self._recorded:
             last = int(job.counts[0, places.DIVERGED_AT]) if first_nonfinite else self.made
             records = job.result("records")[skipped : last - self._first].copy()
-        return Stretch(objectives, job.snapshots()[:epochs], records, first_nonfinite)
+        return Stretch(objectives, job.snapshots()[:epochs], records, first_nonfinite, not finished)
 
     def _shuffle(self, epochs: int) -> None:
         """The orders of the next epochs, on top of the last."""
