@@ -464,7 +464,8 @@ def plain(value: Any) -> Any:
 def save(model: Model | HasModel, path: str | os.PathLike[str]) -> None:
     """Write a model to a file, atomically: safetensors with JSON metadata and a checksum, no code in it.
 
-    Of a fitted table estimator it is the model that is written. Raises `CannotWriteError`; what stood there before is then untouched.
+    Of a fitted table estimator it is the model that is written.
+    Raises `CannotWriteError`; what stood there before is then untouched.
     """
     model = model.model_ if isinstance(model, HasModel) else model
     metadata = {
