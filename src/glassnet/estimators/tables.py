@@ -235,7 +235,7 @@ class TableClassifier(_OfTables, ClassifierMixin, BaseEstimator):  # type: ignor
     ['no', 'yes']
     >>> print(estimator.model_.encode_equations)
     encode
-      x1 = ('dose' - 1.5) / 1.118033988749895
+      x1 = (dose - 1.5) / 1.118033988749895
     """
 
     classes_: NDArray[Any]
@@ -295,7 +295,8 @@ class TableRegressor(_OfTables, RegressorMixin, BaseEstimator):  # type: ignore[
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"dose": [0.0, 1.0, 2.0, 3.0, 4.0], "cost": [1.0, 3.0, 5.0, 7.0, 9.0]})
-    >>> estimator = TableRegressor(hidden=(), epochs=200, starts=1).fit(frame, "cost")
+    >>> from glassnet.optimizers import LBFGS
+    >>> estimator = TableRegressor(hidden=(), optimizer=LBFGS(), batch_size=None, starts=1).fit(frame, "cost")
     >>> round(estimator.score(frame, "cost"), 3)
     1.0
     """
