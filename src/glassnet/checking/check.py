@@ -289,13 +289,12 @@ def _with_problem(
     problem: Problem,
     verdict: str,
 ) -> Report:
-    """The report of a problem, with the mistakes beside it that explain the numbers, in one of the ways in which these
+    """The report of a problem, with the mistake beside it that explains the numbers, in one of the ways in which these
     may be meant."""
     agreeing: list[Sequence[tuple[Any, list[Observed]]]] = []
     for upto in ("loss", "forward"):
         agreeing = agreeing or [runs for runs in meant if any(agrees_upto(upto, some, said, free) for _, some in runs)]
-    tried = [(runs, pairs) for pairs in (False, True) for runs in agreeing]
-    each = (_explained(runs, said, free, pairs) for runs, pairs in tried)
+    each = (_explained(runs, said, free, pairs=False) for runs in agreeing)  # two besides would be three in one file
     explained = next((one for one in each if one is not None), None)
     if explained is None:
         return Report(title, verdict, candidate.form, problem=problem)
