@@ -37,7 +37,7 @@ from race.contenders import CONTENDERS
 from race.jobs import made
 
 HERE = Path(__file__).parent
-PAUSE = 0.02  # seconds before each sample: threads of another library may still be waiting busily for work
+PAUSE = 0.3  # seconds before each sample: threads of another library wait busily for work for a while
 
 
 def environment(threads: int, dtype: str, cache: Path) -> dict[str, str]:

@@ -317,7 +317,7 @@ def test_zeros_passed_over_or_not(
     sizes: tuple[int, ...], loss: str, number: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(3)
-    table = np.where(rng.random((150, sizes[0])) < 0.08, rng.normal(size=(150, sizes[0])), 0).astype(number)
+    table = np.where(rng.random((150, sizes[0])) < 0.03, rng.normal(size=(150, sizes[0])), 0).astype(number)
     table[:, 5] = 0
     classes = rng.integers(0, max(2, sizes[-1]), 150)
     targets = np.eye(sizes[-1])[classes] if sizes[-1] > 1 else classes[:, np.newaxis]
