@@ -290,7 +290,7 @@ def main() -> int:
     settings = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
     every = [*settings["jobs"], "growth", "grid"]
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help="few rounds and one dtype of each job: about 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="few rounds and one dtype of each job: about 18 minutes")
     parser.add_argument("--jobs", default=",".join(every), help="some of them, by comma (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=HERE / "results", metavar="FOLDER", help="where to write")
     options = parser.parse_args()
