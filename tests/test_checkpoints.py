@@ -671,3 +671,25 @@ def test_the_command_refuses_in_one_message(path: Path, tmp_path: Path, capsys: 
         assert (found, out, len(said)) == (status, "", 1), said
         assert rule in said[0]
         assert not model.exists()
+
+
+@pytest.mark.parametrize("engine", ["compiled", "numpy"])
+@pytest.mark.parametrize("job", ["patience", "groups", "own rows", "lbfgs"])
+def test_networks_that_are_watched_by_held_out_rows(job: str, engine: str, tmp_path: Path) -> None:
+    """Kept and gone on with, many networks have the bits, and the held-out losses, of those that are not kept."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3))
+    y = (X[:, 0] + X[:, 1] ** 2 > 0.5).astype(float)
+    settings: dict[str, dict[str, Any]] = {
+        "patience": {"optimizer": gn.Adam(0.02), "patience": 5},
+        "groups": {"optimizer": gn.Adam(0.02), "patience": 5, "l1": np.array([0, 0.001, 0, 0.001])},
+        "own rows": {"optimizer": gn.Adam(0.02), "rows": [np.arange(n) for n in (100, 200, 100, 200)]},
+        "lbfgs": {"optimizer": gn.LBFGS()},
+    }
+    network = gn.Network((3, 5, 1), "tanh")
+    alike = {"size": 4, "epochs": 40, "held_out": (X[:80], y[:80]), "engine": engine, "random_state": 1}
+    alone = gn.train_population(network, X, y, **alike, **settings[job])
+    for resume in (False, True):
+        kept = gn.train_population(network, X, y, checkpoint=tmp_path / "kept", resume=resume, **alike, **settings[job])
+        assert np.array_equal(kept.parameters.vector, alone.parameters.vector)
+        assert np.array_equal(kept.held_out_losses, alone.held_out_losses, equal_nan=True)
