@@ -6,6 +6,7 @@ import inspect
 import json
 import types
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -586,11 +587,19 @@ def test_one_row_at_a_time_is_a_convention():
     assert report.mistakes[0].key == "activation-derivative-missing", report.text()
 
 
-def test_a_bias_gradient_that_is_not_summed_is_right_for_one_row():
+def test_a_bias_gradient_that_is_not_summed_is_wrong_unless_one_row_is_declared():
+    """Several rows are taken in one call and the weights' gradients are summed: then so are the biases'."""
     text = (
         EXAMPLES["functions"].replace("d1.sum(axis=0)", "d1").replace("d2.sum(axis=0)", "d2").replace(" / len(X)", "")
     )
-    assert check(module(text)).ok
+    report = check(module(text))
+    assert [one.key for one in report.mistakes] == ["bias-gradient-not-summed"]
+    assert "layout=one_row" in report.text()
+    assert check(module(text), conventions="layout=one_row").ok
+    wrong = text.replace(" * (1 - cache**2)", "")
+    assert wrong != text
+    report = check(module(wrong), conventions="layout=one_row")
+    assert [one.key for one in report.mistakes] == ["activation-derivative-missing"]
 
 
 def test_what_only_runs_in_square_networks_is_not_right(tmp_path):
@@ -645,7 +654,7 @@ def scale(X_train, X_test):
 
 def test_right_companions_are_not_accused():
     found = dict(companions({"adam": adam, "momentum": momentum, "shuffle": shuffle, "scale": scale}))
-    assert found == {"adam": None, "momentum": None, "shuffle": None, "scale": None}
+    assert found == {"adam": (), "momentum": (), "shuffle": (), "scale": ()}
 
 
 @pytest.mark.parametrize(
@@ -664,7 +673,7 @@ def test_right_companions_are_not_accused():
 )  # fmt: skip
 def test_a_slip_in_a_companion_is_named(name, key, function):
     function.__name__ = name
-    ((_, named),) = companions({name: function})
+    ((_, (named,)),) = companions({name: function})
     assert named.key == key
     report = check({**candidate(), name: function})
     assert not report.ok
@@ -693,13 +702,12 @@ class AdamNotSquared(Adam):
         return g
 
 
-OF_ALL: dict = {}
-
-
 class AdamOfAll(Adam):
+    of_all: ClassVar[dict] = {}
+
     def __init__(self, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
         super().__init__(lr, beta1, beta2, eps)
-        self.m = OF_ALL
+        self.m = self.of_all
 
 
 class AdamOfOneName(Adam):
@@ -734,7 +742,29 @@ def velocity_by_name(parameters, grads, v, learning_rate, beta):
 )
 def test_optimizers_may_be_classes_and_take_dicts(name, key, optimizer):
     ((_, named),) = companions({name: optimizer})
-    assert (named and named.key) == key
+    assert [one.key for one in named] == ([key] if key else [])
+
+
+class AdamOfAllNotSquared(AdamOfAll, AdamNotSquared):
+    of_all: ClassVar[dict] = {}
+
+
+class AdamOfOneNameNotSquared(AdamOfOneName, AdamNotSquared):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "optimizer"),
+    [
+        ("Adam", {"adam-shared-state", "adam-not-squared"}, AdamOfAllNotSquared),
+        ("Adam", {"adam-shared-state", "adam-not-squared"}, AdamOfOneNameNotSquared),
+        ("momentum", {"momentum-sign", "momentum-not-kept"}, lambda w, g, v, lr, beta: (w + lr * g, g)),
+        ("adam", {"adam-unknown"}, lambda w, g, m, v, t, lr, b1, b2, eps: (w - lr * g**3, m, v)),
+    ],
+)
+def test_two_slips_of_one_optimizer_are_both_named(name, keys, optimizer):
+    ((_, named),) = companions({name: optimizer})
+    assert {one.key for one in named} == keys
 
 
 def test_a_slip_beside_a_mistake_is_named_too():

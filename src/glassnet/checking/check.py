@@ -96,7 +96,7 @@ def _with_companions(candidate: Any, said: Declared, seed: int, name: str, title
         vars(candidate) if isinstance(candidate, ModuleType) else candidate if isinstance(candidate, dict) else {}
     )
     beside = list(companions(namespace))
-    wrong = [(function, mistake) for function, mistake in beside if mistake is not None]
+    wrong = [(function, mistakes) for function, mistakes in beside if mistakes]
     try:
         found = _report(form_of(candidate, said), said, seed, name)
     except FailedError as failed:
@@ -108,9 +108,11 @@ def _with_companions(candidate: Any, said: Declared, seed: int, name: str, title
         return found
     shown = tuple(f"What {function} gives is not what it should give." for function, _ in wrong)
     return replace(
-        found, verdict="wrong" if found.ok else found.verdict,
-        mistakes=(*found.mistakes, *(mistake for _, mistake in wrong)), evidence=(*found.evidence, *shown),
-    )  # fmt: skip
+        found,
+        verdict="wrong" if found.ok else found.verdict,
+        mistakes=(*found.mistakes, *(mistake for _, mistakes in wrong for mistake in mistakes)),
+        evidence=(*found.evidence, *shown),
+    )
 
 
 def _own_line(candidate: Any) -> str | None:
@@ -164,18 +166,25 @@ def _has_arrays(candidate: Any) -> bool:
 
 
 def _report(candidate: Candidate, said: Declared, seed: int, name: str = "") -> Report:
-    """That of whole batches; one row at a time for what does not run otherwise, or sums nothing over rows at all."""
+    """That of whole batches; one row at a time where it is declared, or where several rows are not taken."""
+    if said.one_row and not isinstance(candidate, NotebookCandidate):
+        return _report_of(RowByRow(candidate), said, seed, name)
     found = _report_of(candidate, said, seed, name)
     if isinstance(candidate, NotebookCandidate | LayersCandidate):
         return found
-    sums_nothing = found.conventions.get("gradient_rows") == "sum" and {one.key for one in found.mistakes} == {
-        "bias-gradient-not-summed"
-    }
-    changed = found.problem is not None and found.problem.kind == "changed-arguments"
-    if changed or (found.verdict != "error" and not sums_nothing):
-        return found
-    rows = _report_of(RowByRow(candidate), said, seed, name)
-    return rows if rows.ok or (found.verdict == "error" and rows.mistakes) else found
+    if found.verdict == "error" and not (found.problem and found.problem.kind == "changed-arguments"):
+        rows = _report_of(RowByRow(candidate), said, seed, name)
+        return rows if rows.ok or rows.mistakes else found
+    if found.conventions.get("gradient_rows") == "sum" and BIAS_NOT_SUMMED in {one.key for one in found.mistakes}:
+        return replace(found, remarks=(*found.remarks, MEANT_FOR_ONE_ROW))
+    return found
+
+
+BIAS_NOT_SUMMED = "bias-gradient-not-summed"
+MEANT_FOR_ONE_ROW = (
+    "Several rows were given in one call. Where it is only meant for one row at a time, with nothing to be summed, "
+    'declare it: CONVENTIONS = "layout=one_row".'
+)
 
 
 def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Report:
