@@ -1218,17 +1218,6 @@ MISTAKES: tuple[Mistake, ...] = (
         only=lambda n: n.l2 != "none",
     ),
     M(
-        "weight-gradient-zero",
-        "a layer's gradients are zero",
-        "The gradients of all weights and biases of a layer are 0: it is never trained. A loop over the layers that "
-        "ends too early does that.",
-        "dW = 1/n a^T delta, db = 1/n sum over rows of delta",
-        "dW = 0, db = 0",
-        "weight_gradient bias_gradient",
-        _of(lambda c, layer, gradient: np.zeros_like(gradient)),
-        "every",
-    ),
-    M(
         "integer-division",
         "every gradient is zero, as it is by an integer division",
         "In Python 1 // n is 0, and so is everything that is multiplied by it: // divides and rounds down to a whole "
@@ -1238,6 +1227,17 @@ MISTAKES: tuple[Mistake, ...] = (
         "over_rows",
         _times(lambda c: 0.0),
         only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "weight-gradient-zero",
+        "a layer's gradients are zero",
+        "The gradients of all weights and biases of a layer are 0: it is never trained. A loop over the layers that "
+        "ends too early does that.",
+        "dW = 1/n a^T delta, db = 1/n sum over rows of delta",
+        "dW = 0, db = 0",
+        "weight_gradient bias_gradient",
+        _of(lambda c, layer, gradient: np.zeros_like(gradient)),
+        "every",
     ),
     M(
         "integer-division",

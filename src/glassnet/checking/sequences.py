@@ -55,7 +55,7 @@ def accumulated(candidate: Any, observed: Observed, layout: Any) -> tuple[Observ
             steady[share] &= one.shape == two.shape and bool(np.allclose(share * one, two, rtol=1e-6, atol=1e-9))
         numbers[quantity] = two if steady[1.0] else two / 3
     kept = {q: v for q, v in numbers.items() if q.kind in ("z", "a", "p", "loss", "dW", "db")}
-    return Observed(third.case, kept, third.single, third.layout), ACCUMULATE if any(steady.values()) else KEEPS_STATE
+    return replace(third, numbers=kept), ACCUMULATE if any(steady.values()) else KEEPS_STATE
 
 
 VERY_SURE = 60.0
