@@ -784,6 +784,7 @@ def test_slips_of_optimizers_differ():
 # What is broken, and how it is said.
 
 GIVES = "def backward(X, y, W1, b1, W2, b2):\n"
+KNOWN = "CONVENTIONS = 'hidden=tanh, output=sigmoid, loss=binary_cross_entropy'\n"
 BROKEN = {
     "raises": ("raises", "import numpy as np\ndef backward(X, y, W1, b1):\n    return np.zeros(3) @ foo\n", 3),
     "while it is read": ("raises", "import numpy as np\nx = 1 / 0\n", 2),
@@ -795,7 +796,7 @@ BROKEN = {
     "unknown argument": ("argument", "def backward(quux, y, X):\n    return 1\n", 1),
     "a list of text": ("list", GIVES + "    return {'dW1': 'a', 'dW2': 'b'}\n", None),
     "too few": ("shape", GIVES + "    return W1, b1, b2\n", None),
-    "changes X": ("changed-arguments", GIVES + "    X *= 2\n    return W1, b1, W2, b2\n", None),
+    "changes X": ("changed-arguments", GIVES + f"    X *= 2\n    return W1, b1, W2, b2\n{KNOWN}", None),
 }
 
 

@@ -42,7 +42,7 @@ PLANTED: Mapping[str, Planted] = {
     ),
     "bias not averaged": _of("bias-gradient-not-averaged", rows="mean", scaled_at="gradient"),
     "sign of the error": _of("error-sign", has_loss=True, l2="none"),
-    "sign of the update": _of("update-sign", has_update=True),
+    "sign of the update": _of("update-sign", "adam-sign", "momentum-sign", has_update=True),  # every update in the file
     "derivative missing": _of("activation-derivative-missing"),
     "derivative doubled": _of("activation-derivative-doubled", hidden=SMOOTH),
     "derivative of z at a": _of("activation-derivative-at-a", hidden=SMOOTH, derivative="z"),

@@ -92,9 +92,9 @@ def same(seen: Any, right: Any, quantity: Quantity, observed: Observed) -> bool:
     """Whether a candidate's quantity is the computed one. A delta may be a row's own or its share of the mean."""
     tolerance = observed.tolerance(quantity)
     if np.shape(seen) == np.shape(right):
-        largest = float(np.max(np.abs(right), initial=1e-3))
+        largest = max(np.abs(right).max(), 1e-3)
         if largest < np.inf:  # the common case, without a word about NaN
-            if np.max(np.abs(seen - right), initial=0.0) <= tolerance * largest:
+            if np.abs(seen - right).max() <= tolerance * largest:
                 return True
             if quantity.kind != "delta":
                 return False

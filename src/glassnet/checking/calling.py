@@ -7,6 +7,7 @@ import inspect
 import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -60,10 +61,15 @@ def called(what: str, function: Callable[..., Any], *given: Any, case: Case | No
 def signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """The arguments that a function can be given; none where Python cannot tell."""
     try:
-        found = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
+        found = _parameters(function)
+    except (TypeError, ValueError):  # Python cannot tell, or it has no hash
         return []
     return [one for one in found if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+
+
+@lru_cache(maxsize=64)
+def _parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(function).parameters.values())
 
 
 class Arguments:

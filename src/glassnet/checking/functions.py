@@ -7,7 +7,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -269,7 +269,7 @@ class FunctionCandidate:
         """Functions take any."""
         return None
 
-    @property
+    @cached_property
     def depth(self) -> int | None:
         """The only number of layers that it can have: that of its arguments W1, W2 ..."""
         names = [one.name for function in self.functions.values() for one in signature(function)]

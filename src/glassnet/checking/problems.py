@@ -55,7 +55,8 @@ _IN_SHORT = 300
 
 def raised(what: str, error: BaseException, case: Case | None = None) -> Problem:
     """An exception out of `what` ("forward", "the file"), with the last line of the candidate's own that it passed."""
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if "glassnet" not in frame.filename.split("/")]
+    frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False)
+    own = [frame for frame in frames if "glassnet" not in frame.filename.split("/")]
     own = [frame for frame in own if "site-packages" not in frame.filename and not frame.filename.startswith("<")]
     line = own[-1].lineno if own else None
     text = own[-1].line if own else None
