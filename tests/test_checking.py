@@ -248,8 +248,32 @@ def test_every_example_is_right_and_of_its_form(form):
     assert len(EXAMPLES[form].strip().splitlines()) <= (36 if form == "layers" else 18)
 
 
-def test_the_template_is_right():
-    assert check(module(template())).ok
+BACKWARD = """
+    d2 = (cache["p"] - y) / len(X)
+    d1 = d2 @ parameters["W2"].T * (1 - cache["a1"] ** 2)
+    return {"dW1": X.T @ d1, "db1": d1.sum(axis=0), "dW2": cache["a1"].T @ d2, "db2": d2.sum(axis=0)}"""
+UPDATE = """
+    return {name: value - learning_rate * gradients["d" + name] for name, value in parameters.items()}"""
+
+
+def filled_in():
+    """The template as a learner fills it in."""
+    text = template()
+    for name, body in (("backward", BACKWARD), ("update", UPDATE)):
+        blank = f'\n    raise NotImplementedError("write {name}")'
+        assert blank in text
+        text = text.replace(blank, body)
+    return text
+
+
+def test_the_template_is_to_be_filled_in():
+    report = check(module(template()))
+    assert report.verdict == "error"
+    assert "This part is not written yet" in report.text()
+    report = check(module(filled_in().replace(UPDATE, '\n    raise NotImplementedError("write update")')))
+    assert report.verdict == "error"
+    assert "write update" in report.text()
+    assert check(module(filled_in())).ok
 
 
 def test_the_class_written_by_hand_is_right():
@@ -961,7 +985,8 @@ def run(*arguments):
 def test_the_command(tmp_path, capsys):
     assert run("--template") == 0
     path = tmp_path / "mine.py"
-    path.write_text(capsys.readouterr().out)
+    assert capsys.readouterr().out == template()
+    path.write_text(filled_in())
     assert run(str(path)) == 0
     assert "Right" in capsys.readouterr().out
     path.write_text(path.read_text().replace(' * (1 - cache["a1"] ** 2)', ""))

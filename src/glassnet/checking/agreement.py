@@ -71,14 +71,14 @@ def meanings(observed: Sequence[Observed]) -> Iterator[list[Observed]]:
 
 
 def wrong_places(seen: Any, right: Any, tolerance: float) -> Any:
-    """Where two arrays differ; everywhere where their shapes do, a scalar for an array of equal numbers excepted.
+    """Where two arrays differ; everywhere where their shapes do, one number for equal ones of all units excepted.
 
     >>> wrong_places(np.array([1.0, 2.0]), np.array([1.0, 2.1]), 1e-5).tolist()
     [False, True]
     """
     seen, right = np.asarray(seen, float), np.asarray(right, float)
     if seen.shape != right.shape:
-        if seen.size == right.size == 1 or (seen.size == 1 and np.ptp(right) == 0):
+        if seen.size == right.size == 1 or (seen.size == 1 and right.ndim == 1 and np.ptp(right) == 0):
             seen = np.broadcast_to(seen.ravel()[0], right.shape)
         else:
             return np.ones(seen.shape, bool)

@@ -22,7 +22,7 @@ from glassnet.checking.layout import (
     weights_given,
 )
 from glassnet.checking.names import argument, numbered, plain
-from glassnet.checking.problems import FailedError, Problem, raised
+from glassnet.checking.problems import FailedError, Problem, raised, source_of
 
 _MISSING = object()
 
@@ -162,4 +162,4 @@ class Arguments:
 
 def _line_of(function: Callable[..., Any]) -> tuple[int | None, str | None]:
     code = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__", None)
-    return (code.co_firstlineno, None) if code else (None, None)
+    return (code.co_firstlineno, source_of(code.co_filename, code.co_firstlineno)) if code else (None, None)

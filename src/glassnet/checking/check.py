@@ -26,7 +26,7 @@ from glassnet.checking.protocol import Declared, declared
 from glassnet.checking.report import Named, Report
 from glassnet.checking.row_by_row import RowByRow
 from glassnet.checking.sequences import OwnDifferences, accumulated, log_of_zero, own_differences, updates_follow
-from glassnet.checking.verdict import compared, conventions_said, first_wrong, named, trace_of
+from glassnet.checking.verdict import compared, conventions_said, first_wrong, named, shapes_said, trace_of
 
 L2 = 0.1
 
@@ -223,7 +223,7 @@ def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Re
             compared(observed, diagnosis.numbers, loss_known=False), remarks=tuple(remarks),
         )  # fmt: skip
     ran = {one.case.sizes for one in observed}
-    remarks += _limits(ran, [case.sizes for case in cases], failures)
+    remarks += _limits(ran | {one.case.sizes for one in runs[0][1]}, [case.sizes for case in cases], failures)
     if ran == {sizes for sizes in ran if sizes[-1] == 1} and any(one.case.sizes[-1] > 1 for one in runs[0][1]):
         remarks.append("It was judged with one output; how it averages over several is its own convention.")
     table = compared(observed, diagnosis.numbers)
@@ -253,6 +253,8 @@ def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Re
             title, "wrong", candidate.form, conventions_said(diagnosis.numbers, layout), table, first, problem=problem,
             trace=trace_of(at, diagnosis.numbers),
         )  # fmt: skip
+    if not diagnosis.explained:
+        remarks = [*shapes_said(observed, diagnosis.numbers), *remarks]
     return Report(
         title, "wrong", candidate.form, conventions_said(diagnosis.numbers, layout), table, first,
         tuple(named(variant, first) for variant in diagnosis.mistakes), diagnosis.alternatives, evidence.sentences,
@@ -484,11 +486,11 @@ def _forward_right(observed: Sequence[Observed], diagnosis: Diagnosis) -> bool:
 def _limits(
     ran: set[tuple[int, ...]], tried: Sequence[tuple[int, ...]], failures: Mapping[tuple[int, ...], list[Reached]]
 ) -> list[str]:
-    """In which networks it could be checked, where it could not in all."""
+    """In which networks it runs, where it does not in all."""
     if all(sizes in ran or not failures[sizes] for sizes in tried) or not ran:
         return []
     told = ", ".join("-".join(map(str, sizes)) for sizes in tried if sizes in ran)
-    said = [f"It was checked in networks of sizes {told}; in others it does not run."]
+    said = [f"It runs in networks of sizes {told}; in others that were tried it does not."]
     if (raises := _raises_unless_square(ran, failures)) is not None:
         line = f" (line {raises.line}: {raises.source_line})"
         said.append(f"Where layers differ in size: {raises.message}{line}")
