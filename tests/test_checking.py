@@ -861,6 +861,59 @@ def test_a_mistake_beside_a_problem_is_named_too(tmp_path):
         assert "derivative of the activation is missing" in report.html()
 
 
+def test_an_argument_that_is_changed_is_no_other_mistake():
+    """X / n in the place of X gives what a gradient that is averaged once too often gives."""
+    text = EXAMPLES["functions"].replace("    d2 = (p - y)", "    X /= len(X)\n    d2 = (p - y)")
+    assert "X /= len(X)" in text
+    report = check(module(text))
+    assert report.problem.kind == "changed-arguments"
+    assert not report.mistakes
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_a_mistake_beside_layers_that_change_their_input_is_named(where):
+    text = EXAMPLES["layers"].replace("        self.x = x\n", "        x -= x.mean(axis=0)\n        self.x = x\n")
+    if where == "backward":
+        text = EXAMPLES["layers"].replace("        self.dW,", "        self.x *= 0.5\n        self.dW,")
+    report = check(module(text))
+    assert report.problem.kind == "changed-arguments"
+    assert not report.mistakes
+    wrong = text.replace("gradient.sum(axis=0)", "gradient[-1]")
+    assert wrong != text
+    report = check(module(wrong))
+    assert report.problem.kind == "changed-arguments"
+    assert [one.key for one in report.mistakes] == ["bias-gradient-of-last-row"]
+
+
+def test_an_update_that_fails_does_not_hide_what_is_wrong_before_it():
+    text = EXAMPLES["object"].replace("d1.sum(axis=0)", "d1").replace("d2.sum(axis=0)", "d2")
+    text += "\n    def update(self, learning_rate):\n        self.b1 -= learning_rate * self.db1\n"
+    report = check(module(text))
+    assert [one.key for one in report.mistakes] == ["bias-gradient-not-summed"]
+    assert any("update" in remark for remark in report.remarks)
+    right = EXAMPLES["object"] + "\n    def update(self, learning_rate):\n        self.W1 -= np.zeros(99)\n"
+    report = check(module(right))
+    assert report.verdict == "error"
+    assert report.problem.kind == "raises"
+
+
+TWO_IN_THE_LOSS = """
+import numpy as np
+def gradients(weights, biases, X, y):
+    a1 = np.tanh(X @ weights[0])
+    p = 1 / (1 + np.exp(-(a1 @ weights[1])))
+    loss = -np.sum(y * np.log(p)) / len(X)
+    d2 = (p - y) / len(X)
+    d1 = d2 @ weights[1].T * (1 - a1**2)
+    return loss, [X.T @ d1, a1.T @ d2], [d1.sum(axis=0), d2.sum(axis=0)]
+"""
+
+
+def test_two_mistakes_in_a_loss_without_a_forward_pass_are_both_named():
+    report = check(module(TWO_IN_THE_LOSS))
+    assert {one.key for one in report.mistakes} == {"bias-missing", "loss-half-missing"}
+
+
 def test_bytes_are_no_python(tmp_path):
     path = tmp_path / "mine.py"
     path.write_bytes(b"PK\x03\x04\xff")

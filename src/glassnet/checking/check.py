@@ -333,6 +333,9 @@ def _with_problem(
         agreeing = agreeing or [runs for runs in meant if any(agrees_upto(upto, some, said, free) for _, some in runs)]
     seen = any(quantity.kind in FORWARD_KINDS for _, some in meant[0] for one in some for quantity in one.numbers)
     tried = agreeing or (meant if seen else ())
+    fits = ((layout, some, fitted(some, said, free)) for runs in tried for layout, some in runs)
+    if any(found is not None for *_, found in fits):  # nothing else is wrong
+        return Report(title, verdict, candidate.form, problem=problem)
     each = (_explained(runs, said, free, pairs=False) for runs in tried)  # two besides would be three in one file
     explained = next((one for one in each if one is not None), None)
     if explained is None:
