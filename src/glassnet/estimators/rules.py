@@ -95,10 +95,10 @@ def check_parameters(estimator: Any) -> None:
         if name in given and not fits(given[name]):
             raise UsageError(f"{type(estimator).__name__} takes as {name} {rule}; got {given[name]!r}.")
     solver, with_dropout = estimator.solver, bool(np.any(estimator.dropout))
-    if estimator.weight_decay and solver != "adam":
+    if estimator.weight_decay and solver not in ("adam", "sgd"):
         raise UsageError(
-            f"weight_decay is decoupled from the gradient in solver 'adam'; got it with {solver!r}. "
-            "Penalise by alpha, or take solver='adam'."
+            "weight_decay makes weights shrink beside the step of solver 'adam' or 'sgd'; got it with "
+            f"{solver!r}. " + ("Penalise by alpha." if solver == "lbfgs" else "Give gn.AdamW or gn.SGDW their own.")
         )
     if solver == "lbfgs" and (with_dropout or estimator.callbacks):
         raise UsageError(
