@@ -40,6 +40,7 @@ from glassnet.model import Model
 from glassnet.network import FloatArray, Network, Parameters, checked_dropout
 from glassnet.optimizers import SGD, SGDW, FoldedAdam, Optimizer, Schedule, State
 from glassnet.runs import Data, ones_for
+from glassnet.waiting import result_of
 
 _OUT_ACTIVATIONS = {"identity": "identity", "exp": "exp", "sigmoid": "logistic", "softmax": "softmax"}
 _BLOCK = 1 << 22
@@ -289,7 +290,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
             with ThreadPoolExecutor(allowed_threads()) as pool:
                 futures = [pool.submit(one) for one in several]
                 try:
-                    trained = [future.result() for future in futures]
+                    trained = [result_of(future) for future in futures]
                 except KeyboardInterrupt:
                     halt.set()
                     trained = [future.result() for future in futures]
