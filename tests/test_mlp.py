@@ -606,6 +606,8 @@ def test_a_notebook_shows_the_network() -> None:
     [
         ({"solver": "newton"}, "as solver one of lbfgs, sgd, adam, or an optimiser such as gn.AdamW(); got 'newton'"),
         ({"solver": gn.LBFGS()}, "takes as solver one of"),
+        ({"activation": 3}, "takes as activation a name, or one for each hidden layer; got 3"),
+        ({"activation": ["relu", 3]}, "takes as activation a name, or one for each hidden layer; got ['relu', 3]"),
         ({"alpha": -1}, "takes as alpha a number, 0 or more; got -1"),
         ({"batch_size": 0}, "takes as batch_size 'auto', or a whole number, 1 or more; got 0"),
         ({"learning_rate": "fast"}, "takes as learning_rate one of constant, invscaling, adaptive, or a schedule"),
@@ -635,6 +637,10 @@ def test_settings_that_cannot_be_meant(settings: dict[str, Any], said: str) -> N
 
 def test_data_that_cannot_be_meant() -> None:
     y = TARGETS["binary"]
+    with pytest.raises(
+        UsageError, match=r"as loss a name \(hidden_layer_sizes is the parameter after it\); got \(5,\)"
+    ):
+        gn.MLPRegressor((5,)).fit(X, Y01)
     with pytest.raises(UsageError, match=r"y has one class only, np.str_\('no'\)"):
         gn.MLPClassifier(one_class="refuse").fit(X, ["no"] * N)
     with pytest.warns(RuntimeWarning, match="y has one class only") as said:

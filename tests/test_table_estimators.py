@@ -379,6 +379,18 @@ def test_what_takes_a_model_takes_a_fitted_estimator(tmp_path: Path) -> None:
     assert (gn.load(tmp_path / "m.safetensors").predict_proba(FRAME) == fitted.predict_proba(FRAME)).all()
 
 
+def test_a_notebook_shows_the_network() -> None:
+    assert "data-symbol" not in gn.TableClassifier()._repr_html_()
+    for fitted, names in (
+        (gn.TableClassifier(**QUICK).fit(mixed(), "ill"), ["color = red", "P(yes)"]),
+        (gn.TableRegressor(**QUICK).fit(COSTS, "cost"), ["texture_mean", "cost"]),
+    ):
+        html = fitted._repr_html_()
+        n_in, n_hidden, n_out = fitted.model_.network.sizes
+        assert html.count("data-symbol") == n_in * n_hidden + n_hidden * n_out
+        assert all(name in html.split("<svg", 1)[1] for name in names)
+
+
 def test_copies_predict_the_same() -> None:
     fitted = gn.TableClassifier(**QUICK, patience=4).fit(mixed(), "ill")
     joblib.dump(fitted, file := io.BytesIO())

@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from glassnet.cells import listed, shown
 from glassnet.columns import RECIPES as COLUMN_RECIPES
+from glassnet.drawing import network_svg
 from glassnet.encoder import column_names, table_of
 from glassnet.encoding import Task
 from glassnet.errors import UsageError, did_you_mean
@@ -199,6 +200,16 @@ class _OfTables:
         X, y = self._taken_apart(X, y)
         found: float = super().score(X, np.asarray(y), sample_weight)  # type: ignore[misc]
         return found
+
+    def _html_repr(self) -> str:
+        """In a notebook: its parameters as scikit-learn shows them and, once it is fitted, the network."""
+        shown: str = super()._html_repr()  # type: ignore[misc]
+        if not hasattr(self, "model_"):
+            return shown
+        model, network = self.model_, self.model_.network
+        names = [f"P({name})" for name in model.classes][-network.n_outputs :] or [model.target.source]
+        svg = network_svg(network, model.members[0], feature_names=model.encoder.feature_names, output_names=names)
+        return f"<div>{shown}{svg}</div>"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
