@@ -1,0 +1,75 @@
+// The network at work on one row: in every unit the number that it gives, on every line the number that flows along it.
+
+import { say, svg } from "./dom.js";
+import { NetworkPicture } from "./network.js";
+import { significant } from "./numbers.js";
+
+export class FlowPicture extends NetworkPicture {
+  build(...shape) {
+    super.build(...shape);
+    for (const unit of this.units) {
+      unit.value = svg("text", { class: "value", x: unit.x, y: unit.y + 5 });
+      unit.value.style.fontSize = `${Math.min(14, this.side / 3.6)}px`;
+      unit.frame.after(unit.value);
+    }
+    this.arriving = [];
+    for (const { name, element } of this.parts.values()) {
+      if (!name.startsWith("x")) continue;
+      const text = element.querySelector("text");
+      const value = svg("text", { class: "input value", x: text.getAttribute("x"), y: Number(text.getAttribute("y")) + 17 });
+      text.setAttribute("y", Number(text.getAttribute("y")) - 4);
+      text.setAttribute("direction", "auto");
+      text.after(value);
+      this.arriving.push({ value, number: Number(name.slice(1)) - 1 });
+    }
+  }
+
+  // `trace` is one pass, `ground` what inputs and outputs are called. Lines show weights, or what flows: weight times what
+  // arrives.
+  show(model, ground, vector, trace, flows) {
+    const { sizes } = model;
+    const numbers = Float64Array.from(vector);
+    let at = 0;
+    this.given = [];
+    for (let layer = 1; layer < sizes.length; layer += 1) {
+      const [inputs, units] = [sizes[layer - 1], sizes[layer]];
+      for (let n = 0; n < inputs * units; n += 1, at += 1) if (flows) numbers[at] = vector[at] * trace.a[layer - 1][Math.floor(n / units)];
+      at += units;
+      const last = layer === sizes.length - 1;
+      this.given.push(...(last ? trace.p : trace.a[layer]));
+    }
+    Object.assign(this, { vector, trace, flows });
+    this.draw({ ground, view: { sizes, vector: numbers, dead: new Uint8Array(this.given.length) } });
+    this.label();
+  }
+
+  draw(model) {
+    super.draw(model);
+    const most = Math.max(1e-12, ...this.units.map(({ map }) => Math.abs(this.given[map])).filter(Number.isFinite));
+    for (const { frame, value, map } of this.units) {
+      const given = this.given[map];
+      say(value, significant(given));
+      const part = Math.round(45 * Math.min(1, Math.abs(given) / most));
+      frame.style.fill = given ? `color-mix(in srgb, var(--${given > 0 ? "positive" : "negative"}) ${part}%, transparent)` : "";
+    }
+    for (const { value, number } of this.arriving) say(value, significant(this.trace.a[0][number]));
+    const lines = this.flows ? "Lines show what flows, weight × what arrives" : "Lines show weights";
+    say(this.scaleSaid, `${lines}; under a unit its bias, in it what it gives. ${this.scaleSaid.textContent}`);
+  }
+
+  said(described, view) {
+    const name = [...this.parts.values()].find((part) => part.described === described)?.name ?? "";
+    const found = /^([wzx])(\d+)(?:_(\d+))?(?:_(\d+))?$/.exec(name);
+    if (!found) return super.said(described, view);
+    const [, letter, first, second] = found;
+    if (letter === "x") return `${described.said}, scaled ${significant(this.trace.a[0][first - 1])}`;
+    if (letter === "z") {
+      const [layer, unit] = [Number(first), second - 1];
+      const last = layer === view.sizes.length - 1;
+      return `${described.said} ${significant(this.vector[described.at])}, z ${significant(this.trace.z[layer - 1][unit])}, gives ${significant((last ? this.trace.p : this.trace.a[layer])[unit])}`;
+    }
+    const arrives = this.trace.a[first - 1][second - 1];
+    const weight = this.vector[described.at];
+    return `${described.said} ${significant(weight)}; ${significant(arrives)} arrives, ${significant(weight * arrives)} flows on`;
+  }
+}
