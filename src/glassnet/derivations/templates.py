@@ -59,7 +59,8 @@ def template(equation: Equation, slot_of: Slots, digits: int = 4) -> dict[str, A
         }
         target = equation.target.bound(index)
     else:
-        bound = equation.bound(index)
+        largest = isinstance(body, Reduce) and body.operation in ("max", "argmax")
+        bound = equation if largest else equation.bound(index)
         target = bound.target
         found["sides"] = [
             [_EQUALS + first, *map(mathml.infix, others)]
@@ -79,9 +80,11 @@ def _sides(equation: Equation, sizes: dict[str, int], slot_of: Slots, digits: in
     assert isinstance(body, Reduce)
     ((axis, size),) = sizes.items()
     (key,) = (key for key in symbols(body.expression) if isinstance(key, Symbol))
-    shown = [_number(key.bound({axis: n}), slot_of) for n in range(1, size + 1)]
-    numbers = f"<mi>{body.operation}</mi><mo>(</mo>{'<mo>,</mo>'.join(shown)}<mo>)</mo>"
-    return [[mathml.of_right(equation).replace(mathml.PIECES, "")], [numbers]]
+    numbers = [_number(key.bound({axis: n}), slot_of) for n in range(1, size + 1)]
+    numbers[0] = f"<mi>{body.operation}</mi><mo>(</mo>{numbers[0]}"
+    ends = ["<mo>,</mo>"] * (size - 1) + ["<mo>)</mo>"]
+    formula = mathml.of_right(equation).replace(mathml.PIECES, "")
+    return [[formula], [number + end for number, end in zip(numbers, ends, strict=True)]]
 
 
 def _both(expression: Expression, slot_of: Slots) -> list[list[str]]:

@@ -92,6 +92,7 @@ def play(what: Model | Run | BecomesModel, *, height: int = 720) -> FinishedPage
     """
     told = described(what)
     title = told["target"]["name"] or told["network"]
+    title = title.encode("utf-8", "replace").decode()  # half a character, which JSON can hold, has no bytes
     return FinishedPage(title, _page(title, told), height)
 
 
@@ -142,7 +143,8 @@ def _of_run(run: Run) -> dict[str, Any]:
     target = {"name": "", "kind": "outputs", "classes": [], "center": 0.0, "scale": 1.0}
     encoding = Encoding(tuple(column for column, _, _ in columns), None)
     told = _all_told(run.network, [run.parameters.vector], encoding, target, run.data.dtype, ends)
-    return {**told, "missing": [""], "encode": [], "decode": [], "history": f"{run.stop_reason}, a run of gn.train"}
+    history = f"A run of gn.train; what ended it: {run.stop_reason}."
+    return {**told, "missing": [""], "encode": [], "decode": [], "history": history}
 
 
 def _all_told(

@@ -10,6 +10,7 @@ import { Inputs } from "./inputs.js";
 import { Numbers, lines } from "./worked.js";
 
 const MOST_CHANCES = 30; // classes up to which all are listed, in their order
+const EQUATIONS_AFTER = 60; // milliseconds of rest
 const ADDRESS_AFTER = 250; // milliseconds of rest
 
 const of = (id) => document.getElementById(id);
@@ -27,6 +28,8 @@ let pointedAt = "";
 let member = 0;
 let flows = true;
 let now = null; // what was computed last
+let painting = 0;
+let resting = 0;
 
 const network = new FlowPicture(of("network"), choose, point);
 const equations = new Equations(of("equations"), point);
@@ -53,18 +56,35 @@ function compute() {
   remember();
 }
 
+// The answer at once, the picture with the next frame, the equations after a moment's rest: they take longer than a frame.
 function show(problem) {
   for (const id of ["network", "equations"]) of(id).hidden = now === null;
   showAnswer(problem);
+  clearTimeout(resting);
+  document.documentElement.dataset.rested = now ? "no" : "yes";
   if (!now) return;
-  network.show(model, ground, members[member], now.traces[member], flows);
+  painting ||= requestAnimationFrame(paint);
+  resting = setTimeout(rest, EQUATIONS_AFTER);
+}
+
+function paint() {
+  painting = 0;
+  if (now) network.show(model, ground, members[member], now.traces[member], flows);
+}
+
+function rest() {
+  clearTimeout(resting);
+  cancelAnimationFrame(painting);
+  paint();
+  network.label();
   showEquations();
+  document.documentElement.dataset.rested = "yes";
 }
 
 const nameOf = (k) => (target.kind === "outputs" ? (model.sizes.at(-1) === 1 ? "p" : `p${k + 1}`) : target.classes[k]);
 
 function showAnswer(problem) {
-  document.documentElement.dataset.answered = now ? "yes" : "no";
+  document.documentElement.dataset.answered = now ? "yes" : "no"; // for whoever watches the page
   const says = of("says");
   of("answer").classList.toggle("refused", !now);
   if (!now) {
@@ -113,7 +133,7 @@ function showEquations() {
 
 function choose(name) {
   part = name === part ? "" : name;
-  showEquations();
+  if (now) showEquations();
 }
 
 function point(name) {
@@ -168,3 +188,4 @@ buildChoices();
 onScheme(() => now && network.draw(network.model));
 addEventListener("hashchange", readAddress);
 readAddress();
+if (now) rest(); // the first frame is whole

@@ -7,9 +7,12 @@ import { significant } from "./numbers.js";
 export class FlowPicture extends NetworkPicture {
   build(...shape) {
     super.build(...shape);
+    this.names = new Map([...this.parts.values()].map(({ name, described }) => [described, name]));
+    // As many digits as there is room for.
+    [this.digits, this.size] = this.side < 40 ? [2, this.side / 3.3] : [3, Math.min(14, this.side / 4.1)];
     for (const unit of this.units) {
       unit.value = svg("text", { class: "value", x: unit.x, y: unit.y + 5 });
-      unit.value.style.fontSize = `${Math.min(14, this.side / 3.6)}px`;
+      unit.value.style.fontSize = `${this.size}px`;
       unit.frame.after(unit.value);
     }
     this.arriving = [];
@@ -21,6 +24,12 @@ export class FlowPicture extends NetworkPicture {
       text.setAttribute("direction", "auto");
       text.after(value);
       this.arriving.push({ value, number: Number(name.slice(1)) - 1 });
+    }
+    const more = this.drawing.querySelector(".more");
+    if (more && shape[0].sizes[0] > this.arriving.length) {
+      more.setAttribute("x", 4);
+      more.setAttribute("y", Number(more.getAttribute("y")) + 14);
+      more.style.textAnchor = "start";
     }
   }
 
@@ -40,7 +49,6 @@ export class FlowPicture extends NetworkPicture {
     }
     Object.assign(this, { vector, trace, flows });
     this.draw({ ground, view: { sizes, vector: numbers, dead: new Uint8Array(this.given.length) } });
-    this.label();
   }
 
   draw(model) {
@@ -48,18 +56,17 @@ export class FlowPicture extends NetworkPicture {
     const most = Math.max(1e-12, ...this.units.map(({ map }) => Math.abs(this.given[map])).filter(Number.isFinite));
     for (const { frame, value, map } of this.units) {
       const given = this.given[map];
-      say(value, significant(given));
+      say(value, significant(given, this.digits));
       const part = Math.round(45 * Math.min(1, Math.abs(given) / most));
       frame.style.fill = given ? `color-mix(in srgb, var(--${given > 0 ? "positive" : "negative"}) ${part}%, transparent)` : "";
     }
     for (const { value, number } of this.arriving) say(value, significant(this.trace.a[0][number]));
     const lines = this.flows ? "Lines show what flows, weight × what arrives" : "Lines show weights";
-    say(this.scaleSaid, `${lines}; under a unit its bias, in it what it gives. ${this.scaleSaid.textContent}`);
+    say(this.scaleSaid, `${lines}; in a unit is what it gives${this.numbered ? ", under it its bias" : ""}. ${this.scaleSaid.textContent}`);
   }
 
   said(described, view) {
-    const name = [...this.parts.values()].find((part) => part.described === described)?.name ?? "";
-    const found = /^([wzx])(\d+)(?:_(\d+))?(?:_(\d+))?$/.exec(name);
+    const found = /^([wzx])(\d+)(?:_(\d+))?(?:_(\d+))?$/.exec(this.names.get(described));
     if (!found) return super.said(described, view);
     const [, letter, first, second] = found;
     if (letter === "x") return `${described.said}, scaled ${significant(this.trace.a[0][first - 1])}`;
