@@ -61,8 +61,16 @@ export class FlowPicture extends NetworkPicture {
       frame.style.fill = given ? `color-mix(in srgb, var(--${given > 0 ? "positive" : "negative"}) ${part}%, transparent)` : "";
     }
     for (const { value, number } of this.arriving) say(value, significant(this.trace.a[0][number]));
+    this.write();
+  }
+
+  write() {
+    super.write?.();
+    const { vector } = this.model.view;
+    const widest = this.edges.reduce((most, { at }) => Math.max(most, Math.abs(vector[at])), 0);
     const lines = this.flows ? "Lines show what flows, weight × what arrives" : "Lines show weights";
-    say(this.scaleSaid, `${lines}; in a unit is what it gives${this.numbered ? ", under it its bias" : ""}. ${this.scaleSaid.textContent}`);
+    const units = `in a unit is what it gives${this.numbered ? ", under it its bias" : ""}`;
+    say(this.scaleSaid, `${lines}; ${units}. Blue is above zero, orange below. The widest line is ${significant(widest)}.`);
   }
 
   said(described, view) {
