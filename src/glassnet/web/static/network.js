@@ -111,7 +111,7 @@ export class NetworkPicture {
           element.append(svg("text", { class: "output", x: x + side / 2 + 8, y: y + 4.5 }, label.length > 11 ? `${label.slice(0, 10)}…` : label));
         }
         this.drawing.append(element);
-        const placed = { frame, bias, x, y, map: map + j, at: at + sizes[layer - 1] * sizes[layer] + j, last, number: j };
+        const placed = { name: `z${layer}_${j + 1}`, frame, bias, x, y, map: map + j, at: at + sizes[layer - 1] * sizes[layer] + j, last, number: j };
         this.units.push(placed);
         put(`z${layer}_${j + 1}`, element, { said: `${last ? "output" : "hidden"} unit ${j + 1} of layer ${layer}, bias`, at: placed.at });
       }
@@ -134,11 +134,14 @@ export class NetworkPicture {
     const tallness = Math.round((20 * this.surface.height) / this.surface.width) / 20;
     const key = JSON.stringify([view.sizes, ground.inputs, ground.target, narrow, tallness]);
     if (key !== this.key) {
+      const focused = this.drawing.contains(document.activeElement) ? document.activeElement.dataset.name : "";
       this.key = key;
       this.build(view, ground, narrow, tallness);
       this.surface.fit();
+      this.parts.get(focused)?.element.focus();
     }
     const largest = this.edges.reduce((most, { at }) => Math.max(most, Math.abs(view.vector[at])), 1e-12);
+    this.largest = largest;
     for (const { line, label, at } of this.edges) {
       const w = view.vector[at];
       line.setAttribute("class", w > 0 ? "weight positive" : w < 0 ? "weight negative" : "weight");
@@ -149,6 +152,7 @@ export class NetworkPicture {
       if (this.numbered) say(bias, significant(view.vector[at]));
       frame.classList.toggle("dead", !last && view.dead[map] === 1);
     }
+    this.mark(model.ailing ?? []);
     say(this.scaleSaid, `Blue is above zero, orange below. The widest line is ${significant(largest)}.`);
     this.paint();
   }
@@ -194,6 +198,12 @@ export class NetworkPicture {
   described(name) {
     const part = this.parts.get(name);
     return part ? this.said(part.described, this.model.view) : "";
+  }
+
+  // Units that are saturated; dead ones are marked with their numbers.
+  mark(ailing) {
+    const names = ailing.filter((one) => one.what === "saturated").map((one) => one.name);
+    for (const { name, frame } of this.units) frame.classList.toggle("saturated", names.includes(name));
   }
 
   light(name, selected) {
