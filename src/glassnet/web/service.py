@@ -29,9 +29,8 @@ from glassnet.kernels import stacked
 from glassnet.model import Model, network_for
 from glassnet.network import FloatArray, Network, Parameters, initialize
 from glassnet.optimizers import LBFGS, SGD, Adam, AdamW, RMSprop
-from glassnet.piecewise import layers_of
 from glassnet.reading import read_table
-from glassnet.regions import regions_of
+from glassnet.regions import boundary_of
 from glassnet.runs import AnyOptimizer, Data, Members, Spec
 from glassnet.training import job_size, train_members
 from glassnet.web.ground import GRID, Ground, Plane, Source, first_source
@@ -53,7 +52,7 @@ MOST_NUMBERS = 4e6
 """Parameters, and points of curves, of all starts together."""
 
 # What is trained before anything is shown, and then between two looks for a newer request, in seconds.
-_FIRST, _STEP = 0.010, 0.040
+_FIRST, _STEP = 0.025, 0.040
 _SPEED = 3e10  # `training.job_size` per second, until it was measured
 _CURVE_POINTS = 201
 _UNIT_GRID = GRID // 2
@@ -424,15 +423,14 @@ class Page:
         if ground.target.kind == "number" or sum(network.sizes[1:-1]) > _MOST_EXACT_UNITS or network.n_outputs > 4:
             return None
         columns = ground.encoding.columns
-        parameters = Parameters(network, vector)
-        if {c.source for c in columns} != {plane.x, plane.y} or layers_of(network, parameters) is None:
+        if {c.source for c in columns} != {plane.x, plane.y}:
             return None
         turned = columns[0].source != plane.x
         low, high = (part[::-1] if turned else part for part in (plane.low, plane.high))
         try:
             with np.errstate(all="ignore"):
-                found = regions_of(network, [parameters], ground.encoding, low.tolist(), high.tolist()).boundary
-        except UsageError:  # dates, say
+                found = boundary_of(network, Parameters(network, vector), ground.encoding, low.tolist(), high.tolist())
+        except UsageError:  # dates, say, or a smooth activation
             return None
         segments = np.array(found).reshape(-1, 2, 2)
         segments = segments[np.isfinite(segments).all(axis=(1, 2))]
