@@ -19,7 +19,7 @@ test: .venv/ready-for-dev ## every test
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 soak: .venv/ready-for-dev ## the long searches for what breaks
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m soak tests/soak
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m soak --timeout 0 tests/soak
 
 bench: .venv/ready-for-bench ## every benchmark, one after another
 	set -e; for file in $(sort $(wildcard benchmarks/*.py)); do echo "$$file"; $(BIN)/python "$$file"; done

@@ -34,6 +34,7 @@ ROOMS = (
     "checks",
     "metrics",
     "persistence",
+    "waiting",
     "runs",
     "kernels",
     "checkpoints",

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import glassnet as gn
 from glassnet import training
 from glassnet.kernels import compiled
 from glassnet.network import Network, Parameters
+from glassnet.waiting import result_of
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a process is sent Ctrl-C alone on POSIX")
 
@@ -253,3 +256,25 @@ def test_an_error_of_progress_ends_it_all() -> None:
             network, X, X[:, 0] > 0, size=500, epochs=2000, progress=fails, engine="compiled", threads=2
         )  # fmt: skip
     assert Parameters(network, np.zeros(network.n_parameters)).vector.size  # and this process goes on
+
+
+def test_a_signal_that_another_thread_takes_is_not_lost() -> None:
+    """It wakes nobody: as one does that comes while the main thread goes to sleep."""
+    never: Future[None] = Future()
+    timer = threading.Timer(0.1, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        result_of(never)
+    timer.join()
+
+
+def test_a_result_that_is_waited_for_is_the_thread_s_own() -> None:
+    future: Future[int] = Future()
+    timer = threading.Timer(0.25, future.set_result, [3])  # more than one look
+    timer.start()
+    assert result_of(future) == 3
+    timer.join()
+    late: Future[int] = Future()
+    late.set_exception(TimeoutError("its own"))
+    with pytest.raises(TimeoutError, match="its own"):
+        result_of(late)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import io
 import math
-import os
 import re
 import signal
 import threading
@@ -692,7 +691,7 @@ def test_ctrl_c_keeps_the_epochs_that_were_made(case: str, monkeypatch: pytest.M
         settings |= {"solver": "lbfgs", "tol": 0.0, "max_fun": 10**9, "alpha": 0.01}
     model = gn.MLPClassifier(**settings, max_iter=10**7)
     gn.MLPClassifier(**settings, max_iter=2).fit(rows, y)  # compiled
-    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer = threading.Timer(0.5, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))  # wakes nobody
     timer.start()
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         model.fit(rows, y)

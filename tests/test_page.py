@@ -515,7 +515,7 @@ def test_a_link_into_an_update_and_one_beyond_its_end(context, play):
 
 def drag_weight(visit: Visit, name: str, up: float) -> None:
     """Press on a weight's line in the middle and drag it up by so many pixels."""
-    x, y = visit.page.locator(f'#network svg [data-name="{name}"] .weight').evaluate(
+    x, y = visit.page.locator(f'#network svg [data-name="{name}"] .touch').evaluate(
         """(line) => {
           const at = (n) => Number(line.getAttribute(n));
           const point = new DOMPoint((at("x1") + at("x2")) / 2, (at("y1") + at("y2")) / 2);

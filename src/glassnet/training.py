@@ -24,6 +24,7 @@ from glassnet.kernels import stacked, stacked_training
 from glassnet.network import FloatArray, Network, Parameters, dropout_masks, initialize
 from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
 from glassnet.runs import NONFINITE, AnyOptimizer, Data, Members, Outcome, Spec
+from glassnet.waiting import result_of
 
 ENGINES = ("compiled", "numpy")
 
@@ -748,7 +749,7 @@ def _minimised(
         futures = [pool.submit(one, s) for s in range(len(members))]
         try:
             for future in futures:
-                every.append(future.result())
+                every.append(result_of(future))
                 if progress is not None:
                     progress(len(every))
         except KeyboardInterrupt:

@@ -39,6 +39,7 @@ from glassnet.model import Model
 from glassnet.network import FloatArray, Network, Parameters, checked_dropout
 from glassnet.optimizers import SGD, FoldedAdam, Optimizer, Schedule, State
 from glassnet.runs import Data
+from glassnet.waiting import result_of
 
 _OUT_ACTIVATIONS = {"identity": "identity", "exp": "exp", "sigmoid": "logistic", "softmax": "softmax"}
 _BLOCK = 1 << 22
@@ -276,7 +277,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
             with ThreadPoolExecutor(_threads()) as pool:
                 futures = [pool.submit(one) for one in several]
                 try:
-                    trained = [future.result() for future in futures]
+                    trained = [result_of(future) for future in futures]
                 except KeyboardInterrupt:
                     halt.set()
                     trained = [future.result() for future in futures]

@@ -614,9 +614,10 @@ class Job:
         return min(n_whole * chunk, size)
 
     def go_on(self, first: int, last: int, skipped: int) -> bool:
-        """Make updates `first` + 1 to `last` of a course, `skipped` being those of this job's before; whether all were.
+        """Make updates `first` + 1 to `last` of a course, `skipped` being those of this job's before.
 
-        What was left by the call before is where it begins.
+        What was left by the call before is where it begins. Returns whether nothing interrupted it: what comes when all
+        is made is told as well, or the next call would go on.
         """
         sizes = self._plan.wholes.cut(self._memory[2], "sizes")
         sizes[places.FIRST_STEP], sizes[places.LAST_STEP], sizes[places.SKIPPED] = first, last, skipped
@@ -625,7 +626,8 @@ class Job:
             return bool(self.run_together())
         if self.quick:
             return bool(self.run_here())
-        return bool(self.run(1, 1))
+        self.run(1, 1)
+        return not self.stop[0]
 
     def run_together(self) -> int:
         """Train the one network by the whole team; returns whether it was trained to its end."""

@@ -28,9 +28,8 @@ from glassnet.kernels import stacked
 from glassnet.model import Model
 from glassnet.network import FloatArray, Network, Parameters
 from glassnet.optimizers import LBFGS
-from glassnet.piecewise import layers_of
 from glassnet.reading import read_table
-from glassnet.regions import regions_of
+from glassnet.regions import boundary_of
 from glassnet.training import job_size
 from glassnet.web.course import Course, by_hand
 from glassnet.web.edits import altered
@@ -49,7 +48,7 @@ MOST_SECONDS = 60.0
 """Time for all starts of one request."""
 
 # What is trained before anything is shown, and then between two looks for a newer request, in seconds.
-_FIRST, _STEP = 0.010, 0.040
+_FIRST, _STEP = 0.025, 0.040
 _SPEED = 3e10  # `training.job_size` per second, until it was measured
 _UNIT_GRID = GRID // 2
 _MOST_EXACT_UNITS = 16
@@ -432,15 +431,14 @@ class Page:
         if ground.target.kind == "number" or sum(network.sizes[1:-1]) > _MOST_EXACT_UNITS or network.n_outputs > 4:
             return None
         columns = ground.encoding.columns
-        parameters = Parameters(network, vector)
-        if {c.source for c in columns} != {plane.x, plane.y} or layers_of(network, parameters) is None:
+        if {c.source for c in columns} != {plane.x, plane.y}:
             return None
         turned = columns[0].source != plane.x
         low, high = (part[::-1] if turned else part for part in (plane.low, plane.high))
         try:
             with np.errstate(all="ignore"):
-                found = regions_of(network, [parameters], ground.encoding, low.tolist(), high.tolist()).boundary
-        except UsageError:  # dates, say
+                found = boundary_of(network, Parameters(network, vector), ground.encoding, low.tolist(), high.tolist())
+        except UsageError:  # dates, say, or a smooth activation
             return None
         segments = np.array(found).reshape(-1, 2, 2)
         segments = segments[np.isfinite(segments).all(axis=(1, 2))]

@@ -18,6 +18,7 @@ import { Points, countOf } from "./points.js";
 import { Slow } from "./slow.js";
 
 const ADDRESS_AFTER = 250; // milliseconds of rest: browsers refuse an address that changes with every frame
+const WORDS_AFTER = 100; // milliseconds between two changes of what is said while something is moved: nobody reads faster
 const WATCHING = 4000; // milliseconds in which a whole training is watched
 
 const of = (id) => document.getElementById(id);
@@ -35,10 +36,14 @@ let watching = 0;
 // --- state ----------------------------------------------------------------------------------------------------------
 
 function ask() {
-  asked = connection.ask(points && countOf(points.edits) ? { ...state, edits: points.edits } : state);
-  page.dataset.asked = asked;
+  send();
   handles.show(state, model.ground);
   showView();
+}
+
+function send() {
+  asked = connection.ask(points && countOf(points.edits) ? { ...state, edits: points.edits } : state);
+  page.dataset.asked = asked;
   clearTimeout(writing);
   writing = setTimeout(write, ADDRESS_AFTER);
 }
@@ -48,7 +53,12 @@ function write() {
   if (address !== location.hash) history.replaceState(null, "", `${location.pathname}${address}`);
 }
 
-function set(name, value) {
+// `foreseen`: the handle is about to have the value. What comes of it is asked for; the handle moves by itself.
+function set(name, value, foreseen = false) {
+  if (state.settings[name] === value) {
+    if (!foreseen) handles.show(state, model.ground);
+    return;
+  }
   const settings = { ...state.settings, [name]: value };
   const view = { ...state.view };
   if (name === "optimizer" && value === "lbfgs") Object.assign(settings, { batch: 0, dropout: 0 });
@@ -60,7 +70,8 @@ function set(name, value) {
     Object.assign(view, defaults(list).view);
   }
   state = { settings, view };
-  ask();
+  if (foreseen) send();
+  else ask();
 }
 
 function look(view) {
@@ -167,6 +178,7 @@ function problem(text) {
 let changed = new Set();
 let painting = 0;
 let answered = 0;
+let spoken = 0; // when the words were last changed
 
 function received(message) {
   if (message.handles) {
@@ -188,8 +200,13 @@ function received(message) {
   // What is wrong with a request stands until another is answered.
   if (message.problem || message.id !== answered) problem(message.problem ?? "");
   answered = message.id;
-  if (message.last) changed.add("rest");
+  if (message.last) {
+    changed.add("rest").add("words");
+    model.rested = message.id ?? asked;
+  }
   model.id = message.id ?? asked;
+  // Drawn at once, not when the frame begins: what is drawn is in the next frame either way, which then ends earlier.
+  if (!document.hidden) draw();
   if (!painting) painting = requestAnimationFrame(paint);
 }
 
@@ -207,10 +224,21 @@ function merge(starts) {
   changed.add("starts");
 }
 
+// At the beginning of a frame: what has not been drawn yet, and what the page says of itself.
 function paint() {
   painting = 0;
+  if (changed.size) draw();
+  if (model.starts) page.dataset.starts = `${model.starts.done} of ${model.starts.size}`;
+  page.dataset.shown = model.id;
+  if (model.rested !== undefined) page.dataset.rested = model.rested;
+}
+
+function draw() {
   const parts = changed;
   changed = new Set();
+  const now = performance.now();
+  if (parts.has("ground") || now - spoken > WORDS_AFTER) parts.add("words");
+  if (parts.has("words")) spoken = now;
   model.row = state.view.row;
   const { starts, ground, view } = model;
   if (parts.has("ground")) {
@@ -224,6 +252,11 @@ function paint() {
     if (parts.has("starts") || parts.has("view")) {
       curves.draw(model);
       distribution.draw(model);
+    }
+    if (parts.has("words")) {
+      network.write();
+      (line?.canvas.hidden === false ? line : plane).tell();
+      distribution.tell();
       tell();
     }
     if (parts.has("ailing")) {
@@ -238,11 +271,10 @@ function paint() {
     distribution.label();
   }
   if (parts.has("ground") || parts.has("rest")) handles.show(state, ground);
-  showView();
-  light();
-  if (starts) page.dataset.starts = `${starts.done} of ${starts.size}`;
-  page.dataset.shown = model.id;
-  if (parts.has("rest")) page.dataset.rested = model.id;
+  if (parts.has("words")) {
+    showView();
+    light();
+  }
 }
 
 // Over two columns a plane, over one a line.
