@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from glassnet.optimizers import (
         LBFGS,
         SGD,
+        SGDW,
         Adam,
         AdamW,
         Constant,
@@ -76,7 +77,7 @@ _HOME = {
     "model": ("Model", "fit", "load", "save"),
     "network": ("Network", "Parameters", "initialize"),
     "optimizers": (
-        "SGD", "Adam", "AdamW", "RMSprop", "LBFGS",
+        "SGD", "SGDW", "Adam", "AdamW", "RMSprop", "LBFGS",
         "Constant", "Exponential", "InverseScaling", "Cosine", "WarmUp", "OneCycle",
     ),
     "populations": ("train_population",),
