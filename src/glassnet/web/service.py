@@ -53,6 +53,7 @@ MOST_NUMBERS = 4e6
 
 # What is trained before anything is shown, and then between two looks for a newer request, in seconds.
 _FIRST, _STEP = 0.025, 0.040
+_LONG = 0.1  # seconds of one start's training, from which on a newer request ends it
 _SPEED = 3e10  # `training.job_size` per second, until it was measured
 _CURVE_POINTS = 201
 _UNIT_GRID = GRID // 2
@@ -103,13 +104,16 @@ class Job:
         """Where starts of numbers that follow one another begin (S, n_parameters), to be read only."""
         return _initial(self.network, self.spec.random_state, int(numbers[0]), int(numbers[-1]))
 
-    def train(self, numbers: NDArray[np.intp], epochs: int | None = None) -> Any:
-        """Starts of these numbers trained, to the end or for some epochs: their `Outcome`."""
+    def train(
+        self, numbers: NDArray[np.intp], epochs: int | None = None, stop: NDArray[np.int64] | None = None
+    ) -> Any:
+        """Starts of these numbers trained, to the end or for some epochs: their `Outcome`; `stop`: see `train_members`."""
         spec = self.spec if epochs is None else replace(self.spec, epochs=epochs)
         members = Members.of(spec, numbers)
         if self.learning_rate is not None:
             members = replace(members, learning_rates=np.full(len(numbers), self.learning_rate))
-        return train_members(self.network, spec, self.data, self.initial(numbers), members, engine="compiled")
+        initial = self.initial(numbers)
+        return train_members(self.network, spec, self.data, initial, members, engine="compiled", stop=stop)
 
 
 @lru_cache(maxsize=16)
@@ -141,13 +145,18 @@ class Trained:
         steady = np.where((self.ails[: self.done, 2] < 0) & np.isfinite(objectives), objectives, np.inf)
         return int(np.argmin(steady if np.isfinite(steady).any() else np.nan_to_num(objectives, nan=np.inf)))
 
-    def extended(self, count: int) -> None:
-        """Train the next `count` starts."""
+    def extended(self, count: int, stop: NDArray[np.int64] | None = None) -> None:
+        """Train the next `count` starts; fewer where `stop` is set."""
         job, first = self.job, self.done
         last = min(first + count, self.size)
         begun = time.perf_counter()
-        outcome = job.train(np.arange(first, last))
+        outcome = job.train(np.arange(first, last), stop=stop)
         self.seconds += time.perf_counter() - begun
+        if outcome.n_finished < last - first:
+            last = first + outcome.n_finished
+            outcome = outcome.at(np.arange(outcome.n_finished))
+            if last == first:
+                return
         new = slice(first, last)
         self.vectors[new] = outcome.vectors
         self.losses[new] = outcome.losses
@@ -263,13 +272,24 @@ class Page:
         self._at: tuple[Any, Any] = (None, None)  # parameters after an epoch of a start, and what they are of
         self._sent: dict[str, Any] = {}
         self._speed = _SPEED
+        self._overtaken = False
+        self._stop = np.zeros(1, np.int64)  # of a training that takes long
+
+    def overtaken(self) -> None:
+        """There is a newer request, says another thread: a training that takes long is not waited for."""
+        self._overtaken = True
+        self._stop[0] = 1
 
     def answers(self, asked: Asked) -> Iterator[dict[str, Any] | None]:
         """The messages that answer a request, `last` in the last of them: what has changed since the last messages.
 
         None comes before what can wait until nobody moves anything. Every message is to be sent, for none comes twice.
-        A user's mistake is a message with its `problem`.
+        A user's mistake is a message with its `problem`. There may be no `last` where the request was overtaken.
         """
+        self._overtaken = False  # here and now, not when the first message is wanted: by then it may be
+        return self._said(asked)
+
+    def _said(self, asked: Asked) -> Iterator[dict[str, Any] | None]:
         try:
             yield from self._answers(asked)
         except GlassnetError as problem:
@@ -289,6 +309,8 @@ class Page:
             if trained.done < trained.size and not stopped:
                 self._extend(trained, seconds)
                 seconds = _STEP
+                if trained.done == 0:
+                    return  # it was overtaken
             if first < trained.done:
                 message["starts"] = trained.message(first)
                 first = trained.done
@@ -330,8 +352,15 @@ class Page:
         if isinstance(job.spec.optimizer, LBFGS):
             of_one *= 50  # passes of a line search, from Python
         left, count = trained.size - before, max(1, int(seconds * self._speed / of_one))
+        stop = None
+        if of_one / self._speed > _LONG:
+            self._stop = stop = np.zeros(1, np.int64)
+            if self._overtaken:  # before there was something to stop
+                stop[0] = 1
         begun = time.perf_counter()
-        trained.extended(left if count >= 0.8 * left else count)
+        trained.extended(left if count >= 0.8 * left else count, stop)
+        if trained.done == before:
+            return
         speed = of_one * (trained.done - before) / (time.perf_counter() - begun)
         self._speed = (self._speed + speed) / 2
 
