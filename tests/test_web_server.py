@@ -25,7 +25,7 @@ from websockets.sync.client import connect
 
 from glassnet.errors import UsageError
 from glassnet.tables import Table
-from glassnet.web import server, service
+from glassnet.web import job, server, service
 from glassnet.web.ground import Source
 
 CSV = b"dose,ill\n" + b"".join(b"%d.5,%s\n" % (n, b"yes" if n > 20 else b"no") for n in range(40))
@@ -469,7 +469,7 @@ def test_a_runaway_setting_is_stopped_and_said(served, monkeypatch):
         heavy = {"epochs": 2000, "batch": 1, "starts": 1000, "hidden": [16] * 4}
         problems = [message["problem"] for message in ask(line, 2, heavy) if "problem" in message]
         assert "of 1000 starts are trained" in problems[0]
-        monkeypatch.setattr(service, "MOST_WORK", 1e6)
+        monkeypatch.setattr(job, "MOST_WORK", 1e6)
         assert "times as long" in ask(line, 3, {**heavy, "seed": 1})[-1]["problem"]
 
 

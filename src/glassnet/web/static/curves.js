@@ -73,7 +73,8 @@ export class CurvesPicture {
     context.strokeStyle = table.strong;
     context.lineWidth = 2.5 * unit;
     context.beginPath();
-    for (let n = 0; n < points && Number.isFinite(starts.losses[view.start * points + n]); n += 1) context.lineTo(across[n], y(starts.losses[view.start * points + n]));
+    const curve = view.curve ?? starts.losses.subarray(view.start * points, (view.start + 1) * points);
+    for (let n = 0; n < points && Number.isFinite(curve[n]); n += 1) context.lineTo(across[n], y(curve[n]));
     context.stroke();
     context.lineWidth = 1;
     context.beginPath();

@@ -50,13 +50,25 @@ export class PlanePicture {
     ];
   }
 
+  // The column and the height of a place on the page; null beside the plane.
+  valueAt(event) {
+    const inner = this.model?.points ? this.inner : null;
+    if (!inner) return null;
+    const box = this.canvas.getBoundingClientRect();
+    const [across, up] = this.model.points.axes;
+    const x = (event.clientX - box.left - inner.x) / inner.width;
+    const y = (inner.y + inner.height - (event.clientY - box.top)) / inner.height;
+    if (!(x >= 0 && x <= 1 && y >= 0 && y <= 1)) return null;
+    return [across.low + x * (across.high - across.low), up.low + y * (up.high - up.low)];
+  }
+
   draw(model) {
     this.model = model;
     const drawn = Boolean(model.points && model.view.outputs);
     this.box.hidden = !drawn;
     this.nothing.hidden = drawn;
     if (!drawn) {
-      say(this.nothing, "The plane lies over two columns of numbers, and this network has not got two. Choose another feature.");
+      say(this.nothing, "The plane lies over columns of numbers, and this network has none. Choose another feature.");
       this.legend.replaceChildren();
       this.explained = null;
       return;
@@ -80,13 +92,17 @@ export class PlanePicture {
     context.rect(inner.x, inner.y, inner.width, inner.height);
     context.clip();
     surface.clear(inner.x, inner.y, inner.width, inner.height);
-    drawGrid(context, model.view.outputs.shape[1], this.fill(), inner.x, inner.y, inner.width, inner.height);
+    this.background(inner);
     this.boundary();
     this.rows();
     context.restore();
     context.strokeStyle = colours().line;
     context.lineWidth = 1;
     context.strokeRect(inner.x + 0.5, inner.y + 0.5, inner.width - 1, inner.height - 1);
+  }
+
+  background(inner) {
+    drawGrid(this.surface.context, this.model.view.outputs.shape[1], this.fill(), inner.x, inner.y, inner.width, inner.height);
   }
 
   // The colours of the grid's points, as `drawGrid` wants them.
@@ -228,6 +244,12 @@ export class PlanePicture {
       context.fillStyle = ground.target.kind === "number" ? this.shade(points.value[n]) : classColour(points.value[n], ground.target.classes.length);
       context.fill();
       context.stroke();
+      if (!points.by_hand?.[n]) continue;
+      context.save();
+      context.strokeStyle = table.strong;
+      context.lineWidth = 2;
+      context.stroke();
+      context.restore();
     }
   }
 
@@ -306,7 +328,7 @@ export class PlanePicture {
     const [across, up] = points.axes;
     const shown = (axis, value) => (Number.isNaN(value) ? "missing" : written(axis, value, significant(value, 4)));
     const { target } = ground;
-    let said = `Row ${points.row[n]} (${points.tested[n] ? "test" : "training"}): ${across.name} ${shown(across, points.x[n])}, ${up.name} ${shown(up, points.y[n])}; `;
+    let said = `Row ${points.row[n]} (${points.tested[n] ? "test" : "training"}): ${across.name} ${shown(across, points.x[n])}${this.lines ? "" : `, ${up.name} ${shown(up, points.y[n])}`}; `;
     if (target.kind === "number") said += `${target.name} ${significant(points.value[n], 4)}, predicted ${significant(view.answers[n], 4)}`;
     else if (target.kind === "binary") said += `it is ${target.classes[points.value[n]]}, P(${target.classes[1]}) ${significant(view.answers[n])}`;
     else {
