@@ -50,7 +50,9 @@ MOST_SECONDS = 60.0
 
 _STEP = 0.040  # seconds of training before anything is shown, and then between two looks for a newer request
 _LONG = 0.1  # seconds of one start's training, from which on a newer request ends it
-_SPEED = 2e10  # `training.job_size` per second of a thread, until it was measured
+_SPEED = 2e10  # `training.job_size` per second, until it was measured
+_MUCH_QUICKER = 1.5  # times, and a core less for the browser is worth it
+_TRIED_EVERY = 32  # trainings between two by the other number of threads
 _UNIT_GRID = GRID // 2
 _MOST_EXACT_UNITS = 16
 _MOST_EXPLAINED = 40  # parameters of a network whose equations are all shown at once
@@ -206,7 +208,8 @@ class Page:
         self._at: tuple[Any, Any] = (None, None)  # parameters after an epoch of a course, and what they are of
         self._slow: tuple[Any, SlowStep | None] = (None, None)
         self._sent: dict[str, Any] = {}
-        self._speed = _SPEED
+        self._speeds: dict[int, float] = {}  # of so many threads; 0: of L-BFGS
+        self._n_trained = 0
         self._overtaken = False
         self._stop = np.zeros(1, np.int64)  # of a training that takes long
 
@@ -327,26 +330,40 @@ class Page:
     def _extend(self, trained: Trained) -> None:
         """Train further starts, as many as take about `_STEP`; all of them where nearly all would.
 
-        How fast it went settles how much is trained at a time, never what comes of it. A core is left to the browser,
-        which draws what came before, until there is something to look at.
+        How fast it went settles how much is trained at a time and by how many threads, never what comes of it.
         """
         job, before = trained.job, trained.done
         of_one = job_size(job.network, job.spec, len(job.data.X), 1)
-        if isinstance(job.spec.optimizer, LBFGS):
-            of_one *= 50  # passes of a line search, from Python
-        threads = max(1, all_threads() - (before == 0))
-        left, count = trained.size - before, max(1, int(_STEP * threads * self._speed / of_one))
+        by_lines = isinstance(job.spec.optimizer, LBFGS)  # passes of a line search, from Python: one thread
+        if by_lines:
+            of_one *= 50
+        threads = 0 if by_lines else self._n_threads()
+        speed = self._speeds.get(threads, _SPEED)
+        left, count = trained.size - before, max(1, int(_STEP * speed / of_one))
         stop = None
-        if of_one / self._speed > _LONG:
+        if of_one / speed > _LONG:
             self._stop = stop = np.zeros(1, np.int64)
             if self._overtaken:  # before there was something to stop
                 stop[0] = 1
         begun = time.perf_counter()
-        trained.extended(left if count >= 0.8 * left else count, stop, threads)
+        trained.extended(left if count >= 0.8 * left else count, stop, threads or None)
         if trained.done == before:
             return
-        speed = of_one * (trained.done - before) / (time.perf_counter() - begun) / threads
-        self._speed = (self._speed + speed) / 2
+        now = of_one * (trained.done - before) / (time.perf_counter() - begun)
+        # The first of all may have had kernels to compile: what is quicker counts at once, what is slower by and by.
+        self._speeds[threads] = max(now, 0.8 * self._speeds.get(threads, now) + 0.2 * now)
+
+    def _n_threads(self) -> int:
+        """One less than there are cores, for the browser draws what came before; or all, where that is much quicker.
+
+        On a busy machine it is not: threads wait for one another, and the browser for them. Now and then the number
+        that was not taken is tried.
+        """
+        self._n_trained += 1
+        fewer, every = max(1, all_threads() - 1), all_threads()
+        gain = self._speeds.get(every, 0.0) / self._speeds.get(fewer, _SPEED)
+        takes_every = gain > _MUCH_QUICKER
+        return every if takes_every != (self._n_trained % _TRIED_EVERY == 0) else fewer
 
     def _changed(self, what: str, key: Any) -> bool:
         if what in self._sent and self._sent[what] == key:
