@@ -23,10 +23,13 @@ from glassnet.errors import DataError, UsageError
 from glassnet.kernels import stacked, stacked_training
 from glassnet.network import FloatArray, Network, Parameters, dropout_masks, initialize
 from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
-from glassnet.runs import NONFINITE, AnyOptimizer, Data, Members, Outcome, Spec
+from glassnet.runs import NONFINITE, AnyOptimizer, Data, Members, Outcome, Spec, ones_for
 from glassnet.waiting import result_of
 
 ENGINES = ("compiled", "numpy")
+
+HeldOut = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
+"""Rows that are watched and not trained on: X, y and, where they do not all weigh the same, their weights."""
 
 SMALL_JOB = 2e7
 """Jobs up to this size run on NumPy: about a tenth of a second there."""
@@ -223,7 +226,7 @@ def train(
     l1: float = 0.0,
     l2: float = 0.0,
     dropout: float | tuple[float, ...] = 0.0,
-    held_out: tuple[ArrayLike, ArrayLike] | None = None,
+    held_out: HeldOut | None = None,
     patience: int | None = None,
     min_improvement: float = 0.0,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -239,9 +242,9 @@ def train(
     `parameters`: where to begin; else `initialize(network, random_state, initializer, start=start)`.
     `row_weights` (n,), `l1`, `l2`: objective = sum(w loss) / sum(w) + l1 sum|W| + l2 / 2 sum W^2, over weights W only.
     `dropout`: the share of hidden units that sit an update out, for all hidden layers or one number for each.
-    `held_out`: (X, y) whose loss is recorded after every epoch. It does not influence the training, unless there is
-    `patience`: so many epochs without a loss lower by more than `min_improvement` end it, and the parameters with the
-    lowest one are kept.
+    `held_out`: (X, y), or (X, y, row_weights), whose loss is recorded after every epoch. It does not influence the
+    training, unless there is `patience`: so many epochs without a loss lower by more than `min_improvement` end it, and
+    the parameters with the lowest one are kept.
     `checkpoint`: a file that keeps where the training stands, so that it survives its process: written after `every`
     so many epochs, about once a second where left out; when it is interrupted or terminated; and at the end.
     `resume`: a run of the same network, data and settings, whose epochs are continued as if it had not ended; or True,
@@ -393,7 +396,7 @@ def steps(
     l1: float = 0.0,
     l2: float = 0.0,
     dropout: float | tuple[float, ...] = 0.0,
-    held_out: tuple[ArrayLike, ArrayLike] | None = None,
+    held_out: HeldOut | None = None,
     engine: str | None = None,
 ) -> Iterator[Step]:
     """The training of `train`, one `Step` per update, as it goes; arguments as there, without L-BFGS and patience.
@@ -420,12 +423,10 @@ def _dtype_of(parameters: Parameters | None, resume: Run | bool | None) -> tuple
     return (given.vector.dtype,) if isinstance(given, Parameters) else ()
 
 
-def held_out_data(
-    network: Network, held_out: tuple[ArrayLike, ArrayLike] | None, data: Data, patience: int | None = None
-) -> Data | None:
-    """The held-out rows, (X, y), in the type of the training rows `data`.
+def held_out_data(network: Network, held_out: HeldOut | None, data: Data, patience: int | None = None) -> Data | None:
+    """The held-out rows, (X, y) or (X, y, row_weights), in the type of the training rows `data`.
 
-    Raises `UsageError` where there is `patience` and nothing to wait for.
+    Raises `UsageError` where there is `patience` and nothing to wait for, or where there are neither two nor three.
 
     >>> net = Network((1, 1), loss="mean_squared_error")
     >>> data = Data.checked(net, [[0.0], [1.0]], [1.0, 3.0], None)
@@ -436,11 +437,17 @@ def held_out_data(
         if patience is not None:
             raise UsageError("patience waits for the loss of held-out rows; give held_out=(X, y), or leave it out.")
         return None
-    given = Data.checked(network, held_out[0], held_out[1], None, data.dtype)
+    if len(held_out) not in (2, 3):
+        raise UsageError(f"held_out is (X, y), or (X, y, row_weights); got {len(held_out)} of them.")
+    X, y, row_weights = (*held_out, None)[:3]
+    given = Data.checked(network, X, y, row_weights, data.dtype)
     if data.X.dtype == np.uint8 != given.X.dtype:
         raise DataError(f"held_out has rows of the type of X, which is uint8; got {given.X.dtype}.")
-    y, ones = (part.astype(data.dtype, copy=False) for part in (given.y, given.row_weights))
-    return Data(given.X.astype(data.X.dtype, copy=False), y, ones)
+    weights = ones_for(len(given.X), data.dtype) if row_weights is None else given.row_weights
+    return Data(
+        given.X.astype(data.X.dtype, copy=False), given.y.astype(data.dtype, copy=False),
+        weights.astype(data.dtype, copy=False),
+    )  # fmt: skip
 
 
 def _initial(network: Network, spec: Spec, data: Data, given: Parameters | None) -> Parameters:

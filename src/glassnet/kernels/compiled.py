@@ -270,8 +270,14 @@ class Engine:
 
 
 # Of a row, in its product and its outer product together: for every input and vector of units; to pass over zeros, for
-# every input, for what is not 0, and for every vector of that. Zen 4 and Zen 3.
-_CYCLES = (2.2, 0.9, 3, 2.3) if machine.BITS == 512 else (1.2, 1.9, 3.5, 1.1)
+# every input, for what is not 0, and for every vector of that. Zen 3; Zen 4, which takes two steps for 512 bits; a
+# processor that takes one (Emerald Rapids).
+if machine.BITS < 512:
+    _CYCLES = (1.2, 1.9, 3.5, 1.1)
+elif machine.PROCESSOR == "znver4":
+    _CYCLES = (2.2, 0.9, 3.0, 2.3)
+else:
+    _CYCLES = (1.2, 0.5, 2.1, 2.0)
 
 
 @lru_cache(maxsize=512)
@@ -502,7 +508,8 @@ class Job:
             0 if subsets is None else sum(map(len, subsets)),
             0 if held is None else len(held.X),
             spec.epochs, spec.batch_size, -1 if spec.patience is None else spec.patience,
-            spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded, _is_one_weight(data),
+            spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded,
+            _is_one_weight(data) and (held is None or _is_one_weight(held)),
             engine.skips_zeros(data.X), data.X.dtype == np.uint8, self.team, ways,
         )  # fmt: skip
         # A training that is repeated, with other rows perhaps, finds its plan made.
@@ -920,20 +927,22 @@ class Passes:
         self.seen = np.empty(room.seen + engine.lanes, dtype)
         self._sums, self._total = np.zeros(2 * places.MOST_PARTS), np.zeros(1)
         self._taken = -1.0
+        a, none = _address, np.empty(0, np.int64)
+        rows = engine.gradient, self._tools_at, a(self._sizes), *map(a, self._data), a(none), a(none), 0, 0, self._n
+        buffers = map(a, (self._rows, self._targets, self._weights, self._table))
+        given = *buffers, 0, self._stride, 0, 0, 0, 0, 0, a(self._vector), self._alike
+        goals = map(a, (self._gradient, self._work, self.seen, self._sums, self._total))
+        self._arguments = rows, given, (*goals, self._n, 0, 0, 1)
+        self._none = none
 
     def loss(self, vector: FloatArray, *, derivatives: bool = False) -> float:
         """The weighted mean loss, without penalty; afterwards `gradient` where wanted, and what was `seen`."""
-        engine, none = self.engine, np.empty(0, np.int64)
+        engine = self.engine
         self._vector[: len(vector)] = vector
         self.seen[:] = 0
         self.seen[engine.room.outputs :] = -np.inf
-        a = _address
-        total = _pass(engine.number)(
-            engine.gradient, self._tools_at, a(self._sizes), *map(a, self._data), a(none), a(none), 0,
-            0, self._n, self._taken, a(self._rows), a(self._targets), a(self._weights), a(self._table), 0, self._stride,
-            0, 0, 0, 0, 0, a(self._vector), self._alike, int(derivatives), a(self._gradient), a(self._work),
-            a(self.seen), a(self._sums), a(self._total), self._n, 0, 0, 1,
-        )  # fmt: skip
+        rows, given, goals = self._arguments
+        total = _pass(engine.number)(*rows, self._taken, *given, int(derivatives), *goals)
         if self._n <= self._stride:
             self._taken = float(self._total[0])
         return float(total / self._total[0])

@@ -84,8 +84,7 @@ class Job:
         """Starts of these numbers trained, to the end or for some epochs.
 
         They begin at `initial` (S, n_parameters) where it is given. One of them may go on from what had `begun`, and be
-        left as it stands after `last_epoch`. `stop` and `threads` are those of
-        `train_members`.
+        left as it stands after `last_epoch`. `stop` and `threads` are those of `train_members`.
         """
         spec = self.spec if epochs is None else replace(self.spec, epochs=epochs)
         members = Members.of(spec, numbers)

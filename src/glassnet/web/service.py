@@ -244,10 +244,8 @@ class Page:
         while True:
             message: dict[str, Any] = {"id": asked.id, "last": False}
             stopped = trained.done > 0 and time.perf_counter() - begun > MOST_SECONDS
-            if trained.done < trained.size and not stopped:
-                self._extend(trained)
-                if trained.done == 0:
-                    return  # it was overtaken
+            if trained.done < trained.size and not stopped and not self._extend(trained):
+                return  # it was overtaken
             if first < trained.done:
                 message["starts"] = trained.message(first)
                 first = trained.done
@@ -327,8 +325,8 @@ class Page:
         assert self._altered[1] is not None
         return self._altered[1]
 
-    def _extend(self, trained: Trained) -> None:
-        """Train further starts, as many as take about `_STEP`; all of them where nearly all would.
+    def _extend(self, trained: Trained) -> bool:
+        """Train further starts, as many as take about `_STEP`, all of them where nearly all would; whether any was.
 
         How fast it went settles how much is trained at a time and by how many threads, never what comes of it.
         """
@@ -348,10 +346,11 @@ class Page:
         begun = time.perf_counter()
         trained.extended(left if count >= 0.8 * left else count, stop, threads or None)
         if trained.done == before:
-            return
+            return False
         now = of_one * (trained.done - before) / (time.perf_counter() - begun)
         # The first of all may have had kernels to compile: what is quicker counts at once, what is slower by and by.
         self._speeds[threads] = max(now, 0.8 * self._speeds.get(threads, now) + 0.2 * now)
+        return True
 
     def _n_threads(self) -> int:
         """One less than there are cores, for the browser draws what came before; or all, where that is much quicker.

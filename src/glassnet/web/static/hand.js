@@ -72,7 +72,7 @@ export class ByHand {
     if (!this.model || this.off || event.button !== 0 || !part?.dataset.name.startsWith("w")) return;
     const name = part.dataset.name;
     const from = this.valueOf(name);
-    const unit = Math.max(this.network.largest, 0.1) / REACH;
+    const unit = Math.max(this.network.largest(), 0.1) / REACH;
     const { drawing } = this.network;
     const moved = (to) => {
       const by = event.clientY - to.clientY;
@@ -96,7 +96,7 @@ export class ByHand {
     const parameter = parameterOf(name);
     if (!step || this.off || !this.model || !parameter || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    this.put(parameter, this.valueOf(name) + (step * Math.max(this.network.largest, 0.1)) / 20);
+    this.put(parameter, this.valueOf(name) + (step * Math.max(this.network.largest(), 0.1)) / 20);
   }
 
   typed() {
@@ -131,6 +131,7 @@ export class ByHand {
     if (key === this.marked) return;
     this.marked = key;
     for (const [name, { element }] of this.network.parts) element.classList.toggle("by-hand", names.includes(parameterOf(name)));
+    this.network.byHand = names;
     this.network.paint();
   }
 }

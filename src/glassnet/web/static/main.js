@@ -254,7 +254,7 @@ function draw() {
       distribution.draw(model);
     }
     if (parts.has("words")) {
-      if (state.view.slow < 0) network.write();
+      network.write();
       (line?.canvas.hidden === false ? line : plane).tell();
       distribution.tell();
       tell();

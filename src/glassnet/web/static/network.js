@@ -21,6 +21,8 @@ export class NetworkPicture {
     this.surface = new Surface(this.canvas, () => this.model && this.draw(this.model));
     this.key = "";
     this.parts = new Map();
+    this.fresh = ""; // what is worked out just now
+    this.byHand = []; // names of weights that were set by hand
     this.drawing.addEventListener("keydown", (event) => this.moved(event));
   }
 
@@ -48,6 +50,7 @@ export class NetworkPicture {
     this.edges = [];
     this.parts.clear();
     this.lit = ["", ""]; // what is pointed at, and what is chosen
+    this.saturated = "";
     this.drawing.replaceChildren();
     this.drawing.setAttribute("viewBox", `0 0 ${wide} ${tall}`);
     this.box.style.aspectRatio = `${wide} / ${least}`;
@@ -78,7 +81,7 @@ export class NetworkPicture {
           const ends = { x1: a, y1: y0, x2: b, y2: y1 };
           const label = this.numbered ? svg("text", { class: "number", x: a + (b - a) * 0.3, y: y0 + (y1 - y0) * 0.3 + 4 }) : null;
           const element = svg("g", {}, svg("line", { ...ends, class: "touch" }), ...(label ? [label] : []));
-          this.edges.push({ ...ends, label, element, at: at + i * after + j });
+          this.edges.push({ ...ends, label, name: `w${layer}_${i + 1}_${j + 1}`, at: at + i * after + j });
           this.drawing.append(element);
           const from = layer > 1 ? `unit ${i + 1} of layer ${layer - 1}` : ground.inputs[i];
           put(`w${layer}_${i + 1}_${j + 1}`, element, { said: `weight from ${from} to unit ${j + 1} of layer ${layer}`, at: at + i * after + j });
@@ -137,21 +140,19 @@ export class NetworkPicture {
       this.key = key;
       this.build(view, ground, narrow, tallness);
       this.surface.fit();
-      this.parts.get(focused)?.element.focus();
       this.write();
-      this.marked = false;
+      this.parts.get(focused)?.element.focus();
     }
-    if (this.marked) this.mark(model.ailing ?? []);
     for (const unit of this.units) {
       const dead = !unit.last && view.dead[unit.map] === 1;
       if (dead !== unit.dead) unit.frame.classList.toggle("dead", dead);
       unit.dead = dead;
     }
+    this.mark(model.ailing ?? []);
     this.paint();
   }
 
-  // The size of the widest line.
-  get largest() {
+  largest() {
     return this.edges.reduce((most, { at }) => Math.max(most, Math.abs(this.model.view.vector[at])), 1e-12);
   }
 
@@ -162,7 +163,7 @@ export class NetworkPicture {
       for (const { label, at } of this.edges) say(label, significant(vector[at]));
       for (const { bias, at } of this.units) say(bias, significant(vector[at]));
     }
-    say(this.scaleSaid, `Blue is above zero, orange below. The widest line is ${significant(this.largest)}.`);
+    say(this.scaleSaid, `Blue is above zero, orange below. The widest line is ${significant(this.largest())}.`);
   }
 
   // What changes with every training: the weights' lines, and the maps in the units. They are on the canvas, for to lay
@@ -175,17 +176,15 @@ export class NetworkPicture {
     const [left, top] = [(surface.width - this.wide * scale) / 2, (surface.height - this.tall * scale) / 2];
     const table = colours();
     const { context } = surface;
-    const largest = this.largest;
-    for (const { element, at, x1, y1, x2, y2 } of this.edges) {
+    const largest = this.largest();
+    for (const { name, at, x1, y1, x2, y2 } of this.edges) {
       const w = view.vector[at];
-      const { classList } = element;
-      const strong = ["lit", "chosen", "fresh"].some((name) => classList.contains(name));
       context.beginPath();
       context.moveTo(left + x1 * scale, top + y1 * scale);
       context.lineTo(left + x2 * scale, top + y2 * scale);
-      context.strokeStyle = strong ? table.strong : w > 0 ? table.positive : w < 0 ? table.negative : table.line;
+      if (this.byHand.length) context.setLineDash(this.byHand.includes(name) ? [8 * scale, 5 * scale] : []);
+      context.strokeStyle = name === this.fresh || this.lit.includes(name) ? table.strong : w > 0 ? table.positive : w < 0 ? table.negative : table.line;
       context.lineWidth = (0.6 + 7.4 * (Math.abs(w) / largest || 0)) * scale;
-      context.setLineDash(classList.contains("by-hand") ? [8 * scale, 5 * scale] : []);
       context.stroke();
     }
     context.setLineDash([]);
@@ -227,8 +226,9 @@ export class NetworkPicture {
   // Units that are saturated; dead ones are marked with their numbers.
   mark(ailing) {
     const names = ailing.filter((one) => one.what === "saturated").map((one) => one.name);
+    if (names.join() === this.saturated) return;
+    this.saturated = names.join();
     for (const { name, frame } of this.units) frame.classList.toggle("saturated", names.includes(name));
-    this.marked = names.length > 0;
   }
 
   light(name, selected) {

@@ -156,9 +156,11 @@ export class Slow {
         this.rest();
         this.overlay?.remove();
         this.overlay = null;
+        this.network.fresh = "";
+        for (const { element } of this.network.parts.values()) element.classList.remove("fresh", "feeds");
         if (model.view) {
-          this.network.draw(this.network.model);
           this.network.write();
+          this.network.paint();
         }
       }
     }
@@ -253,17 +255,21 @@ export class Slow {
         const dot = element.querySelector(".source");
         put(Number(dot.getAttribute("cx")) - 7, Number(dot.getAttribute("cy")) + 21, "end", "x =", numbers.get("x"));
       } else if (place.startsWith("z")) this.inUnit(element, numbers, put);
-      else if (network.numbered || [...numbers.values()].some((one) => one.now)) this.alongWeight(element, numbers, put);
+      else if (network.numbered || [...numbers.values()].some((one) => one.now)) this.alongWeight(place, numbers, put);
     }
     this.overlay.replaceChildren(...texts);
     this.renew(plan, updated, now);
+    const fresh = now === "" ? "" : part(now);
+    if (network.fresh !== fresh) {
+      network.fresh = fresh;
+      network.paint();
+    }
     const feeds = new Set();
     if (now && this.lines[at - 1]) for (const [, name] of this.lines[at - 1].pieces.join("").matchAll(/data-name="([^"]+)"/g)) feeds.add(part(name));
     for (const [name, { element }] of network.parts) {
-      element.classList.toggle("fresh", now !== "" && name === part(now));
-      element.classList.toggle("feeds", feeds.has(name) && name !== part(now));
+      element.classList.toggle("fresh", name === network.fresh);
+      element.classList.toggle("feeds", feeds.has(name) && name !== network.fresh);
     }
-    network.paint();
   }
 
   inUnit(element, numbers, put) {
@@ -276,9 +282,8 @@ export class Slow {
     under.forEach((kind, n) => put(x + side / 2, y + side + 33 + n * 18, "middle", kind, numbers.get(kind)));
   }
 
-  alongWeight(element, numbers, put) {
-    const line = element.querySelector(".touch");
-    const [x1, y1, x2, y2] = ["x1", "y1", "x2", "y2"].map((name) => Number(line.getAttribute(name)));
+  alongWeight(weight, numbers, put) {
+    const { x1, y1, x2, y2 } = this.network.edges.find(({ name }) => name === weight);
     const kind = numbers.has("∂L") ? "∂L" : "∂ℓ";
     put(x1 + (x2 - x1) * 0.66, y1 + (y2 - y1) * 0.66 + 17, "middle", kind, numbers.get(kind));
   }
