@@ -621,9 +621,22 @@ def test_a_learning_rate_that_diverges(run: Any, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal as POSIX has it")
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     kept = tmp_path / "m.safetensors"
-    command = [sys.executable, "-m", "glassnet", "train", str(TUMORS), *TWO, "--epochs", "100000", "-o", str(kept)]
+    program = """
+import sys
+from glassnet import cli
+from glassnet.kernels import compiled
+def begun(self, *given, run=compiled.Job.run):
+    print("ready", flush=True)
+    compiled.Job.run = run
+    return run(self, *given)
+compiled.Job.run = begun
+cli.main(sys.argv[1:])
+"""
+    command = [sys.executable, "-c", program, "train", str(TUMORS), *TWO, "--epochs", "100000", "-o", str(kept)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(4)  # well into the training, which would take an hour
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)  # into the training, which would take minutes
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")

@@ -196,7 +196,7 @@ MISTAKES: Mapping[str, Edit] = {
         every(r"(        return )2 \* \(self", r"\1(self"),
         every(r"(class MSE[\s\S]*?        return )\(self\.p", r"\g<1>2 * (self.p"),
     ),
-    "gradient of another loss": every(r"np\.sum\(-y \* np\.log\([^/]*1 - y[^/]*\)(?=$| /)", "np.sum((p - y) ** 2)"),
+    "gradient of another loss": every(r"np\.sum\(-y \* np\.log\([^/\n]*1 - y[^/\n]*\)(?=$| /)", "np.sum((p - y) ** 2)"),
     "log of a rounded probability": every(
         r"^(        return np\.sum\(-y \* np\.log\(p\) - .*)$", r"        p = np.round(p)\n\1"
     ),

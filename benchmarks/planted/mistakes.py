@@ -31,15 +31,18 @@ def _of(*keys: str, problem: str = "", **wants: Any) -> Planted:
 
 
 PLANTED: Mapping[str, Planted] = {
-    "gradient summed": _of("gradient-not-averaged", rows="mean", outputs="sum", has_loss=True),
-    "gradient averaged": _of("gradient-averaged", rows="sum", has_loss=True, l2="none"),
+    # Where another mistake stands in the biases' line, it is the weights' gradients alone that are summed, or averaged.
+    "gradient summed": _of(
+        "gradient-not-averaged", "weight-gradient-not-averaged", rows="mean", outputs="sum", has_loss=True
+    ),
+    "gradient averaged": _of("gradient-averaged", "weight-gradient-averaged", rows="sum", has_loss=True, l2="none"),
     "averaged twice": _of("gradient-averaged-twice", rows="mean", outputs="sum", has_loss=True, l2="none"),
     "averaged over the wrong axis": _of(
         "divided-by-features", rows="mean", outputs="sum", has_loss=True, l2="none", scaled_at="gradient"
     ),
     "bias not averaged": _of("bias-gradient-not-averaged", rows="mean", scaled_at="gradient"),
     "sign of the error": _of("error-sign", has_loss=True, l2="none"),
-    "sign of the update": _of("update-sign", has_update=True),
+    "sign of the update": _of("update-sign", "adam-sign", "momentum-sign", has_update=True),  # every update in the file
     "derivative missing": _of("activation-derivative-missing"),
     "derivative doubled": _of("activation-derivative-doubled", hidden=SMOOTH),
     "derivative of z at a": _of("activation-derivative-at-a", hidden=SMOOTH, derivative="z"),

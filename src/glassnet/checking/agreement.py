@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,28 +19,28 @@ difference
 quotients; no known mistake is so small. The last is for candidates that compute in float32."""
 
 
+FORWARD_KINDS, BACKWARD_KINDS = frozenset(("z", "a", "p", "loss")), frozenset(("delta", "dW", "db", "W", "b"))
+
+
 @dataclass(frozen=True, eq=False)
 class Observed:
     """What a candidate gave for one case: numbers by quantity, in glassnet's orientation, rows in rows.
 
     `single`: some are float32. `layout`: how its arrays were found to lie, where it says so itself. `changed`: that it
-    changed X or y, which it was given, and what both were afterwards.
+    changed what it was given, and what the inputs of the layers, by layer, and y were afterwards. `failed`: what
+    stopped its update, after gradients of all layers.
     """
 
     case: Case
     numbers: Mapping[Quantity, FloatArray]
     single: bool = False
     layout: Any = None
-    changed: tuple[Problem, FloatArray, FloatArray] | None = None
+    changed: tuple[Problem, Mapping[int, FloatArray], FloatArray] | None = None
+    failed: Problem | None = None
 
-    def instead(self) -> Iterator[Observed]:
-        """The cases that these numbers may be of, where X and y were changed: before it, after it, or in between."""
-        if self.changed is not None:
-            _, X, y = self.changed
-            yield self
-            yield replace(self, case=replace(self.case, X_backward=X))
-            yield replace(self, case=replace(self.case, X=X))
-            yield replace(self, case=replace(self.case, X=X, y=y))
+    def of(self, kinds: frozenset[str], case: Case) -> Observed:
+        """Some of these numbers, as those of a case."""
+        return replace(self, case=case, numbers={q: value for q, value in self.numbers.items() if q.kind in kinds})
 
     def tolerance(self, quantity: Quantity) -> float:
         """How far off a number may be, as a part of the largest."""
@@ -49,15 +49,36 @@ class Observed:
         return tolerance / 20 if quantity.kind in ("W", "b") else tolerance
 
 
+def meanings(observed: Sequence[Observed]) -> Iterator[list[Observed]]:
+    """What numbers may be of, where the inputs of layers or y were changed: of the right arrays; of the changed ones
+    in the backward pass, in both passes, or in a second forward pass with which the backward pass begins."""
+    yield list(observed)
+    each = [(one, one.case, *(one.changed or (None, {}, one.case.y))[1:]) for one in observed]
+    yield [replace(one, case=replace(case, inputs_backward=inputs)) for one, case, inputs, _ in each]
+    if any(layer > 1 for _, _, inputs, _ in each for layer in inputs):
+        for held in ("", "a", "za"):
+            yield [
+                replace(one, case=replace(case, inputs=inputs, inputs_backward=inputs, held=held))
+                for one, case, inputs, _ in each
+            ]
+        return
+    anew = [(one, replace(case, X=inputs.get(1, case.X))) for one, case, inputs, _ in each]
+    for targets in (False, True) if any(not np.array_equal(y, case.y) for _, case, _, y in each) else (False,):
+        if targets:
+            anew = [(one, replace(case, y=y)) for (one, case), (*_, y) in zip(anew, each, strict=True)]
+        yield [one.of(*part) for one, case in anew for part in ((FORWARD_KINDS, one.case), (BACKWARD_KINDS, case))]
+        yield [replace(one, case=case) for one, case in anew]
+
+
 def wrong_places(seen: Any, right: Any, tolerance: float) -> Any:
-    """Where two arrays differ; everywhere where their shapes do, a scalar for an array of equal numbers excepted.
+    """Where two arrays differ; everywhere where their shapes do, one number for equal ones of all units excepted.
 
     >>> wrong_places(np.array([1.0, 2.0]), np.array([1.0, 2.1]), 1e-5).tolist()
     [False, True]
     """
     seen, right = np.asarray(seen, float), np.asarray(right, float)
     if seen.shape != right.shape:
-        if seen.size == right.size == 1 or (seen.size == 1 and np.ptp(right) == 0):
+        if seen.size == right.size == 1 or (seen.size == 1 and right.ndim == 1 and np.ptp(right) == 0):
             seen = np.broadcast_to(seen.ravel()[0], right.shape)
         else:
             return np.ones(seen.shape, bool)
@@ -71,9 +92,9 @@ def same(seen: Any, right: Any, quantity: Quantity, observed: Observed) -> bool:
     """Whether a candidate's quantity is the computed one. A delta may be a row's own or its share of the mean."""
     tolerance = observed.tolerance(quantity)
     if np.shape(seen) == np.shape(right):
-        largest = float(np.max(np.abs(right), initial=1e-3))
+        largest = max(np.abs(right).max(), 1e-3)
         if largest < np.inf:  # the common case, without a word about NaN
-            if np.max(np.abs(seen - right), initial=0.0) <= tolerance * largest:
+            if np.abs(seen - right).max() <= tolerance * largest:
                 return True
             if quantity.kind != "delta":
                 return False

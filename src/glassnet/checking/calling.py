@@ -7,6 +7,7 @@ import inspect
 import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from glassnet.checking.layout import (
     weights_given,
 )
 from glassnet.checking.names import argument, numbered, plain
-from glassnet.checking.problems import FailedError, Problem, raised
+from glassnet.checking.problems import FailedError, Problem, raised, source_of
 
 _MISSING = object()
 
@@ -60,10 +61,15 @@ def called(what: str, function: Callable[..., Any], *given: Any, case: Case | No
 def signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """The arguments that a function can be given; none where Python cannot tell."""
     try:
-        found = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
+        found = _parameters(function)
+    except (TypeError, ValueError):  # Python cannot tell, or it has no hash
         return []
     return [one for one in found if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+
+
+@lru_cache(maxsize=64)
+def _parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(function).parameters.values())
 
 
 class Arguments:
@@ -156,4 +162,4 @@ class Arguments:
 
 def _line_of(function: Callable[..., Any]) -> tuple[int | None, str | None]:
     code = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__", None)
-    return (code.co_firstlineno, None) if code else (None, None)
+    return (code.co_firstlineno, source_of(code.co_filename, code.co_firstlineno)) if code else (None, None)

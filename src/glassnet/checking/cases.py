@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -24,8 +25,9 @@ CLEAR_OF_KINKS = 0.02
 class Case:
     """One network and its data: weights[l] (n_in, n_out), biases[l] (n_out,), X (n, n_features), y (n, n_outputs).
 
-    y is 0 or 1 with one output and one-hot with several, which every loss can mean. X_backward: what the backward pass
-    finds in the place of X, where a candidate has changed it in between.
+    y is 0 or 1 with one output and one-hot with several, which every loss can mean. `inputs`, `inputs_backward`: what a
+    layer finds in the place of what goes into it, by layer, where a candidate has changed that before its forward pass,
+    or its backward pass. `held`: "", "a" or "za": what of the layer below is that changed array too.
     """
 
     sizes: tuple[int, ...]
@@ -35,7 +37,9 @@ class Case:
     y: FloatArray
     learning_rate: float = 0.3
     l2: float = 0.0
-    X_backward: FloatArray | None = None
+    inputs: Mapping[int, FloatArray] = field(default_factory=dict)
+    inputs_backward: Mapping[int, FloatArray] = field(default_factory=dict)
+    held: str = ""
 
     @property
     def n(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from glassnet.checking.agreement import Observed, tells_nothing
+from glassnet.checking.agreement import FORWARD_KINDS, Observed, meanings, tells_nothing
 from glassnet.checking.cases import ONE_LAYER, SHAPES, Case, generated
 from glassnet.checking.companions import companions
 from glassnet.checking.computation import Quantity
@@ -23,12 +23,16 @@ from glassnet.checking.loading import module_of
 from glassnet.checking.notebook import NotebookCandidate, is_notebook
 from glassnet.checking.problems import FailedError, Problem
 from glassnet.checking.protocol import Declared, declared
-from glassnet.checking.report import Report
+from glassnet.checking.report import Named, Report
 from glassnet.checking.row_by_row import RowByRow
 from glassnet.checking.sequences import OwnDifferences, accumulated, log_of_zero, own_differences, updates_follow
-from glassnet.checking.verdict import compared, conventions_said, first_wrong, named, trace_of
+from glassnet.checking.verdict import compared, conventions_said, first_wrong, named, shapes_said, trace_of
 
 L2 = 0.1
+
+
+Runs = Sequence[tuple[Any, list[Observed]]]
+"""What each layout under which a candidate runs gave, case by case."""
 
 
 class Candidate(Protocol):
@@ -96,7 +100,7 @@ def _with_companions(candidate: Any, said: Declared, seed: int, name: str, title
         vars(candidate) if isinstance(candidate, ModuleType) else candidate if isinstance(candidate, dict) else {}
     )
     beside = list(companions(namespace))
-    wrong = [(function, mistake) for function, mistake in beside if mistake is not None]
+    wrong = [(function, mistakes) for function, mistakes in beside if mistakes]
     try:
         found = _report(form_of(candidate, said), said, seed, name)
     except FailedError as failed:
@@ -108,9 +112,11 @@ def _with_companions(candidate: Any, said: Declared, seed: int, name: str, title
         return found
     shown = tuple(f"What {function} gives is not what it should give." for function, _ in wrong)
     return replace(
-        found, verdict="wrong" if found.ok else found.verdict,
-        mistakes=(*found.mistakes, *(mistake for _, mistake in wrong)), evidence=(*found.evidence, *shown),
-    )  # fmt: skip
+        found,
+        verdict="wrong" if found.ok else found.verdict,
+        mistakes=(*found.mistakes, *(mistake for _, mistakes in wrong for mistake in mistakes)),
+        evidence=(*found.evidence, *shown),
+    )
 
 
 def _own_line(candidate: Any) -> str | None:
@@ -164,18 +170,25 @@ def _has_arrays(candidate: Any) -> bool:
 
 
 def _report(candidate: Candidate, said: Declared, seed: int, name: str = "") -> Report:
-    """That of whole batches; one row at a time for what does not run otherwise, or sums nothing over rows at all."""
+    """That of whole batches; one row at a time where it is declared, or where several rows are not taken."""
+    if said.one_row and not isinstance(candidate, NotebookCandidate):
+        return _report_of(RowByRow(candidate), said, seed, name)
     found = _report_of(candidate, said, seed, name)
     if isinstance(candidate, NotebookCandidate | LayersCandidate):
         return found
-    sums_nothing = found.conventions.get("gradient_rows") == "sum" and {one.key for one in found.mistakes} == {
-        "bias-gradient-not-summed"
-    }
-    changed = found.problem is not None and found.problem.kind == "changed-arguments"
-    if changed or (found.verdict != "error" and not sums_nothing):
-        return found
-    rows = _report_of(RowByRow(candidate), said, seed, name)
-    return rows if rows.ok or (found.verdict == "error" and rows.mistakes) else found
+    if found.verdict == "error" and not (found.problem and found.problem.kind == "changed-arguments"):
+        rows = _report_of(RowByRow(candidate), said, seed, name)
+        return rows if rows.ok or rows.mistakes else found
+    if found.conventions.get("gradient_rows") == "sum" and BIAS_NOT_SUMMED in {one.key for one in found.mistakes}:
+        return replace(found, remarks=(*found.remarks, MEANT_FOR_ONE_ROW))
+    return found
+
+
+BIAS_NOT_SUMMED = "bias-gradient-not-summed"
+MEANT_FOR_ONE_ROW = (
+    "Several rows were given in one call. Where it is only meant for one row at a time, with nothing to be summed, "
+    'declare it: CONVENTIONS = "layout=one_row".'
+)
 
 
 def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Report:
@@ -198,7 +211,9 @@ def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Re
     layout = observed[0].layout or layout
     remarks: list[str] = []
     evidence = OwnDifferences() if diagnosis.right else own_differences(candidate, _telling(observed), layout)
-    if not diagnosis.right and evidence.consistent and updates_follow(observed) and _forward_right(observed, diagnosis):
+    failed = next((one.failed for one in observed if one.failed), None)
+    followed = failed is None and updates_follow(observed) and _forward_right(observed, diagnosis)
+    if not diagnosis.right and evidence.consistent and followed:
         remarks.append(
             "The loss is none that the checker knows, but the gradient is the derivative of this loss, as "
             "differences of it show."
@@ -208,7 +223,7 @@ def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Re
             compared(observed, diagnosis.numbers, loss_known=False), remarks=tuple(remarks),
         )  # fmt: skip
     ran = {one.case.sizes for one in observed}
-    remarks += _limits(ran, [case.sizes for case in cases], failures)
+    remarks += _limits(ran | {one.case.sizes for one in runs[0][1]}, [case.sizes for case in cases], failures)
     if ran == {sizes for sizes in ran if sizes[-1] == 1} and any(one.case.sizes[-1] > 1 for one in runs[0][1]):
         remarks.append("It was judged with one output; how it averages over several is its own convention.")
     table = compared(observed, diagnosis.numbers)
@@ -217,6 +232,10 @@ def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Re
         return Report(
             title, "wrong", candidate.form, conventions_said(diagnosis.numbers, layout), table, problem=raises
         )
+    if diagnosis.right and failed is not None:
+        return Report(title, "error", candidate.form, problem=failed)
+    if failed is not None:
+        remarks.append(f"It could not be looked at whether the update is right: {failed.message}")
     if diagnosis.right:
         if (unsure := log_of_zero(candidate, observed[0], layout)) is not None:
             remarks.append(unsure)
@@ -234,6 +253,8 @@ def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Re
             title, "wrong", candidate.form, conventions_said(diagnosis.numbers, layout), table, first, problem=problem,
             trace=trace_of(at, diagnosis.numbers),
         )  # fmt: skip
+    if not diagnosis.explained:
+        remarks = [*shapes_said(observed, diagnosis.numbers), *remarks]
     return Report(
         title, "wrong", candidate.form, conventions_said(diagnosis.numbers, layout), table, first,
         tuple(named(variant, first) for variant in diagnosis.mistakes), diagnosis.alternatives, evidence.sentences,
@@ -241,40 +262,56 @@ def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Re
     )  # fmt: skip
 
 
-def _apart(
-    candidate: Candidate, runs: Sequence[tuple[Any, list[Observed]]], said: Declared, free: bool, title: str
-) -> Report | None:
+def _apart(candidate: Candidate, runs: Runs, said: Declared, free: bool, title: str) -> Report | None:
     """What shows in other ways than in numbers that are off: arguments changed in place, gradients that grow from call
     to call, a loss that is not finite. What else is wrong is looked for with that put right; None where nothing is."""
-    layout, observed = runs[0]
-    if (changed := next((one.changed for _, some in runs for one in some if one.changed), None)) is not None:
-        each = [(layout, [list(one.instead()) or [one] * 4 for one in some]) for layout, some in runs]
-        meant = [[(layout, [ways[at] for ways in some]) for layout, some in each] for at in range(4)]
-        return _with_problem(candidate, meant, said, free, title, changed[0], "error")
-    if (kept := accumulated(candidate, observed[0], layout)) is not None:
-        remade, mistake = [], kept[1]
-        for one in observed:
-            again = accumulated(candidate, one, layout)
-            remade += [again[0]] if again is not None else []
-        _, _, found = _best([(layout, remade)], said, free)
-        first = first_wrong(remade, found.numbers)[0] if found.explained else None
-        return Report(
+    changed = next((one.changed for _, some in runs for one in some if one.changed), None)
+    kept = None
+    if changed is None or isinstance(candidate, FunctionCandidate):  # an object would be given the changed ones again
+        runs, kept = _without_accumulation(candidate, runs)
+    if changed is not None:
+        each = [[(layout, found) for found in meanings(some)] for layout, some in runs]
+        meant = list(zip(*each, strict=False))
+        report: Report | None = _with_problem(candidate, meant, said, free, title, changed[0], "error")
+    else:
+        report = _not_finite(candidate, runs, said, free, title)
+    if kept is None:
+        return report
+    if report is None:
+        layout, observed, found = _best(runs, said, free)
+        first = first_wrong(observed, found.numbers)[0] if found.explained else None
+        report = Report(
             title, "wrong", candidate.form, conventions_said(found.numbers, layout) if found.explained else {},
-            mistakes=(mistake, *(named(variant, first) for variant in found.mistakes)), alternatives=found.alternatives,
-            evidence=("The same function, called twice with the same arguments, gives different numbers.",),
+            mistakes=tuple(named(variant, first) for variant in found.mistakes), alternatives=found.alternatives,
         )  # fmt: skip
-    losses = [one.numbers[LOSS] for one in observed if LOSS in one.numbers]
-    if not all(np.isfinite(loss) for loss in losses):
-        if not any(map(np.isnan, losses)) and _explained(runs, said, free, pairs=False) is not None:
-            return None
-        which = next(loss for loss in losses if not np.isfinite(loss))
-        problem = Problem("nan", f"The loss is {float(which)}: a logarithm of zero, an overflow or a division by zero.")
-        others = [
-            (layout, [replace(o, numbers={q: v for q, v in o.numbers.items() if q != LOSS}) for o in some])
-            for layout, some in runs
-        ]
-        return _with_problem(candidate, [others], said, free, title, problem, "wrong")
-    return None
+    called_twice = "The same function, called twice with the same arguments, gives different numbers."
+    return replace(report, mistakes=(kept, *report.mistakes), evidence=(called_twice,))
+
+
+def _not_finite(candidate: Candidate, runs: Runs, said: Declared, free: bool, title: str) -> Report | None:
+    losses = [one.numbers[LOSS] for one in runs[0][1] if LOSS in one.numbers]
+    if all(np.isfinite(loss) for loss in losses):
+        return None
+    if not any(map(np.isnan, losses)) and _explained(runs, said, free, pairs=False) is not None:
+        return None
+    which = next(loss for loss in losses if not np.isfinite(loss))
+    problem = Problem("nan", f"The loss is {float(which)}: a logarithm of zero, an overflow or a division by zero.")
+    others = [
+        (layout, [replace(o, numbers={q: v for q, v in o.numbers.items() if q != LOSS}) for o in some])
+        for layout, some in runs
+    ]
+    return _with_problem(candidate, [others], said, free, title, problem, "wrong")
+
+
+def _without_accumulation(candidate: Candidate, runs: Runs) -> tuple[Runs, Named | None]:
+    """The first layout's numbers without what earlier calls have added to them, and the mistake; None where nothing
+    has."""
+    layout, observed = runs[0]
+    first = accumulated(candidate, observed[0], layout)
+    if first is None:
+        return runs, None
+    again = [first, *(accumulated(candidate, one, layout) for one in observed[1:])]
+    return [(layout, [one[0] for one in again if one is not None])], first[1]
 
 
 LOSS = Quantity("loss")
@@ -282,7 +319,7 @@ LOSS = Quantity("loss")
 
 def _with_problem(
     candidate: Candidate,
-    meant: Sequence[Sequence[tuple[Any, list[Observed]]]],
+    meant: Sequence[Runs],
     said: Declared,
     free: bool,
     title: str,
@@ -291,10 +328,15 @@ def _with_problem(
 ) -> Report:
     """The report of a problem, with the mistake beside it that explains the numbers, in one of the ways in which these
     may be meant."""
-    agreeing: list[Sequence[tuple[Any, list[Observed]]]] = []
+    agreeing: list[Runs] = []
     for upto in ("loss", "forward"):
         agreeing = agreeing or [runs for runs in meant if any(agrees_upto(upto, some, said, free) for _, some in runs)]
-    each = (_explained(runs, said, free, pairs=False) for runs in agreeing)  # two besides would be three in one file
+    seen = any(quantity.kind in FORWARD_KINDS for _, some in meant[0] for one in some for quantity in one.numbers)
+    tried = agreeing or (meant if seen else ())
+    fits = ((layout, some, fitted(some, said, free)) for runs in tried for layout, some in runs)
+    if any(found is not None for *_, found in fits):  # nothing else is wrong
+        return Report(title, verdict, candidate.form, problem=problem)
+    each = (_explained(runs, said, free, pairs=False) for runs in tried)  # two besides would be three in one file
     explained = next((one for one in each if one is not None), None)
     if explained is None:
         return Report(title, verdict, candidate.form, problem=problem)
@@ -328,7 +370,8 @@ def _runs(
             observed = several  # a softmax of one output is always 1
         if observed and not any(_same_numbers(observed, before) for _, before in runs):
             runs.append((layout, observed))
-    return sorted(runs, key=lambda run: -len(run[1])), failures
+    runs.sort(key=lambda run: -len(run[1]))
+    return [run for run in runs if not any(one.failed for one in run[1])] or runs, failures
 
 
 def _same_numbers(some: Sequence[Observed], others: Sequence[Observed]) -> bool:
@@ -374,7 +417,7 @@ Judged = tuple[Any, list[Observed], Diagnosis]
 """A layout, the cases that count, and what they say."""
 
 
-def _best(runs: Sequence[tuple[Any, list[Observed]]], said: Declared, free: bool) -> Judged:
+def _best(runs: Runs, said: Declared, free: bool) -> Judged:
     """The layout under which all agrees; else the one under which the fewest mistakes explain all; else the first."""
     if (found := _explained(runs, said, free)) is not None:
         return found
@@ -382,9 +425,7 @@ def _best(runs: Sequence[tuple[Any, list[Observed]]], said: Declared, free: bool
     return layout, some, unexplained(some, said, free)
 
 
-def _explained(
-    runs: Sequence[tuple[Any, list[Observed]]], said: Declared, free: bool, pairs: bool = True
-) -> Judged | None:
+def _explained(runs: Runs, said: Declared, free: bool, pairs: bool = True) -> Judged | None:
     """The layout under which all agrees; else the one under which the fewest mistakes explain all; None where none do.
 
     A candidate may be meant for one output: one that is right there is not wrong for how it averages over several.
@@ -405,9 +446,7 @@ def _explained(
     return None
 
 
-def _promising(
-    runs: Sequence[tuple[Any, list[Observed]]], said: Declared, free: bool
-) -> list[tuple[Any, list[Observed]]]:
+def _promising(runs: Runs, said: Declared, free: bool) -> list[tuple[Any, list[Observed]]]:
     """The layouts under which most runs, and of these those under which all agrees up to the loss, or else up to the
     forward pass: a mistake is seldom before them."""
     most = [run for run in runs if len(run[1]) == len(runs[0][1])][:3]
@@ -450,11 +489,11 @@ def _forward_right(observed: Sequence[Observed], diagnosis: Diagnosis) -> bool:
 def _limits(
     ran: set[tuple[int, ...]], tried: Sequence[tuple[int, ...]], failures: Mapping[tuple[int, ...], list[Reached]]
 ) -> list[str]:
-    """In which networks it could be checked, where it could not in all."""
+    """In which networks it runs, where it does not in all."""
     if all(sizes in ran or not failures[sizes] for sizes in tried) or not ran:
         return []
     told = ", ".join("-".join(map(str, sizes)) for sizes in tried if sizes in ran)
-    said = [f"It was checked in networks of sizes {told}; in others it does not run."]
+    said = [f"It runs in networks of sizes {told}; in others that were tried it does not."]
     if (raises := _raises_unless_square(ran, failures)) is not None:
         line = f" (line {raises.line}: {raises.source_line})"
         said.append(f"Where layers differ in size: {raises.message}{line}")

@@ -15,8 +15,9 @@ that keep m, v and t themselves and have a method update(w, g) or step(w, g).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from itertools import product
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,8 @@ Update = Callable[[FloatArray, dict[str, Any], int], Any]
 Trajectory = list[FloatArray]
 
 
-def companions(namespace: Mapping[str, Any]) -> Iterator[tuple[str, Named | None]]:
-    """The name of every companion that there is, and its mistake, None where it is right or unknown to the checker:
-    what cannot be called is left alone."""
+def companions(namespace: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Named, ...]]]:
+    """The name of every companion that there is, and its mistakes; what cannot be called is left alone."""
     for name, value in namespace.items():
         kind = next((kind for kind, words in KINDS.items() if plain(name) in words), None)
         if kind is None or not (inspect.isfunction(value) or (inspect.isclass(value) and kind in ("adam", "momentum"))):
@@ -198,52 +198,51 @@ def _agree(one: Trajectory, other: Trajectory) -> bool:
     )
 
 
-def adam_step(slip: str = "", hat: bool = False, other: bool = False) -> Update:
-    """What Adam subtracts, or what it does with a slip. `hat`: epsilon beside the root of the uncorrected v.
+def adam_step(slips: Collection[str] = (), hat: bool = False, other: bool = False) -> Update:
+    """What Adam subtracts, or what it does with slips. `hat`: epsilon beside the root of the uncorrected v.
 
     `other`: the slip's other way: |g| in place of g^2, not g; v from the new m, not the old one.
     """
 
     def step(g: FloatArray, state: dict[str, Any], t: int) -> Any:
-        keep_1, keep_2 = (BETA_2, BETA_1) if slip == "adam-betas-exchanged" else (BETA_1, BETA_2)
-        old_m = state["m"]
-        state["m"] = keep_1 * state["m"] + (1 if slip == "adam-share-missing" else 1 - keep_1) * g
-        square = state["m"] ** 2 if slip == "adam-shared-state" else g * g
-        if slip == "adam-not-squared":
+        keep_1, keep_2 = (BETA_2, BETA_1) if "adam-betas-exchanged" in slips else (BETA_1, BETA_2)
+        share_1, share_2 = (1.0, 1.0) if "adam-share-missing" in slips else (1 - keep_1, 1 - keep_2)
+        old_m, old_v = state["m"], state["v"]
+        if "adam-state-not-kept" in slips:
+            old_m, old_v = np.zeros_like(g), np.zeros_like(g)
+        m = keep_1 * old_m + share_1 * g
+        square = m**2 if "adam-shared-state" in slips else g * g
+        if "adam-not-squared" in slips:
             square = np.abs(g) if other else g
-        old_v = (state["m"] if other else old_m) if slip == "adam-v-from-m" else state["v"]
-        state["v"] = keep_2 * old_v + (1 if slip == "adam-share-missing" else 1 - keep_2) * square
-        if slip == "adam-state-not-kept":
-            state["m"], state["v"] = (1 - keep_1) * g, (1 - keep_2) * square
-        at = 1 if slip == "adam-step-not-counted" else t
-        m_hat, v_hat = state["m"] / (1 - keep_1**at), state["v"] / (1 - keep_2**at)
-        if slip in ("adam-no-bias-correction", "adam-no-bias-correction-of-m"):
-            m_hat = state["m"]
-        if slip in ("adam-no-bias-correction", "adam-no-bias-correction-of-v"):
-            v_hat = state["v"]
-        if slip == "adam-epsilon-inside-root":
-            return RATE * m_hat / np.sqrt(v_hat + EPSILON)
-        if slip == "adam-root-missing":
-            return RATE * m_hat / (v_hat + EPSILON)
-        if hat:
-            return RATE * np.sqrt(1 - keep_2**at) / (1 - keep_1**at) * state["m"] / (np.sqrt(state["v"]) + EPSILON)
-        moved = RATE * m_hat / (np.sqrt(v_hat) + EPSILON)
-        return -moved if slip == "adam-sign" else moved
+        if "adam-v-from-m" in slips:
+            old_v = m if other else old_m
+        v = keep_2 * old_v + share_2 * square
+        state["m"], state["v"] = m, v
+        at = 1 if "adam-step-not-counted" in slips else t
+        both = "adam-no-bias-correction" in slips
+        of_m = 1.0 if both or "adam-no-bias-correction-of-m" in slips else 1 - keep_1**at
+        of_v = 1.0 if both or "adam-no-bias-correction-of-v" in slips else 1 - keep_2**at
+        if "adam-epsilon-inside-root" in slips:
+            root = np.sqrt(v / of_v + EPSILON)
+        elif "adam-root-missing" in slips:
+            root = v / of_v + EPSILON
+        else:
+            root = (np.sqrt(v) + EPSILON) / np.sqrt(of_v) if hat else np.sqrt(v / of_v) + EPSILON
+        moved = RATE * m / of_m / root
+        return -moved if "adam-sign" in slips else moved
 
     return step
 
 
-def momentum_step(slip: str = "", averaged: bool = False) -> Update:
-    """What momentum subtracts, or what it does with a slip. `averaged`: v = beta v + (1 - beta) g."""
+def momentum_step(slips: Collection[str] = (), averaged: bool = False) -> Update:
+    """What momentum subtracts, or what it does with slips. `averaged`: v = beta v + (1 - beta) g."""
 
     def step(g: FloatArray, state: dict[str, Any], t: int) -> Any:
         share = 1 - BETA_1 if averaged else 1.0
-        keep = 0.0 if slip == "momentum-not-kept" else 1.0 if slip == "momentum-without-beta" else BETA_1
-        state["v"] = keep * state["v"] + (-share if slip == "momentum-gradient-sign" else share) * g
-        if slip == "momentum-rate-twice":
-            return RATE * RATE * state["v"]
-        moved = RATE * state["v"]
-        return -moved if slip == "momentum-sign" else moved
+        keep = 0.0 if "momentum-not-kept" in slips else 1.0 if "momentum-without-beta" in slips else BETA_1
+        state["v"] = keep * state["v"] + (-share if "momentum-gradient-sign" in slips else share) * g
+        moved = (RATE * RATE if "momentum-rate-twice" in slips else RATE) * state["v"]
+        return -moved if "momentum-sign" in slips else moved
 
     return step
 
@@ -346,58 +345,73 @@ def _shared(shared: str, of: str, equation: str) -> Named:
     )  # fmt: skip
 
 
-def _adam(candidate: Any) -> Named | None:
+def _adam(candidate: Any) -> tuple[Named, ...]:
     first, named = _seen(candidate, 1, ("m", "v"))
-    if (shared := _shares(candidate, first, ("m", "v"), named)) is not None:
-        return _shared(shared, "adam", _ADAM)
-    seen = [first, _trajectory(_stepper(candidate), 0, ("m", "v"), named)]
-    rights = [_computed(adam_step(hat=hat), named) for hat in (False, True)]
-    if any(_agree(one, right) for one, right in product(seen, rights)):
-        return None
-    for key, (name, sentence, wrong) in ADAM_SLIPS.items():
-        slips = [_computed(adam_step(key, other=other), named) for other in (False, True)]
-        if any(_agree(one, slip) for one, slip in product(seen, slips)):
-            return Named(key, name, sentence, _ADAM, wrong)
-    return Named("adam-unknown", "not Adam's step", "It is none of the slips that the checker knows.", _ADAM, "")
+    shared = _shares(candidate, first, ("m", "v"), named)
+    seen = [first] if shared else [first, _trajectory(_stepper(candidate), 0, ("m", "v"), named)]
+    ways = [partial(adam_step, hat=hat, other=other) for hat, other in product((False, True), repeat=2)]
+    return _slips("adam", ADAM_SLIPS, _ADAM, ways, seen, named, shared)
 
 
-def _momentum(candidate: Any) -> Named | None:
+def _momentum(candidate: Any) -> tuple[Named, ...]:
     seen, named = _seen(candidate, 1, ("m", "v"))
-    if (shared := _shares(candidate, seen, ("m", "v"), named)) is not None:
-        return _shared(shared, "momentum", _MOMENTUM)
-    for averaged in (False, True):
-        if _agree(seen, _computed(momentum_step(averaged=averaged), named)):
-            return None
-    for averaged, (key, (name, sentence, wrong)) in product((False, True), MOMENTUM_SLIPS.items()):
-        if _agree(seen, _computed(momentum_step(key, averaged), named)):
-            return Named(key, name, sentence, _MOMENTUM, wrong)
-    none = "It is none of the slips that the checker knows."
-    return Named("momentum-unknown", "not momentum's step", none, _MOMENTUM, "")
+    shared = _shares(candidate, seen, ("m", "v"), named)
+    ways = [partial(momentum_step, averaged=averaged) for averaged in (False, True)]
+    return _slips("momentum", MOMENTUM_SLIPS, _MOMENTUM, ways, [seen], named, shared)
 
 
-def _shuffle(function: Callable[..., Any]) -> Named | None:
+def _slips(
+    of: str,
+    known: Mapping[str, tuple[str, str, str]],
+    right: str,
+    ways: Sequence[Callable[[Collection[str]], Update]],
+    seen: Sequence[Trajectory],
+    named: bool,
+    shared: str | None,
+) -> tuple[Named, ...]:
+    """None, one or two slips that give the steps that were seen, in one of the `ways` to write the optimiser.
+
+    Of parameters that share their state only the first one's first step is free of the others.
+    """
+    beside = (_shared(shared, of, right),) if shared else ()
+    kept = [[one[0][0]] for one in seen] if shared == "parameters" else seen
+    for n in range(2 if shared else 3):
+        for way, slips in product(ways, combinations(known, n)):
+            steps = _computed(way(slips), named)
+            if any(_agree(one, [steps[0][0]] if shared == "parameters" else steps) for one in kept):
+                return (*beside, *(Named(slip, *known[slip][:2], right, known[slip][2]) for slip in slips))
+    title = "Adam" if of == "adam" else of
+    unknown = "It is none of the slips that the checker knows."
+    return beside or (Named(f"{of}-unknown", f"not {title}'s step", unknown, right, ""),)
+
+
+def _shuffle(function: Callable[..., Any]) -> tuple[Named, ...]:
     X = np.arange(40.0).reshape(20, 2)
     y = X[:, :1] * 10
     answer = called(function.__name__, function, X, y)
     if answer is None:
-        return None
+        return ()
     new_X, new_y = (np.asarray(part, float) for part in answer)
     if np.array_equal(np.ravel(new_y), new_X[:, 0] * 10):
-        return None
+        return ()
     same_rows = sorted(map(tuple, new_X)) == sorted(map(tuple, np.arange(40.0).reshape(20, 2)))
     if not same_rows:
-        return Named("rows-lost", "shuffling changes the rows", "Every row is there once, in another order.", "", "")
-    return Named(
-        "rows-shuffled-without-targets", "X is shuffled without y",
-        "Every row of X keeps its target: X and y are reordered by the same permutation.",
-        "X[order], y[order]", "X[order], y",
-    )  # fmt: skip
+        return (Named("rows-lost", "shuffling changes the rows", "Every row is there once, in another order.", "", ""),)
+    return (
+        Named(
+            "rows-shuffled-without-targets",
+            "X is shuffled without y",
+            "Every row of X keeps its target: X and y are reordered by the same permutation.",
+            "X[order], y[order]",
+            "X[order], y",
+        ),
+    )
 
 
 _LEARNED = "What is learned from rows, a mean and a spread too, is learned from training rows; test rows only use it."
 
 
-def _scale(function: Callable[..., Any]) -> Named | None:
+def _scale(function: Callable[..., Any]) -> tuple[Named, ...]:
     rng = np.random.Generator(np.random.Philox(key=9))
     train, test = rng.normal(3, 2, (30, 2)), rng.normal(5, 1, (10, 2))
     new_train, new_test = (np.asarray(p, float) for p in called(function.__name__, function, train.copy(), test.copy()))
@@ -413,8 +427,9 @@ def _scale(function: Callable[..., Any]) -> Named | None:
             right_train = _scaled(train, of_train, ddof, kind)
             right_test = test if of_test is None else _scaled(test, of_test, ddof, kind)
             if np.allclose(new_train, right_train) and np.allclose(new_test, right_test):
-                return Named(key, name, _LEARNED, "(X_test - mean of train) / spread of train", "") if key else None
-    return None
+                wrong = Named(key, name, _LEARNED, "(X_test - mean of train) / spread of train", "")
+                return (wrong,) if key else ()
+    return ()
 
 
 def _scaled(X: FloatArray, by: FloatArray, ddof: int, kind: str) -> Any:

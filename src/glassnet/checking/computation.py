@@ -142,13 +142,21 @@ class Computation:
             yield Quantity("a", layer), a[layer]
         yield Quantity("z", self.L), z[self.L]
         yield Quantity("p"), z[self.L] if self.numbers.logits else a[self.L]
+        for layer, changed in self.case.inputs.items():
+            if "a" in self.case.held:
+                self.a[layer - 1] = changed
+            if "z" in self.case.held:
+                self.z[layer - 1] = changed
 
     def compute_forward(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """z and a of all layers, from 1, a[0] X."""
         self.a[0] = self.case.X
         with np.errstate(all="ignore"):
             for layer in range(1, self.L + 1):
+                below = self.a[layer - 1]
+                self.a[layer - 1] = self.case.inputs.get(layer, below)
                 self.z[layer] = self.do("pre_activation", layer)
+                self.a[layer - 1] = below
                 self.a[layer] = self.do("output" if layer == self.L else "activation", layer)
         return tuple(self.z), tuple(self.a)
 
@@ -276,7 +284,7 @@ def _weight_gradient(c: Computation, layer: int) -> Any:
 
 
 def _gradient_inputs(c: Computation, layer: int) -> Any:
-    return c.case.X_backward if layer == 1 and c.case.X_backward is not None else c.a[layer - 1]
+    return c.case.inputs_backward.get(layer, c.a[layer - 1])
 
 
 def _own_delta(c: Computation, layer: int) -> Any:

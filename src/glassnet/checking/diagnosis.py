@@ -89,6 +89,14 @@ def _is_forward(quantity: Quantity) -> bool:
     return quantity.kind in ("z", "a", "p")
 
 
+def _is_loss(quantity: Quantity) -> bool:
+    return quantity.kind == "loss"
+
+
+def _seen(cases: Sequence[Observed], among: Callable[[Quantity], bool]) -> bool:
+    return any(among(quantity) for observed in cases for quantity in observed.numbers)
+
+
 def _up_to_loss(quantity: Quantity) -> bool:
     return quantity.kind in ("z", "a", "p", "loss")
 
@@ -117,15 +125,28 @@ def diagnose(cases: Sequence[Observed], declared: Declared, free_rows: bool = Fa
 
     `free_rows`: the loss is only shown, so that it may be a sum where the gradient is a mean.
     """
+    states = _states(cases, declared, free_rows, 2 if pairs else 1)
+    if pairs and not states and _seen(cases, _is_loss) and not _seen(cases, _is_forward):
+        states = _with_the_loss_apart(cases, declared, free_rows)
+    if states:
+        fewest = min(len(mistakes) for _, mistakes in states)
+        fitting = [state for state in states if len(state[1]) == fewest]
+        numbers, mistakes = fitting[0]
+        named = "+".join(sorted({variant.mistake.key for variant in mistakes}))
+        others = ("+".join(sorted({variant.mistake.key for variant in other})) for _, other in fitting[1:])
+        return Diagnosis(numbers, mistakes, True, tuple(dict.fromkeys(other for other in others if other != named)))
+    return Diagnosis(_hypotheses(cases, declared, free_rows)[0], (), False)
+
+
+def _states(cases: Sequence[Observed], declared: Declared, free_rows: bool, most: int) -> list[State]:
+    """Conventions and at most so many mistakes under which every number agrees; none where there are none such."""
     hypotheses = list(_hypotheses(cases, declared, free_rows))
-    seen_forward = any(_is_forward(quantity) for observed in cases for quantity in observed.numbers)
-    seen_loss = any(Quantity("loss") in observed.numbers for observed in cases)
+    seen_forward, seen_loss = _seen(cases, _is_forward), _seen(cases, _is_loss)
     if len(hypotheses) > MOST_HYPOTHESES and not seen_forward and not seen_loss:
         hypotheses = [
             numbers for numbers in hypotheses if numbers.hidden in COMMON and numbers.output in COMMON_OUTPUTS
         ]
     of_forward = {_forward_part(numbers): numbers for numbers in reversed(hypotheses)}
-    most = 2 if pairs else 1
     found = _explained(cases, [(n, ()) for n in reversed(of_forward.values())], "forward", most)
     # Where neither a forward pass nor a loss says that they are linear, the search of the loss tries it.
     known = seen_forward or _agreeing(cases, hypotheses[:1], _up_to_loss)
@@ -143,14 +164,22 @@ def diagnose(cases: Sequence[Observed], declared: Declared, free_rows: bool = Fa
         states = _explained(cases, states, stage, most)
         if not states:
             break
-    if states:
-        fewest = min(len(mistakes) for _, mistakes in states)
-        fitting = [state for state in states if len(state[1]) == fewest]
-        numbers, mistakes = fitting[0]
-        named = "+".join(sorted({variant.mistake.key for variant in mistakes}))
-        others = ("+".join(sorted({variant.mistake.key for variant in other})) for _, other in fitting[1:])
-        return Diagnosis(numbers, mistakes, True, tuple(dict.fromkeys(other for other in others if other != named)))
-    return Diagnosis(hypotheses[0], (), False)
+    return states
+
+
+def _with_the_loss_apart(cases: Sequence[Observed], declared: Declared, free_rows: bool) -> list[State]:
+    """Where two mistakes change the loss, and no forward pass is shown: that of the gradients first, without the loss,
+    then the one that the loss needs besides."""
+    others = [replace(one, numbers={q: v for q, v in one.numbers.items() if q.kind != "loss"}) for one in cases]
+    states = [
+        (replace(numbers, loss_rows=rows), mistakes)
+        for numbers, mistakes in _states(others, declared, free_rows, 1)
+        for rows in (("mean", "sum") if free_rows or declared.gradient_rows else (numbers.gradient_rows,))
+        if mistakes and declared.allows("loss_rows", rows)
+    ]
+    loss, backward = _Search(cases, "loss"), _Search(cases, "backward")
+    found, _ = loss.one_more((state, loss.off(state)) for state in dict.fromkeys(states))
+    return [state for state in found if backward.off(state) == NOTHING_OFF]
 
 
 def _forward_part(numbers: Numbers) -> tuple[str, str, bool]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -71,6 +72,7 @@ class Pass:
         self.gradients: Any = None
         self.given = copy.deepcopy((self.arguments.values["X"], self.arguments.values["y"]))
         self.changed: Problem | None = None
+        self.failed: Problem | None = None
 
     def unchanged(self, what: str) -> None:
         """Take notice where `what` has changed X or y in place; the first that does is told of."""
@@ -187,6 +189,19 @@ class Pass:
         for quantity, value in found.items():
             self.arguments.numbers.setdefault(quantity, value)
 
+    def updating(self) -> contextlib.AbstractContextManager[None]:
+        """Where an update fails, the gradients before it are still looked at: what is wrong is often in them."""
+        layers = range(1, len(self.case.weights) + 1)
+        complete = all(Quantity(kind, layer) in self.numbers for kind in ("dW", "db") for layer in layers)
+        return self._remembering() if complete else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _remembering(self) -> Iterator[None]:
+        try:
+            yield
+        except FailedError as failed:
+            self.failed = failed.problem
+
     def updated(self, answer: Any) -> None:
         """The parameters after a step: returned, or changed where they were."""
         L, base = len(self.case.weights), self.layout.base
@@ -208,8 +223,8 @@ class Pass:
         changed = None
         if self.changed is not None:
             X, y = (self._in_rows(name) for name in "Xy")
-            changed = self.changed, X, y
-        return Observed(self.case, self.numbers, self.single, self.layout, changed)
+            changed = self.changed, {1: X}, y
+        return Observed(self.case, self.numbers, self.single, self.layout, changed, self.failed)
 
     def _in_rows(self, name: str) -> FloatArray:
         """X or y as it is now, as a table of rows; a y of class numbers is taken as it was."""
@@ -254,7 +269,7 @@ class FunctionCandidate:
         """Functions take any."""
         return None
 
-    @property
+    @cached_property
     def depth(self) -> int | None:
         """The only number of layers that it can have: that of its arguments W1, W2 ..."""
         names = [one.name for function in self.functions.values() for one in signature(function)]
@@ -297,7 +312,8 @@ class FunctionCandidate:
             one.backward(arguments.call(name_of(functions["backward"]), functions["backward"], POSITIONS["backward"]))
             one.unchanged("backward")
         if "update" in functions and one.gradients is not None:
-            one.updated(arguments.call(name_of(functions["update"]), functions["update"], POSITIONS["update"]))
+            with one.updating():
+                one.updated(arguments.call(name_of(functions["update"]), functions["update"], POSITIONS["update"]))
         elif "train" in functions and "backward" not in functions:
             one.updated(arguments.call(name_of(functions["train"]), functions["train"], POSITIONS["train"]))
         return one.observed()
@@ -446,7 +462,8 @@ class ObjectCandidate:
             one.unchanged("backward")
             self._read(one, object_, ("dW", "db", "delta"))
         if "update" in functions and not self._moved(object_, start, one):
-            one.arguments.call("update", functions["update"], ("learning_rate",))
+            with one.updating():
+                one.arguments.call("update", functions["update"], ("learning_rate",))
         elif "train" in functions and "backward" not in functions:
             for name in (
                 "initialize",
@@ -461,7 +478,7 @@ class ObjectCandidate:
             one.arguments.call("fit", functions["train"], ("X", "y"))
             one.unchanged("fit")
             self._read(one, object_, ("dW", "db", "delta", "z", "a", "p"))
-        if self._moved(object_, start, one):
+        if one.failed is None and self._moved(object_, start, one):
             one.keep(_parameters(object_, layout, case), "update", ("W", "b"))
         return one.observed()
 

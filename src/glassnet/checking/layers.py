@@ -102,8 +102,11 @@ class LayersCandidate:
             numbers[quantity] = np.array(taken(quantity, value, case, layout))  # a layer may change what it is given
 
         x, at, L = inputs_given(case, layout), 0, len(weighted)
-        given, changed = x, None
+        given: dict[int, tuple[Any, Any]] = {}  # what every layer with weights is given, and a copy
+        changed = None
         for index, one in enumerate(layers):
+            if one in weighted:
+                given[at + 1] = x, np.array(x)
             x = called(f"{type(one).__name__}.forward", one.forward, x, case=case)
             at += one in weighted
             if one in weighted:
@@ -112,8 +115,7 @@ class LayersCandidate:
                 keep(Quantity("p"), x, "forward")
             elif at < L and layers[index + 1] in weighted:
                 keep(Quantity("a", at), x, "forward")
-        if not np.array_equal(given, inputs_given(case, layout)):
-            changed = changed_arguments("forward", "X")
+        changed = _changed("forward", given)
         y = targets_given(case, layout)
         value, gradient = self._loss(loss, x, y, case)
         if value is not None:
@@ -125,8 +127,7 @@ class LayersCandidate:
                 keep(Quantity("delta", at), gradient, "backward")
                 at -= 1
             gradient = self._backward(one, gradient, case)
-        if changed is None and not np.array_equal(given, inputs_given(case, layout)):
-            changed = changed_arguments("backward", "X")
+        changed = changed or _changed("backward", given)
         moved = any(not np.array_equal(old, _attribute(one, "W")) for old, one in zip(before, weighted, strict=True))
         for at, one in enumerate(weighted, start=1):
             for kind in ("W", "b"):
@@ -143,8 +144,10 @@ class LayersCandidate:
                     "After backward a layer with weights has their gradients: dW and db, or grad_W and grad_b.",
                 )
             )
-        after = None if changed is None else (changed, given.T if layout.columns else given, case.y)
-        return Observed(case, numbers, single, layout, after)
+        if changed is None:
+            return Observed(case, numbers, single, layout)
+        inputs = {at: np.array(now.T if layout.columns else now) for at, (now, _) in given.items()}
+        return Observed(case, numbers, single, layout, (changed, inputs, case.y))
 
     def _backward(self, one: Any, gradient: Any, case: Case) -> Any:
         named = [each.name for each in signature(one.backward)]
@@ -181,6 +184,14 @@ class LayersCandidate:
             _attribute(one, "W", W)
             _attribute(one, "b", b)
         return found
+
+
+def _changed(what: str, given: Mapping[int, tuple[Any, Any]]) -> Problem | None:
+    """That a layer changes what it was given: the lowest one that does."""
+    for at, (now, before) in given.items():
+        if not np.array_equal(now, before):
+            return changed_arguments(what, "X" if at == 1 else f"the input of layer {at}")
+    return None
 
 
 def _own_rate(case: Case, numbers: Mapping[Quantity, Any]) -> float:

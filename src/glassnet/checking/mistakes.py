@@ -1189,24 +1189,6 @@ MISTAKES: tuple[Mistake, ...] = (
         _of(lambda c, layer, delta: (c.n * c.over_rows) * delta * (np.arange(c.n) == 0)[:, np.newaxis]),
     ),
     M(
-        "means-multiplied",
-        "the mean of a times the mean of delta",
-        "The mean of a product is not the product of the means: each row's a goes with its own delta.",
-        "dW = 1/n sum over rows of a delta",
-        "dW = mean of a times mean of delta",
-        "weight_gradient",
-        lambda: (
-            lambda inner: (
-                lambda c, layer: (
-                    c.do("over_rows", layer)
-                    * c.n
-                    * np.outer(c.do("gradient_inputs", layer).mean(axis=0), c.do("weight_delta", layer).mean(axis=0))
-                )
-            )
-        ),
-        "every",
-    ),
-    M(
         "weight-gradient-zero",
         "the weight gradient is zero, that of the penalty too",
         "The gradient of the weights is 0: they are never learned, and not made smaller by the penalty either.",
@@ -1218,17 +1200,6 @@ MISTAKES: tuple[Mistake, ...] = (
         only=lambda n: n.l2 != "none",
     ),
     M(
-        "weight-gradient-zero",
-        "a layer's gradients are zero",
-        "The gradients of all weights and biases of a layer are 0: it is never trained. A loop over the layers that "
-        "ends too early does that.",
-        "dW = 1/n a^T delta, db = 1/n sum over rows of delta",
-        "dW = 0, db = 0",
-        "weight_gradient bias_gradient",
-        _of(lambda c, layer, gradient: np.zeros_like(gradient)),
-        "every",
-    ),
-    M(
         "integer-division",
         "every gradient is zero, as it is by an integer division",
         "In Python 1 // n is 0, and so is everything that is multiplied by it: // divides and rounds down to a whole "
@@ -1238,6 +1209,17 @@ MISTAKES: tuple[Mistake, ...] = (
         "over_rows",
         _times(lambda c: 0.0),
         only=lambda n: n.gradient_rows == "mean",
+    ),
+    M(
+        "weight-gradient-zero",
+        "a layer's gradients are zero",
+        "The gradients of all weights and biases of a layer are 0: it is never trained. A loop over the layers that "
+        "ends too early does that.",
+        "dW = 1/n a^T delta, db = 1/n sum over rows of delta",
+        "dW = 0, db = 0",
+        "weight_gradient bias_gradient",
+        _of(lambda c, layer, gradient: np.zeros_like(gradient)),
+        "every",
     ),
     M(
         "integer-division",
@@ -1258,6 +1240,24 @@ MISTAKES: tuple[Mistake, ...] = (
         "dW = 0",
         "weight_gradient",
         _of(lambda c, layer, dW: np.zeros_like(dW)),
+        "every",
+    ),
+    M(
+        "means-multiplied",
+        "the mean of a times the mean of delta",
+        "The mean of a product is not the product of the means: each row's a goes with its own delta.",
+        "dW = 1/n sum over rows of a delta",
+        "dW = mean of a times mean of delta",
+        "weight_gradient",
+        lambda: (
+            lambda inner: (
+                lambda c, layer: (
+                    c.do("over_rows", layer)
+                    * c.n
+                    * np.outer(c.do("gradient_inputs", layer).mean(axis=0), c.do("weight_delta", layer).mean(axis=0))
+                )
+            )
+        ),
         "every",
     ),
     M(

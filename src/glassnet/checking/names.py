@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from glassnet.checking.computation import Quantity
 
+remembered = lru_cache(maxsize=4096)
+"""The same few names are asked for in every layout and every case."""
 
+
+@remembered
 def plain(name: str) -> str:
     """Case and underscores do not matter.
 
@@ -72,6 +77,7 @@ _GRADIENT = r"(?:gradients?|grads?|dlossd|dcostd|dld|djd|dcd|ded|dl|dj|nabla|d|g
 _WEIGHT, _BIAS = r"(?:w|weights?|kernel|theta)", r"(?:b|bias|biases)"
 
 
+@remembered
 def argument(name: str) -> str | None:
     """The role of an argument, or None where its name is not known.
 
@@ -82,6 +88,7 @@ def argument(name: str) -> str | None:
     return next((role for role, words in ARGUMENTS.items() if word in words), None)
 
 
+@remembered
 def numbered(name: str, L: int, base: int = 1) -> Quantity | None:
     """The quantity that a name with a layer's number means; the output is p. `base`: the number of the first layer.
 
@@ -116,9 +123,15 @@ def starts_at_zero(names: Iterable[str]) -> bool:
     >>> starts_at_zero(["W0", "b0", "W1"]), starts_at_zero(["a0", "W1"])
     (True, False)
     """
-    return any(re.fullmatch(rf"(?:{_GRADIENT})?(?:{_WEIGHT}|{_BIAS})0", plain(name)) for name in names)
+    return any(map(_is_at_zero, names))
 
 
+@remembered
+def _is_at_zero(name: str) -> bool:
+    return re.fullmatch(rf"(?:{_GRADIENT})?(?:{_WEIGHT}|{_BIAS})0", plain(name)) is not None
+
+
+@remembered
 def listed(name: str) -> str | None:
     """The kind of a list over layers, dW of `grad_weights` say, or None.
 

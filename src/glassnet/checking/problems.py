@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import sysconfig
 import traceback
 from dataclasses import dataclass
 from typing import Any
@@ -48,23 +49,27 @@ MEANINGS: dict[type[BaseException], str] = {
     NotImplementedError: "This part is not written yet.",
     FileNotFoundError: "It opens a file that is not here. Code that trains or reads data belongs under "
     "`if __name__ == '__main__':`.",
+    MemoryError: "It takes more memory than a checked file may: glassnet check --memory gives it more.",
     SystemExit: "It ends the program.",
 }
 _IN_SHORT = 300
+LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 
 
 def raised(what: str, error: BaseException, case: Case | None = None) -> Problem:
     """An exception out of `what` ("forward", "the file"), with the last line of the candidate's own that it passed."""
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if "glassnet" not in frame.filename.split("/")]
-    own = [frame for frame in own if "site-packages" not in frame.filename and not frame.filename.startswith("<")]
+    frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False)
+    own = [frame for frame in frames if "glassnet" not in frame.filename.split("/")]
+    own = [frame for frame in own if not frame.filename.startswith((*LIBRARIES, "<"))]
+    own = [frame for frame in own if "site-packages" not in frame.filename]
     line = own[-1].lineno if own else None
     text = own[-1].line if own else None
-    said = readable(str(error) or type(error).__name__, most=_IN_SHORT)
+    said = readable(str(error), most=_IN_SHORT)
     meaning = next((words for kind, words in MEANINGS.items() if isinstance(error, kind)), "")
     if isinstance(error, ValueError) and any(word in said for word in ("shape", "broadcast", "align", "dimension")):
         sizes = f" with sizes {'-'.join(map(str, case.sizes))} and {case.n} rows" if case else ""
         meaning = f"Two arrays do not fit together, here in a network{sizes}: print their shapes before this line."
-    message = f"{what} raises {type(error).__name__}: {said}."
+    message = f"{what} raises {type(error).__name__}" + (f": {said}." if str(error) else ".")
     return Problem("raises", f"{message.replace('..', '.')} {meaning}".strip(), line, text)
 
 

@@ -63,7 +63,8 @@ the file (or attribute of the object), `gn.check(..., conventions="...")`, `glas
     loss         binary_cross_entropy cross_entropy squared_error          of a row
     orientation  in_out out_in                                             shape of weights: (n_in, n_out) or (n_out,
     n_in)
-    layout       rows columns                                              X: (n, n_features) or (n_features, n)
+    layout       rows columns one_row                                      X: (n, n_features) or (n_features, n), or one
+                                                                           row at a time
     loss_rows    mean sum                                                  the loss of a batch
     gradient_rows  mean sum                                                the gradient of a batch; the loss's where
     left out
@@ -100,7 +101,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "output": ("sigmoid", "softmax", "identity", "tanh", "relu"),
     "loss": ("binary_cross_entropy", "cross_entropy", "squared_error"),
     "orientation": ("in_out", "out_in"),
-    "layout": ("rows", "columns"),
+    "layout": ("rows", "columns", "one_row"),
     "loss_rows": ("mean", "sum"),
     "gradient_rows": ("mean", "sum"),
     "half": ("yes", "no"),
@@ -126,10 +127,15 @@ class Declared:
     outputs: str | None = None
     l2: str | None = None
 
+    @property
+    def one_row(self) -> bool:
+        """Whether it is meant for one row at a time."""
+        return self.layout == "one_row"
+
     def allows(self, key: str, value: object) -> bool:
         """Whether `value` may be meant for `key`."""
         said = getattr(self, key)
-        return said is None or said == value
+        return said is None or said == value or (key == "layout" and self.one_row)
 
 
 def declared(text: str | None) -> Declared:

@@ -98,6 +98,8 @@ class Report(Found):
                     "agree"
                     if one.ok
                     else f"WRONG: {one.wrong}, off by {significant(one.largest_error, 2)} of the largest"
+                    if one.largest_error
+                    else "WRONG: of another shape"
                 )
                 for one in self.quantities
             )

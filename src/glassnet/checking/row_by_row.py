@@ -46,4 +46,4 @@ class RowByRow:
                 continue
             of_rows = quantity.kind in ("z", "a", "p", "delta")
             numbers[quantity] = np.concatenate(each) if of_rows else np.mean(each, axis=0)
-        return Observed(case, numbers, rows[0].single, rows[0].layout)
+        return Observed(case, numbers, rows[0].single, rows[0].layout, failed=rows[0].failed)

@@ -46,16 +46,22 @@ def accumulated(candidate: Any, observed: Observed, layout: Any) -> tuple[Observ
         return None
     gradients = [quantity for quantity in first.numbers if quantity.kind in ("dW", "db")]
     numbers = dict(third.numbers)
-    # What an object keeps begins anew with it; what its class keeps has seen one, three and six passes.
+    # What an object keeps begins anew with it; what its class keeps has seen one, three and six passes. The output's
+    # gradients tell: those of lower layers may also depend on weights that an earlier call has changed.
     steady = {1.0: True, 1.5: True}
+    from_zero, last = True, max(quantity.layer for quantity in gradients)
     for quantity in gradients:
         one = np.asarray(second.numbers[quantity]) - first.numbers[quantity]
         two = np.asarray(third.numbers[quantity]) - second.numbers[quantity]
-        for share in steady:
-            steady[share] &= one.shape == two.shape and bool(np.allclose(share * one, two, rtol=1e-6, atol=1e-9))
+        if quantity.layer == last:
+            for share in steady:
+                steady[share] &= one.shape == two.shape and bool(np.allclose(share * one, two, rtol=1e-6, atol=1e-9))
+            from_zero &= steady[1.0] and bool(np.allclose(one, first.numbers[quantity], rtol=1e-6, atol=1e-9))
         numbers[quantity] = two if steady[1.0] else two / 3
+    if from_zero:
+        numbers = dict(first.numbers)
     kept = {q: v for q, v in numbers.items() if q.kind in ("z", "a", "p", "loss", "dW", "db")}
-    return Observed(third.case, kept, third.single, third.layout), ACCUMULATE if any(steady.values()) else KEEPS_STATE
+    return replace(third, numbers=kept), ACCUMULATE if any(steady.values()) else KEEPS_STATE
 
 
 VERY_SURE = 60.0

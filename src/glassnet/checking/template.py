@@ -1,11 +1,11 @@
-"""The file that `glassnet check --template` writes: right as it stands, to be filled in with one's own."""
+"""The file that `glassnet check --template` writes: forward and loss are there, the rest is the learner's to write."""
 
-TEMPLATE = '''"""Your own backpropagation. Fill in the functions, then: glassnet check THIS_FILE.py
+TEMPLATE = '''"""Your own backpropagation. Write the functions, then: glassnet check THIS_FILE.py
 
-Keep the names of the functions and of their arguments. Anything may be left out but backward: the more there is, the
-closer a mistake is found. Your conventions are your own: sums or means, (n_in, n_out) or (n_out, n_in), rows or
-columns.
-What is not detected can be declared, for example:
+Forward and loss are there to begin with; put your own in their place if you like. Keep the names of the functions and
+of their arguments. Anything may be left out but backward: the more there is, the closer a mistake is found. Your
+conventions are your own: sums or means, (n_in, n_out) or (n_out, n_in), rows or columns. What is not detected can be
+declared, for example:
 
 CONVENTIONS = "hidden=tanh, output=sigmoid, loss=binary_cross_entropy"
 """
@@ -28,15 +28,16 @@ def loss(p, y):
 
 
 def backward(X, y, parameters, cache):
-    """Return the gradients of the loss."""
-    d2 = (cache["p"] - y) / len(X)
-    d1 = d2 @ parameters["W2"].T * (1 - cache["a1"] ** 2)
-    return {"dW1": X.T @ d1, "db1": d1.sum(axis=0), "dW2": cache["a1"].T @ d2, "db2": d2.sum(axis=0)}
+    """Return the gradients of the loss, each of the shape of its parameter: {"dW1": ..., "db1": ..., ...}.
+
+    cache: what forward returned beside p.
+    """
+    raise NotImplementedError("write backward")
 
 
 def update(parameters, gradients, learning_rate):
-    """Return the parameters after one step of gradient descent."""
-    return {name: value - learning_rate * gradients["d" + name] for name, value in parameters.items()}
+    """Return the parameters after one step of gradient descent, under their names."""
+    raise NotImplementedError("write update")
 '''
 
 

@@ -87,6 +87,20 @@ def first_wrong(observed: Sequence[Observed], numbers: Numbers) -> tuple[Wrong |
     return None, observed[0].case
 
 
+def shapes_said(observed: Sequence[Observed], numbers: Numbers) -> tuple[str, ...]:
+    """A sentence for every quantity that is of another shape than it should be, in the first case that has some."""
+    for one in observed:
+        said = tuple(
+            f"{quantity} has the shape {np.shape(one.numbers[quantity])}, and should have {np.shape(right)}, in a "
+            f"network of sizes {'-'.join(map(str, one.case.sizes))}."
+            for quantity, right in Computation(one.case, numbers).quantities()
+            if quantity in one.numbers and np.shape(one.numbers[quantity]) != np.shape(right)
+        )
+        if said:
+            return said
+    return ()
+
+
 def _wrong(one: Observed, quantity: Quantity, seen: Any, right: Any) -> Wrong:
     seen, right = np.asarray(seen), np.asarray(right)
     kind, layer = quantity

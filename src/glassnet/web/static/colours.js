@@ -26,10 +26,12 @@ export function colours() {
 }
 
 export function onScheme(changed) {
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    scheme = null;
-    changed();
-  });
+  for (const query of ["(prefers-color-scheme: dark)", "print"]) {
+    matchMedia(query).addEventListener("change", () => {
+      scheme = null;
+      changed();
+    });
+  }
 }
 
 // The pixel of a number from -1 to 1.
