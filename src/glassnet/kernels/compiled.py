@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -495,6 +496,7 @@ class Job:
         begun: Outcome | None = None,
         ways: Ways = Ways(),
         orders: NDArray[np.int64] | None = None,
+        stop: NDArray[np.int64] | None = None,
     ) -> None:
         optimizer, subsets = spec.optimizer, members.rows
         assert isinstance(optimizer, Optimizer)
@@ -514,13 +516,14 @@ class Job:
             engine.skips_zeros(data.X), data.X.dtype == np.uint8, self.team, ways,
         )  # fmt: skip
         # A training that is repeated, with other rows perhaps, finds its plan made.
-        self._plan = plan = (_kept_plan if self.size * spec.epochs < 10_000 else _Plan)(shape)
+        self._plan = plan = (_kept_plan if self.size * spec.epochs <= 10_000 else _Plan)(shape)
         numbers = _aligned(plan.numbers.size, engine.dtype)
         floats, wholes = plan.template.copy(), plan.whole_template.copy()
         self._memory = numbers, floats, wholes
         self.vectors = plan.numbers.cut(numbers, "vectors")
         self.vectors[:, : engine.n_parameters] = vectors
-        self.counts, self.stop = plan.wholes.cut(wholes, "counts"), plan.wholes.cut(wholes, "stop")
+        self.counts = plan.wholes.cut(wholes, "counts")
+        self.stop = plan.wholes.cut(wholes, "stop") if stop is None else stop
         if state:
             for k, name in enumerate(engine.state_names):
                 self.states[:, k, : engine.n_parameters] = state[name]
@@ -566,7 +569,7 @@ class Job:
             at_f + f["scalars"], at_f + f["dropout"], engine.hidden_at,
             self._least_gain, plan.ways.loss_scale, self._orders_at, at_f + f["objectives"],
             at_n + n["snapshots"], at_f, at_f + f["held_losses"], at_f + f["finals"], at_w,
-            at_f + f["records"], _address(self._memory[2]) + w["stop"],
+            at_f + f["records"], _address(self.stop),
         )  # fmt: skip
 
     def schedule(self) -> NDArray[np.float64]:
@@ -619,7 +622,11 @@ class Job:
                     if progress is not None and done[number]:
                         progress(n_done)
 
-        _in_threads([work] * min(threads, len(starts)), self.stop)
+        n_threads = min(threads, len(starts))
+        if threading.current_thread() is threading.main_thread():
+            _in_threads([work] * n_threads, self.stop)
+        else:
+            _with_help(work, n_threads - 1, self.stop)
         n_whole = done.index(False) if False in done else len(done)
         return min(n_whole * chunk, size)
 
@@ -661,9 +668,9 @@ class Job:
         return int(not self.stop[0])
 
     def run_here(self) -> int:
-        """Train in the calling thread, for jobs of a moment: nothing can interrupt it."""
+        """Train in the calling thread, for jobs of a moment: no KeyboardInterrupt ends it."""
         self._call(0, self.size)
-        return self.size
+        return 0 if self.stop[0] else self.size
 
     def _call(self, first: int, last: int) -> None:
         """Train some of the networks, each alone."""
@@ -744,6 +751,37 @@ def _in_threads(works: list[Callable[[], None]], stop: NDArray[np.int64]) -> Non
         raise failed[0]
 
 
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    """Threads that stay: to start one takes as long as a training of a moment."""
+    return ThreadPoolExecutor(all_threads(), "glassnet")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads are not copied
+
+
+def _with_help(work: Callable[[], None], n_helpers: int, stop: NDArray[np.int64]) -> None:
+    """Do it in this thread, which no Ctrl-C reaches, and in helpers beside it: as soon as they come, and if they do."""
+
+    def help_with(number: int) -> None:
+        _move_to_processor(number)
+        work()
+
+    helpers = [_helpers().submit(help_with, number) for number in range(1, n_helpers + 1)]
+    try:
+        if helpers:
+            _move_to_processor(0)
+        work()
+    except BaseException:
+        stop[0] = 1
+        raise
+    finally:
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()
+
+
 # A plan keeps the memory that its calls have worked in, up to so many numbers: it is in the processor's cache still.
 _KEPT_ROOM = 100_000
 
@@ -805,11 +843,13 @@ def train(
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
     begun: Outcome | None = None,
+    stop: NDArray[np.int64] | None = None,
 ) -> tuple[Outcome, FloatArray]:
     """Train networks, vectors (S, n_parameters), by compiled kernels; also the records of every update, if wanted.
 
     `first_step` and `last_step` are updates made before and after, where not all are; `state` is the optimiser's then,
     and `begun` what had come of them, where their health and their best parameters are to be told from the beginning.
+    `stop`, as `training.train_members` has it.
     """
     optimizer = spec.optimizer
     assert isinstance(optimizer, Optimizer)
@@ -820,7 +860,7 @@ def train(
     threads = threads or all_threads()
     job = Job(
         engine, spec, data, vectors, members, held=held_out, state=state, first_step=first_step, last_step=last_step,
-        recorded=recorded, threads=threads if of_one >= A_SHARE else 1, begun=begun,
+        recorded=recorded, threads=threads if of_one >= A_SHARE else 1, begun=begun, stop=stop,
     )  # fmt: skip
     if job.team > 1:
         n_finished = job.run_together()
