@@ -1,44 +1,56 @@
 """How long from a slider's move to the paint of what was trained for it? Measured in Chromium, as a user sees it.
 
 `glassnet play` is started, its page is opened in headless Chromium, and the learning rate's slider is dragged to and
-fro with the mouse, 60 moves a second: tumor data, 2-2-1, 100 starts of 100 epochs. For every move: the time from the
-pointer event that Chromium made to the end of the frame in which what is trained for this position, or for a later
-one, is painted. On a slow machine some of the starts may be painted first; how often all are is printed. Where several
-moves wait they are answered by the newest; none is left out of the figures. Memory, of the page's heap after a
-collection and of the server, is taken before, during and after.
+fro with the mouse, 60 moves a second: tumor data, 2-2-1, 100 starts of 100 epochs. Moves are sent when they are due,
+whether the page keeps up or not. For every move: the time from the pointer event that Chromium made, also of one that
+it handed to the page together with later ones, to the end of the frame in which what is trained for this position, or
+for a later one, is painted: its scripts have run, styles and layout are done, its canvases are drawn. That the
+compositor then puts it on a screen is not in it. On a slow machine some of the starts may be painted first; how often
+all are is printed. Where several moves wait they are answered by the newest; none is left out of the figures. Memory,
+of the page's heap after a collection and of the server, is taken before, during and after.
 
 python benchmarks/dragging.py                  # 20 seconds
 python benchmarks/dragging.py --seconds 600    # ten minutes
 
-Needs Playwright and a Chromium: on Debian apt-get install -y --no-install-recommends chromium.
+Needs a Chromium: on Debian apt-get install -y --no-install-recommends chromium. It is told what to do over its own
+protocol: a test's driver would have every frame of the socket sent to it, which takes as long as the page's own work.
 Ends with status 1 where the last position is not the one that is shown.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import CDPSession, Page, sync_playwright
+from websockets.sync.client import connect
 
 RATE = 60  # moves a second
+SLIDER = "document.getElementById('handle-learning_rate')"
 
-# In the page: the time of the pointer event behind each input, the request it led to, and when that was painted.
+# In the page: the times of the pointer events behind each input, the request it led to, and when that was painted.
 WATCH = """
 window.moves = [];
 window.latencies = [];
 window.wholes = 0; // moves whose first paint had every start in it
-let pointed = 0;
-addEventListener("pointermove", (event) => { pointed = event.timeStamp; }, true);
+let pointed = [];
+addEventListener("pointermove", (event) => {
+  pointed = [...event.getCoalescedEvents(), event].map((one) => one.timeStamp);
+  if (pointed.length > 1) pointed.pop(); // the last of several is the event itself
+}, true);
 addEventListener("input", (event) => {
   if (event.target.id !== "handle-learning_rate") return;
-  window.moves.push([Number(document.documentElement.dataset.asked), pointed]);
+  for (const at of pointed) window.moves.push([Number(document.documentElement.dataset.asked), at]);
 });
 const after = new MessageChannel();
 let shown = 0;
@@ -60,43 +72,142 @@ addEventListener("DOMContentLoaded", () => {
 """
 
 
+class Chromium:
+    """A page in headless Chromium, told what to do over the DevTools protocol."""
+
+    def __init__(self, program: str, folder: str, width: int = 1280, height: int = 900) -> None:
+        options = ["--headless=new", "--remote-debugging-port=0", f"--user-data-dir={folder}", "--no-first-run",
+                   f"--window-size={width},{height}", "--disable-background-networking", "--disable-extensions",
+                   "--disable-component-update", "--mute-audio"]  # fmt: skip
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            options.append("--no-sandbox")
+        self.process = subprocess.Popen([program, *options, "about:blank"], stderr=subprocess.DEVNULL)
+        told = Path(folder) / "DevToolsActivePort"
+        deadline = time.monotonic() + 30
+        while not (told.exists() and "\n" in told.read_text()):
+            if time.monotonic() > deadline:
+                raise RuntimeError("Chromium did not start within 30 s")
+            time.sleep(0.02)
+        self.origin = f"http://127.0.0.1:{told.read_text().split()[0]}"
+        with urllib.request.urlopen(f"{self.origin}/json/version") as answer:
+            self.version = json.load(answer)["Browser"].partition("/")[2]
+        with urllib.request.urlopen(f"{self.origin}/json/list") as answer:
+            page = next(target for target in json.load(answer) if target["type"] == "page")
+        self._kept = contextlib.ExitStack()
+        given = {"max_size": None, "max_queue": None, "compression": None}
+        self._socket = self._kept.enter_context(connect(page["webSocketDebuggerUrl"], **given))
+        self._number = 0
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.ask("Emulation.setDeviceMetricsOverride", **metrics)
+
+    def tell(self, method: str, **parameters: Any) -> int:
+        """Send a command, and wait for nothing."""
+        self._number += 1
+        self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
+        return self._number
+
+    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Send a command and wait for its result."""
+        number = self.tell(method, **parameters)
+        while True:
+            message = json.loads(self._socket.recv())
+            if message.get("id") == number:
+                if "error" in message:
+                    raise RuntimeError(f"{method}: {message['error']}")
+                found: dict[str, Any] = message["result"]
+                return found
+
+    def evaluate(self, script: str) -> Any:
+        """The value of an expression in the page."""
+        found = self.ask("Runtime.evaluate", expression=script, returnByValue=True)
+        if "exceptionDetails" in found:
+            raise RuntimeError(found["exceptionDetails"]["exception"].get("description", script))
+        return found["result"].get("value")
+
+    def mouse(self, kind: str, x: float, y: float, pressed: bool) -> None:
+        """Move, press or release the mouse."""
+        button = "left" if pressed or kind != "mouseMoved" else "none"
+        clicks = 0 if kind == "mouseMoved" else 1
+        self.tell(
+            "Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, buttons=int(pressed), clickCount=clicks
+        )
+
+    def close(self) -> None:
+        """End it."""
+        with contextlib.suppress(Exception):
+            self.ask("Browser.close")
+        self._kept.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextlib.contextmanager
+def opened(program: str, address: str) -> Iterator[Chromium]:
+    """Chromium with the page at an address, which has come to rest."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        page = Chromium(program, folder)
+        try:
+            page.ask("Page.enable")
+            page.ask("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
+            page.ask("Page.navigate", url=address)
+            rest(page)
+            yield page
+        finally:
+            page.close()
+
+
+@contextlib.contextmanager
+def served() -> Iterator[tuple[str, int]]:
+    """`glassnet play` in a process of its own: the page's address, and the process's number."""
+    command = [sys.executable, "-m", "glassnet", "play", "--no-browser"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip(), server.pid
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def resident(pid: int) -> float:
     """MiB of memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def heap(devtools: CDPSession) -> float:
+def heap(page: Chromium) -> float:
     """MiB of the page's JavaScript heap, after a collection."""
-    devtools.send("HeapProfiler.collectGarbage")
-    metrics = {metric["name"]: metric["value"] for metric in devtools.send("Performance.getMetrics")["metrics"]}
-    return float(metrics["JSHeapUsedSize"]) / 2**20
+    page.ask("HeapProfiler.collectGarbage")
+    return float(page.ask("Runtime.getHeapUsage")["usedSize"]) / 2**20
 
 
-def rest(page: Page) -> None:
+def rest(page: Chromium) -> None:
     """Wait until the page shows what was asked last."""
     while True:
-        data = page.evaluate("({...document.documentElement.dataset})")
+        data = page.evaluate("document.documentElement ? {...document.documentElement.dataset} : {}")
         if data.get("rested") is not None and data["rested"] == data["asked"]:
             return
         time.sleep(0.02)
 
 
-def drag(page: Page, seconds: float) -> int:
+def drag(page: Chromium, seconds: float) -> int:
     """Drag the slider to and fro; returns how many moves were left out, for this program came too late for them."""
-    box = page.locator("#handle-learning_rate").bounding_box()
-    assert box is not None
+    box = page.evaluate(f"{SLIDER}.getBoundingClientRect().toJSON()")
     y, left, right = box["y"] + box["height"] / 2, box["x"] + box["width"] * 0.3, box["x"] + box["width"] * 0.95
-    page.mouse.move(left, y)
-    page.mouse.down()
-    begun, n, left_out = time.perf_counter(), 0, 0
+    page.mouse("mouseMoved", left, y, False)
+    page.mouse("mousePressed", left, y, True)
+    begun, n, left_out, x = time.perf_counter(), 0, 0, left
     while n < seconds * RATE:
         time.sleep(max(0.0, begun + n / RATE - time.perf_counter()))
         part = n / RATE / 4 % 2  # four seconds for each way
-        page.mouse.move(left + (right - left) * (part if part < 1 else 2 - part), y)
+        x = left + (right - left) * (part if part < 1 else 2 - part)
+        page.mouse("mouseMoved", x, y, True)
         following = max(n + 1, int((time.perf_counter() - begun) * RATE))
         left_out += following - n - 1
         n = following
-    page.mouse.up()
+    page.mouse("mouseReleased", x, y, False)
     return left_out
 
 
@@ -104,14 +215,12 @@ def percentile(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def measured(page: Page, server: int, seconds: float) -> dict[str, Any]:
+def measured(page: Chromium, server: int, seconds: float) -> dict[str, Any]:
     """Latencies in ms, and memory as it went."""
-    devtools = page.context.new_cdp_session(page)
-    devtools.send("Performance.enable")
     drag(page, 3)  # what is compiled or fetched once is, now
     rest(page)
     page.evaluate("window.latencies.length = window.wholes = 0")
-    memory = [(heap(devtools), resident(server))]
+    memory = [(heap(page), resident(server))]
     latencies: list[float] = []
     late = 0
     pieces = max(1, round(seconds / 60))
@@ -119,8 +228,8 @@ def measured(page: Page, server: int, seconds: float) -> dict[str, Any]:
         late += drag(page, seconds / pieces)
         rest(page)
         latencies += page.evaluate("window.latencies.splice(0)")
-        memory.append((heap(devtools), resident(server)))
-    slider = page.evaluate("document.getElementById('handle-learning_rate').getAttribute('aria-valuetext')")
+        memory.append((heap(page), resident(server)))
+    slider = page.evaluate(f"{SLIDER}.getAttribute('aria-valuetext')")
     told = page.evaluate("document.querySelector('[aria-label=\"Learning rate, as a number\"]').value")
     data = page.evaluate("({...document.documentElement.dataset})")
     return {
@@ -143,26 +252,13 @@ def main() -> int:
     if chromium is None:
         print("not measured, for there is no Chromium: on Debian, apt-get install -y --no-install-recommends chromium")
         return 0
-    command = [sys.executable, "-m", "glassnet", "play", "--no-browser"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        address = server.stdout.readline().strip()
-        with sync_playwright() as playwright:
-            options = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-            browser = playwright.chromium.launch(executable_path=chromium, args=options)
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
-            page.add_init_script(WATCH)
-            page.goto(f"{address}#starts={arguments.starts}&epochs={arguments.epochs}")
-            rest(page)
-            paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-            first_paint = page.evaluate(paint)
-            found = measured(page, server.pid, arguments.seconds)
-            version = browser.version
-            browser.close()
-    finally:
-        server.terminate()
-        server.wait()
+    with (
+        served() as (address, server),
+        opened(chromium, f"{address}#starts={arguments.starts}&epochs={arguments.epochs}") as page,
+    ):
+        first_paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        found = measured(page, server, arguments.seconds)
+        version = page.version
     latencies, memory = found["latencies"], found["memory"]
     job = f"2-2-1, tumor data, {arguments.starts} starts x {arguments.epochs} epochs"
     print(f"Chromium {version}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")

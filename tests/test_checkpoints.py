@@ -77,7 +77,7 @@ def test_the_comparison_can_fail() -> None:
 
 
 # Jobs beside those of `killed`: other ends, other numbers, a first step that is not 0.
-SETTINGS: dict[str, dict[str, Any]] = {name: {"job": name, "epochs": 30} for name in JOBS} | {
+SETTINGS: dict[str, dict[str, Any]] = {name: {"job": name, "epochs": 20} for name in JOBS} | {
     "stopped early": {"job": "patience", "epochs": 60, "patience": 2},
     "stopped early by numpy": {"job": "numpy", "epochs": 60, "patience": 2, "optimizer": gn.Adam(0.2)},
     "float32": {"job": "patience", "epochs": 12, "float32": True},
@@ -133,7 +133,7 @@ def test_from_every_checkpoint_to_the_same_bits(
     n_epochs = expected.counters["epochs"] if isinstance(expected, gn.Run) else 0
     few = {"no epoch", "networks by numpy", "diverged"}
     assert name in few or len(states) >= min(3, n_epochs)
-    for state in states if len(states) < 20 else [*states[::7], *states[-2:]]:
+    for state in [*states[:: max(1, len(states) // 4)], *states[-2:]]:
         path.unlink()
         shutil.copy(state, path)
         again = made(name, monkeypatch, checkpoint=path, resume=True)
@@ -190,12 +190,12 @@ def test_a_run_is_gone_on_with_under_a_checkpoint(path: Path) -> None:
 @pytest.mark.parametrize("job", JOBS)
 def test_killed_at_random_moments(job: str, tmp_path: Path) -> None:
     found = subprocess.run(
-        [sys.executable, "-W", "error", str(KILLED), job, str(tmp_path), "10", "1"],
+        [sys.executable, "-W", "error", str(KILLED), job, str(tmp_path), "4", "1"],
         capture_output=True, env=ENVIRONMENT, text=True, timeout=600,
     )  # fmt: skip
     assert (found.returncode, found.stderr) == (0, "")
     n_killed, n_trained = map(int, found.stdout.split())
-    assert n_killed >= 10
+    assert n_killed >= 4  # 24 in all; 1,008 in the soak
     assert n_trained >= 1
 
 
@@ -593,7 +593,7 @@ def started(*arguments: object, until: Path) -> subprocess.Popen[str]:
 
 
 # Some seconds of work each: many networks; one.
-LONG = {"many starts": ["--starts", 30, "--epochs", 3000], "one start": ["--starts", 1, "--epochs", 80_000]}
+LONG = {"many starts": ["--starts", 30, "--epochs", 3000], "one start": ["--starts", 1, "--epochs", 50_000]}
 
 
 @on_posix
@@ -610,7 +610,7 @@ def test_a_killed_command_is_gone_on_with(how: str, path: Path, tmp_path: Path) 
         time.sleep(0.3)
         process.send_signal(number)
         output, messages = process.communicate(timeout=90)
-        if process.returncode == 0:
+        if output:
             break  # it was too fast; then what follows is a training that is finished
         assert (process.returncode, output) == (status, "")
         if number != signal.SIGKILL:

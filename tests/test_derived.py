@@ -31,7 +31,7 @@ from glassnet.errors import UsageError
 from glassnet.expressions import FUNCTIONS, call, evaluate, parse, symbol, symbols, to_sympy
 from glassnet.losses import LOSSES
 from glassnet.network import Network, initialize
-from glassnet.optimizers import LBFGS, SGD, Adam, AdamW, Cosine, OneCycle, RMSprop, optimizer_of
+from glassnet.optimizers import LBFGS, SGD, SGDW, Adam, AdamW, Cosine, OneCycle, RMSprop, optimizer_of
 
 RNG = np.random.default_rng(8)
 COLUMNS = {"a": RNG.normal(50, 9, 60), "b <script> & $_": RNG.normal(-3, 0.1, 60)}
@@ -343,7 +343,15 @@ def test_sums_without_end_keep_their_sign() -> None:
 # --- as it was trained -----------------------------------------------------------------------------------------------
 
 
-OPTIMIZERS = [SGD(0.2), SGD(Cosine(0.3), 0.9, True), Adam(), AdamW(OneCycle(0.1)), RMSprop(), LBFGS(history=7)]
+OPTIMIZERS = [
+    SGD(0.2),
+    SGD(Cosine(0.3), 0.9, True),
+    Adam(),
+    AdamW(OneCycle(0.1)),
+    RMSprop(),
+    LBFGS(history=7),
+    SGDW(0.2),
+]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -226,6 +226,45 @@ def test_powers_of_two_and_back(number: str) -> None:
 
 
 @pytest.mark.parametrize("number", NUMBERS)
+def test_a_quotient_with_a_root_is_within_a_unit_in_the_last_place(number: str) -> None:
+    """Of numbers of every size, 0 among them; where a number is no float any more, as NumPy has it."""
+    source = """
+from glassnet.kernels.lanes import lane_count, load, over_root, store
+
+def quotient(x, v, epsilon, out, n):
+    for i in range(0, n, lane_count(x)):
+        store(out, i, over_root(load(x, i), load(v, i), epsilon[0]))
+    return 0.0
+"""
+    signature = f"float64({number}*, {number}*, {number}*, {number}*, int64)"
+    compute = machine.code(source, {"quotient": signature})["quotient"]
+    rng, info, n = np.random.default_rng(3), np.finfo(number), 1 << 12
+    highest, lowest = np.log10(float(info.max)), np.log10(float(info.tiny))
+    for epsilon in (1e-8, 1e-3, 1.0, float(info.tiny) * 10, float(info.max) / 10):
+        for extent in (0.03, 0.3, 0.99):
+            x = (rng.normal(size=n) * 10 ** (rng.uniform(lowest, highest, n) * extent / 2)).astype(number)
+            v = (10 ** (rng.uniform(lowest, highest, n) * extent)).astype(number)
+            v[rng.integers(0, n, 100)] = 0
+            given, out = np.array([epsilon], number), np.empty(n, number)
+            run(compute, x, v, given, out, n)
+            wide = np.longdouble
+            expected = x.astype(wide) / (np.sqrt(v.astype(wide)) + wide(given[0]))
+            fits = np.abs(expected) < wide(info.max) / 2
+            # the root, the sum and the quotient are each rounded
+            allowed = 2.6 * np.spacing(np.abs(expected[fits]).astype(number)).astype(wide)
+            assert (np.abs(out[fits] - expected[fits]) <= allowed).all(), (epsilon, extent)
+            assert fits.mean() > 0.3
+    x, v = np.ones(16, number), np.zeros(16, number)
+    x[:3], v[3:7] = [np.inf, -np.inf, np.nan], [np.inf, np.nan, -1.0, info.max]
+    given, out = np.array([1e-8], number), np.empty(16, number)
+    run(compute, x, v, given, out, 16)
+    with np.errstate(all="ignore"):
+        expected = x / (np.sqrt(v) + given)
+    np.testing.assert_array_equal(np.isfinite(out), np.isfinite(expected))
+    np.testing.assert_allclose(out[3:], expected[3:], rtol=4 * info.eps)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
 def test_totals_add_halves(number: str) -> None:
     lanes = lanes_of(number)
     x = np.random.default_rng(6).normal(size=(50, lanes)).astype(number)

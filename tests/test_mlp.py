@@ -302,14 +302,15 @@ def test_classes_have_weights() -> None:
 
 
 def test_weight_decay_is_beside_the_step_and_l1_in_the_gradient() -> None:
-    adam = {"solver": "adam", "learning_rate_init": 0.01}
-    plain = gn.MLPClassifier(**(STEP | adam)).fit(X, TARGETS["binary"])
-    decayed = gn.MLPClassifier(**(STEP | adam), weight_decay=0.3).fit(X, TARGETS["binary"])
-    begun, trace, _ = one_step(plain, None, network=BINARY, targets=Y01)
-    expected = Parameters(BINARY, after(plain).copy())
-    for W, W_begun in zip(expected.weights, begun.weights, strict=True):
-        W -= 0.01 * 0.3 * W_begun
-    np.testing.assert_allclose(after(decayed), expected.vector, rtol=1e-12)
+    for how in ({"solver": "adam"}, {"solver": "sgd"}, {"solver": "sgd", "momentum": 0.0}):
+        given = STEP | how | {"learning_rate_init": 0.01}
+        plain = gn.MLPClassifier(**given).fit(X, TARGETS["binary"])
+        decayed = gn.MLPClassifier(**given, weight_decay=0.3).fit(X, TARGETS["binary"])
+        begun, trace, _ = one_step(plain, None, network=BINARY, targets=Y01)
+        expected = Parameters(BINARY, after(plain).copy())
+        for W, W_begun in zip(expected.weights, begun.weights, strict=True):
+            W -= 0.01 * 0.3 * W_begun
+        np.testing.assert_allclose(after(decayed), expected.vector, rtol=1e-12)
     lean = gn.MLPClassifier(**STEP, l1=0.6, penalty_scale="none").fit(X, TARGETS["binary"])
     expected = Parameters(BINARY, begun.vector - 0.1 * trace.gradient)
     for W, W_begun in zip(expected.weights, begun.weights, strict=True):
@@ -605,6 +606,8 @@ def test_a_notebook_shows_the_network() -> None:
     [
         ({"solver": "newton"}, "as solver one of lbfgs, sgd, adam, or an optimiser such as gn.AdamW(); got 'newton'"),
         ({"solver": gn.LBFGS()}, "takes as solver one of"),
+        ({"activation": 3}, "takes as activation a name, or one for each hidden layer; got 3"),
+        ({"activation": ["relu", 3]}, "takes as activation a name, or one for each hidden layer; got ['relu', 3]"),
         ({"alpha": -1}, "takes as alpha a number, 0 or more; got -1"),
         ({"batch_size": 0}, "takes as batch_size 'auto', or a whole number, 1 or more; got 0"),
         ({"learning_rate": "fast"}, "takes as learning_rate one of constant, invscaling, adaptive, or a schedule"),
@@ -619,7 +622,8 @@ def test_a_notebook_shows_the_network() -> None:
         ({"callbacks": [print], "solver": "lbfgs"}, "no use for callbacks"),
         ({"callbacks": print}, "takes as callbacks a list of functions, each of one Step; got <built-in"),
         ({"callbacks": [print], "n_starts": 2}, "callbacks follow one training"),
-        ({"weight_decay": 0.1, "solver": "sgd"}, "weight_decay is decoupled from the gradient in solver 'adam'"),
+        ({"weight_decay": 0.1, "solver": "lbfgs"}, "got it with 'lbfgs'. Penalise by alpha"),
+        ({"weight_decay": 0.1, "solver": gn.SGD()}, "Give gn.AdamW or gn.SGDW their own"),
         ({"penalty_scale": "rows"}, "takes as penalty_scale one of batch, samples, none; got 'rows'"),
         ({"monitor": "auc"}, "takes as monitor score or loss; got 'auc'"),
         ({"combine": "vote"}, "takes as combine best or average"),
@@ -633,6 +637,10 @@ def test_settings_that_cannot_be_meant(settings: dict[str, Any], said: str) -> N
 
 def test_data_that_cannot_be_meant() -> None:
     y = TARGETS["binary"]
+    with pytest.raises(
+        UsageError, match=r"as loss a name \(hidden_layer_sizes is the parameter after it\); got \(5,\)"
+    ):
+        gn.MLPRegressor((5,)).fit(X, Y01)
     with pytest.raises(UsageError, match=r"y has one class only, np.str_\('no'\)"):
         gn.MLPClassifier(one_class="refuse").fit(X, ["no"] * N)
     with pytest.warns(RuntimeWarning, match="y has one class only") as said:
@@ -716,10 +724,10 @@ def test_what_is_not_finite_during_early_stopping_is_said() -> None:
 
 
 def test_it_takes_no_more_threads_than_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from glassnet.estimators.multilayer import _threads
+    from glassnet.estimators.multilayer import allowed_threads
     from glassnet.kernels import compiled
 
     monkeypatch.setattr(compiled, "all_threads", lambda: 4)
     for asked, allowed in (("1", 1), ("3", 3), ("9", 4), ("", 4), ("0", 4), ("two", 4)):
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
-        assert _threads() == allowed
+        assert allowed_threads() == allowed

@@ -17,7 +17,7 @@ SETTINGS: list[dict[str, Any]] = [
     {},
     {"solver": "lbfgs", "hidden_layer_sizes": (5,)},
     {"solver": "sgd", "learning_rate": "adaptive", "hidden_layer_sizes": 6, "activation": "tanh"},
-    {"solver": "sgd", "learning_rate": "invscaling", "hidden_layer_sizes": (), "batch_size": 7},
+    {"solver": "sgd", "learning_rate": "invscaling", "hidden_layer_sizes": (), "batch_size": 16},
     {"early_stopping": True, "validation_fraction": 0.3, "activation": "logistic", "hidden_layer_sizes": (8, 4)},
 ]
 ESTIMATORS = [
@@ -53,13 +53,24 @@ def test_whatever_theirs_passes_ours_passes(estimator: Any, check: Any) -> None:
     try:
         check(estimator)
     except Exception:
-        if check.func.__name__ not in NEITHER:
+        if check.func.__name__ not in NEITHER or theirs_passes(check, estimator):
             raise
+
+
+_theirs: dict[tuple[str, str], bool] = {}
+
+
+def theirs_passes(check: Any, estimator: Any) -> bool:
+    """Whether scikit-learn's class does; a check that comes in several variants is tried in its first."""
+    about = check.func.__name__, repr(estimator)
+    if about not in _theirs:
         try:
             check(their_own(estimator))
         except Exception:
-            return
-        raise
+            _theirs[about] = False
+        else:
+            _theirs[about] = True
+    return _theirs[about]
 
 
 class Worse(gn.MLPClassifier):

@@ -161,13 +161,26 @@ def test_saving_where_nothing_can_be_written(fitted: Any, tmp_path: Path) -> Non
         ({"test_size": 0.0}, "between 0 and 1"),
         ({"hidden": 3}, "units of every hidden layer"),
         ({"patience": 2, "validation_fraction": 1.0}, "validation_fraction is the share"),
-        ({"patience": 2, "weights": "area_mean"}, "all count the same"),
         ({"most_parameters": 8}, r"hidden=\(1,\) fits"),
     ],
 )
 def test_settings_that_cannot_be_meant(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         gn.fit(TUMORS, "diagnosis", **{**TWO, **settings})
+
+
+def test_patience_watches_rows_by_their_weights() -> None:
+    settings = {**TWO, "epochs": 300, "patience": 3, "validation_fraction": 0.2}
+    found = gn.fit(TUMORS, "diagnosis", weights="area_mean", **settings)
+    model, kept = found.model, found.population.kept
+    run, trained_on = model.retrained(TUMORS)
+    assert run.parameters.vector.tobytes() == model.members[0].vector.tobytes()
+    apart = TUMORS.select(np.setdiff1d(found.train_rows, trained_on))
+    trace = gn.forward(
+        model.network, model.members[0], model.encoder.encode(apart), model.encoder.encode_target(apart),
+        apart.numbers("area_mean"),
+    )  # fmt: skip
+    np.testing.assert_allclose(trace.loss, found.population.judged_by[kept], rtol=1e-11)
 
 
 def test_patience_watches_whole_groups_of_training_rows() -> None:

@@ -19,6 +19,7 @@ from glassnet.network import Network, Parameters
 from glassnet.optimizers import (
     LBFGS,
     SGD,
+    SGDW,
     Adam,
     AdamW,
     Constant,
@@ -39,6 +40,9 @@ FIRST_ORDER = [
     SGD(0.1),
     SGD(0.1, momentum=0.9),
     SGD(0.1, momentum=0.8, nesterov=True),
+    SGDW(0.1, weight_decay=0.3),
+    SGDW(0.1, momentum=0.9),
+    SGDW(0.1, momentum=0.8, nesterov=True, weight_decay=0.3),
     Adam(0.05),
     AdamW(0.05),
     AdamW(0.02, beta_1=0.7, weight_decay=0.3),
@@ -72,6 +76,8 @@ def _sgd_by_hand(o: Any, w: float, gradients: list[float], is_weight: bool) -> f
     velocity = 0.0
     for g in gradients:
         velocity = o.momentum * velocity - o.learning_rate * g
+        if isinstance(o, SGDW) and is_weight:
+            w -= o.learning_rate * o.weight_decay * w
         w += o.momentum * velocity - o.learning_rate * g if o.nesterov else velocity
     return w
 
@@ -99,7 +105,7 @@ def _rmsprop_by_hand(o: Any, w: float, gradients: list[float], is_weight: bool) 
 
 
 BY_HAND: dict[type, Callable[..., float]] = {
-    SGD: _sgd_by_hand, Adam: _adam_by_hand, AdamW: _adam_by_hand, FoldedAdam: _adam_by_hand,
+    SGD: _sgd_by_hand, SGDW: _sgd_by_hand, Adam: _adam_by_hand, AdamW: _adam_by_hand, FoldedAdam: _adam_by_hand,
     RMSprop: _rmsprop_by_hand,
 }  # fmt: skip
 
@@ -240,7 +246,8 @@ def test_settings_from_numpy_are_plain_numbers_afterwards() -> None:
 
 @EACH
 def test_the_state_is_what_the_equations_carry(optimizer: Optimizer) -> None:
-    expected = {SGD: ("v",) if getattr(optimizer, "momentum", 0) else (), RMSprop: ("v",)}
+    of_sgd = ("v",) if getattr(optimizer, "momentum", 0) else ()
+    expected = {SGD: of_sgd, SGDW: of_sgd, RMSprop: ("v",)}
     assert optimizer.state_names == expected.get(type(optimizer), ("m", "v"))
     assert set(optimizer.init(np.zeros(2))) == set(optimizer.state_names)
 
@@ -260,6 +267,7 @@ def test_the_state_is_what_the_equations_carry(optimizer: Optimizer) -> None:
         (lambda: Adam(beta_2=-0.1), "beta_2"),
         (lambda: Adam(epsilon=-1e-8), "epsilon"),
         (lambda: AdamW(weight_decay=-1), "AdamW takes weight_decay"),
+        (lambda: SGDW(weight_decay=-1), "SGDW takes weight_decay"),
         (lambda: RMSprop(rho=2), "rho"),
         (lambda: LBFGS(history=0), "LBFGS takes history from 1"),
         (lambda: LBFGS(history=2.5), "LBFGS takes a whole number as history; got 2.5"),

@@ -86,6 +86,13 @@ def test_a_dragged_slider_trains_anew_and_the_last_position_is_shown(visit):
     assert f"after epoch {epochs} of {epochs}" in visit.text("#epoch")
 
 
+def test_a_position_that_was_foreseen_is_not_asked_for_again(visit):
+    before = int(visit.data()["asked"])
+    visit.move("learning_rate", 0.8)  # a press and eight moves
+    visit.rest()
+    assert 1 <= int(visit.data()["asked"]) - before <= 9
+
+
 def test_scrubbing_shows_the_weights_as_they_were(visit):
     weights = visit.weights
     visit.page.locator("#scrubber").fill("0")
@@ -405,10 +412,266 @@ def test_nothing_is_cut_off(browser, play, width, scheme):
     context.close()
 
 
-def test_everything_works_without_a_mouse_wheel_or_a_plane(context, play):
+def test_a_network_of_one_column_has_a_curve(context, play):
     visit = Visit(context, play, "#features=radius_mean")
-    assert "has not got two" in visit.text("#plane .nothing")
-    assert visit.page.locator("#network svg [data-name]").count() == 8
+    assert visit.page.locator("#plane canvas:visible").count() == 1
+    assert visit.page.get_by_label("Up", exact=True).is_hidden()
+    assert "The curve is P(M)" in visit.text("#plane .scale")
+    visit.page.locator("#plane canvas:visible").focus()
+    visit.page.keyboard.press("ArrowRight")
+    assert re.search(r"radius_mean [\d.]+; it is [MB], P\(M\)", visit.text("#plane output"))
+    visit.page.get_by_text("Features: 1 of 30 columns").click()
+    visit.page.get_by_label("area_mean", exact=True).check()
+    visit.rest()
+    assert "The curve" not in visit.text("#plane .scale")
+    assert visit.page.get_by_label("Up", exact=True).is_visible()
+    assert visit.wrong == []
+
+
+def test_a_network_without_a_column_of_numbers_has_no_plane(context, tmp_path):
+    own = Play(iris_like(tmp_path / "flowers.csv"), "--target", "kind", "--features", "soil")
+    try:
+        visit = Visit(context, own)
+        assert "this network has none" in visit.text("#plane .nothing")
+        assert visit.page.locator("#network svg .unit").count() == 5
+        assert visit.page.get_by_role("radio", name="Add").is_hidden()
+        assert visit.wrong == []
+    finally:
+        own.stop()
+
+
+def numbers_in_the_picture(visit: Visit) -> list[str]:
+    return list(visit.page.locator("#network .worked text").all_text_contents())
+
+
+def test_slowly_number_by_number(visit):
+    page = visit.page
+    page.get_by_role("button", name="Step by step").click()
+    visit.rest()
+    assert "after epoch 0 of 100" in visit.text("#epoch")
+    lines = page.locator("#equations .lines .line")
+    assert (lines.count(), numbers_in_the_picture(visit)) == (0, [])
+    for _ in range(4):
+        page.get_by_role("button", name="The next number").click()
+    visit.rest()
+    assert lines.count() == 4
+    said = re.fullmatch(r"4 of \d+, forward: z1_1 = (−?[\d.]+)", visit.text("#equations output"))
+    assert said, visit.text("#equations output")
+    z = float(said[1].replace("−", "-"))
+    title = lines.last.locator('[title][data-name="z1_1"]').last.get_attribute("title")
+    assert float(title) == z  # every digit of it
+    shown = [text for text in numbers_in_the_picture(visit) if text.startswith("z ")]
+    assert len(shown) == 1
+    assert abs(float(shown[0][2:].replace("−", "-")) - z) <= abs(z) * 0.005
+    assert "fresh" in page.locator('#network svg [data-name="z1_1"]').get_attribute("class")
+    assert "feeds" in page.locator('#network svg [data-name="w1_2_1"]').get_attribute("class")
+    before = visit.weights
+    page.get_by_role("button", name="Update", exact=True).click()
+    page.locator("#equations input[type=range]").press("End")
+    visit.rest()
+    assert "The update is made" in visit.text("#equations output")
+    after = visit.weights
+    assert before != after
+    page.get_by_role("button", name="On to the next").click()
+    visit.rest()
+    assert "after epoch 1 of 100" in visit.text("#epoch")
+    assert visit.weights == after  # where one update ends the next begins
+    visit.until(lambda: "slow=0" in visit.url and "epoch=1" in visit.url)
+    page.get_by_role("button", name="All at once").click()
+    visit.rest()
+    assert page.locator("#equations > .equations .line").count() > 20
+    assert numbers_in_the_picture(visit) == []
+
+
+def test_slowly_by_keys_and_by_itself(visit):
+    page = visit.page
+    page.get_by_role("button", name="Step by step").press("Enter")
+    visit.rest()
+    slider = page.locator("#equations input[type=range]")
+    assert slider.evaluate("(e) => e === document.activeElement")
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+    visit.rest()
+    assert visit.text("#equations output").startswith("1 of ")
+    page.get_by_label("How quickly it plays").select_option(index=2)
+    slider.focus()
+    page.keyboard.press(" ")
+    visit.until(lambda: int(slider.input_value()) >= 4)
+    page.keyboard.press(" ")
+    assert page.get_by_role("button", name="Play", exact=True).is_visible()
+    page.get_by_label("Number of the row").fill("17")
+    page.get_by_label("Number of the row").press("Enter")
+    visit.rest()
+    assert "moves no weight" in visit.text("#equations .step-said")  # a test row
+    page.locator('#network svg [data-name="w2_1_1"]').dispatch_event("click")
+    visit.rest()
+    assert "dloss/dw2_1_1 = " in visit.text("#equations output")
+
+
+def test_a_link_into_an_update_and_one_beyond_its_end(context, play):
+    visit = Visit(context, play, "#slow=30&epoch=3&row=18&optimizer=adam&learning_rate=0.1")
+    assert visit.text("#equations output").startswith("30 of ")
+    assert visit.page.locator("#equations .line.now").count() == 1
+    visit.page.goto(f"{play.origin}/#slow=9999")
+    visit.until(lambda: re.match(r"(\d+) of \1,", visit.text("#equations output")))
+    visit.page.goto(f"{play.origin}/#slow=5&hidden=16,16,16&features=" + "radius_mean,texture_mean")
+    visit.rest()
+    assert visit.text("#equations output").startswith("5 of ")
+    assert visit.wrong == []
+
+
+def drag_weight(visit: Visit, name: str, up: float) -> None:
+    """Press on a weight's line in the middle and drag it up by so many pixels."""
+    x, y = visit.page.locator(f'#network svg [data-name="{name}"] .touch').evaluate(
+        """(line) => {
+          const at = (n) => Number(line.getAttribute(n));
+          const point = new DOMPoint((at("x1") + at("x2")) / 2, (at("y1") + at("y2")) / 2);
+          const { x, y } = point.matrixTransform(line.getScreenCTM());
+          return [x, y];
+        }"""
+    )
+    visit.page.mouse.move(x, y)
+    visit.page.mouse.down()
+    for step in range(1, 6):
+        visit.page.mouse.move(x, y - up * step / 5)
+    visit.page.mouse.up()
+    visit.rest()
+
+
+def test_a_weight_is_dragged_undone_and_trained_on(visit):
+    page = visit.page
+    before, scores, starts = visit.weights, visit.text("#scores"), visit.data()["starts"]
+    drag_weight(visit, "w2_1_1", 100)
+    dragged = visit.weights
+    assert [one == other for one, other in zip(before, dragged, strict=True)].count(False) == 1
+    assert "By hand, not trained: w2_1_1 = " in visit.text("#network .hand-bar")
+    assert "weights set by hand" in visit.text("#scores")
+    assert visit.text("#scores") != scores
+    assert visit.data()["starts"] == starts
+    assert page.locator("#equations .line").count() > 20  # the drag was no click
+    visit.until(lambda: "hand=w2_1_1" in visit.url)
+    page.get_by_role("button", name="Train on from here").click()
+    visit.rest()
+    assert "Trained on once from weights set by hand" in visit.text("#network .hand-bar")
+    assert visit.weights != dragged
+    page.get_by_role("button", name="Undo the last weight").click()
+    visit.rest()
+    assert visit.weights == dragged
+    visit.until(lambda: "hand=" in visit.url and "legs" not in visit.url)
+    page.reload()
+    visit.rest()
+    assert visit.weights == dragged
+    page.get_by_role("button", name="Undo the last weight").click()
+    visit.rest()
+    assert visit.weights == before
+    assert "Drag a weight" in visit.text("#network .hand-bar")
+
+
+def test_a_weight_is_set_by_keys_and_as_a_number(visit):
+    page = visit.page
+    page.locator('#network svg [tabindex="0"]').focus()
+    before = visit.weights
+    page.keyboard.press("+")
+    visit.rest()
+    assert visit.weights != before
+    name = page.evaluate("document.activeElement.dataset.name")
+    assert f"{name} = " in visit.text("#network .hand-bar")
+    page.locator('#network svg [data-name="z1_2"]').dispatch_event("click")
+    visit.rest()
+    field = page.get_by_label("This weight, by hand")
+    field.fill("−1.25")
+    field.press("Enter")
+    visit.rest()
+    assert "b1_2 = −1.250" in visit.text("#network .hand-bar")
+    page.get_by_role("button", name="Undo all weights").click()
+    visit.rest()
+    assert visit.weights == before
+
+
+def test_rows_are_added_moved_and_deleted(visit):
+    page = visit.page
+    canvas = page.locator("#plane canvas:visible")
+    scores = visit.text("#scores")
+    page.get_by_role("radio", name="Add").check()
+    page.get_by_label("Class of an added row").select_option("B")
+    box = canvas.bounding_box()
+    x, y = box["x"] + box["width"] * 0.95, box["y"] + 20  # where no row is
+    page.mouse.click(x, y)
+    visit.rest()
+    assert "456 to train" in visit.text("#table")
+    assert "By hand: 1 added; no link carries them." in visit.text("#plane .points")
+    assert visit.text("#scores") != scores
+    page.get_by_role("radio", name="Move").check()
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(1, 6):
+        page.mouse.move(x - 20 * step, y + 8 * step)
+    page.mouse.up()
+    visit.rest()
+    assert "By hand: 1 added; no link" in visit.text("#plane .points")  # it is where it was moved to
+    page.get_by_role("radio", name="Look").check()
+    page.mouse.click(x - 100, y + 40)
+    visit.rest()
+    assert visit.text("#equations .said").startswith("Row 569, diagnosis B (added by hand)")
+    assert "row=569" not in scores
+    page.get_by_role("radio", name="Delete").check()
+    page.mouse.click(x - 100, y + 40)
+    visit.rest()
+    assert "455 to train" in visit.text("#table")
+    for _ in range(2):
+        page.get_by_role("button", name="Undo the last change of a row").click()
+    visit.rest()
+    assert "456 to train" in visit.text("#table")
+    assert not re.search("added|radius_mean%3D", visit.url)
+    page.get_by_role("button", name="Back to the table").click()
+    visit.rest()
+    assert visit.text("#scores") == scores
+
+
+def test_rows_are_edited_by_keys(visit):
+    page = visit.page
+    canvas = page.locator("#plane canvas:visible")
+    page.get_by_role("radio", name="Add").check()
+    canvas.focus()
+    for key in ("ArrowUp", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    visit.rest()
+    assert "1 added" in visit.text("#plane .points")
+    page.get_by_role("radio", name="Move").check()
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    row = re.match(r"Row (\d+) ", visit.text("#plane output"))[1]
+    for _ in range(2):
+        page.keyboard.press("Shift+ArrowUp")
+        visit.rest()
+    assert "1 added, 1 moved" in visit.text("#plane .points")
+    assert visit.text("#plane output").startswith(f"Row {row} ")  # it is still the one that is pointed at
+    page.get_by_role("radio", name="Delete").check()
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Delete")
+    visit.rest()
+    assert "1 deleted" in visit.text("#plane .points")
+
+
+def test_what_ails_units_is_said(context, play):
+    visit = Visit(context, play, "#activation=tanh&hidden=4&learning_rate=1&optimizer=adam&epochs=150&start=4")
+    other = Visit(context, play, "#learning_rate=5&hidden=3&epochs=40&starts=20&start=5")
+    assert re.search(r"Unit 2 of layer 1 is dead since epoch \d+ \(step \d+\)", other.text("#ails"))
+    assert other.page.locator("#network .unit.dead").count() == 1
+    hand = Visit(context, play, "#activation=tanh&hand=b1_1%3D400")
+    assert "Unit 1 of layer 1 is saturated: on every training row" in hand.text("#ails")
+    assert hand.page.locator("#network .unit.saturated").count() == 1
+    assert visit.wrong == other.wrong == hand.wrong == []
+
+
+def test_a_lesson_without_slow_hands_and_rows(context, play):
+    visit = Visit(context, play, "#hide=slow,hand,points")
+    assert visit.page.get_by_role("button", name="Step by step").is_hidden()
+    assert visit.page.get_by_role("radio", name="Add").is_hidden()
+    before = visit.weights
+    drag_weight(visit, "w2_1_1", 60)
+    assert visit.weights == before
     assert visit.wrong == []
 
 

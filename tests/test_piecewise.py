@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glassnet import reference
+from glassnet import piecewise, reference
 from glassnet.activations import ACTIVATIONS
 from glassnet.errors import UsageError
 from glassnet.expressions import function
@@ -171,12 +171,16 @@ def test_no_region_is_missed(case: tuple[Layers, Floats]) -> None:
     assert every_pattern(layers) <= known
 
 
-def test_too_many_regions_are_refused() -> None:
+def test_too_many_regions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(piecewise, "_MOST_REGIONS", 300)
     rng = np.random.default_rng(0)
     row = pieces_of(ACTIVATIONS["relu"])
     assert row is not None
-    with pytest.raises(UsageError, match="At most 20,000 regions"):
-        cut([Layer.alike(rng.normal(size=(2, 400)), rng.normal(size=400), row)], square(9.0))
+    layer = Layer.alike(rng.normal(size=(2, 40)), rng.normal(size=40), row)
+    with pytest.raises(UsageError, match="At most 300 regions"):
+        cut([layer], square(9.0))
+    monkeypatch.setattr(piecewise, "_MOST_REGIONS", 1_000)  # more than 40 lines can make
+    assert 300 < len(cut([layer], square(9.0))) <= 1 + 40 + 40 * 39 // 2
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ ADAM = """\
         v = c2 * v + c3 * (g * g)
         m_hat = m * c4
         v_hat = v * c5
-        w = w - learning_rate * m_hat / (sqrt(v_hat) + c6)
+        w = w - over_root(learning_rate * m_hat, v_hat, c6)
 """
 
 

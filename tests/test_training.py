@@ -136,6 +136,26 @@ def test_the_same_seed_gives_the_same_bits() -> None:
     assert vector(1) == vector(1) != vector(2)
 
 
+@pytest.mark.parametrize("optimizer", [gn.SGD(0.1), gn.LBFGS()])
+@pytest.mark.parametrize("engine", ["compiled", "numpy"])
+@pytest.mark.parametrize("hidden", [2, 20])
+def test_a_held_out_row_that_weighs_two_is_two_rows(hidden: int, engine: str, optimizer: Any) -> None:
+    network = gn.Network((3, hidden, 1), "tanh")
+    times = np.arange(len(X) - 30) % 3
+    settings: dict[str, Any] = {"optimizer": optimizer, "epochs": 5, "patience": 5, "engine": engine}
+    settings["row_weights"] = np.linspace(0.5, 2, 30) if hidden == 2 else None
+    losses = [
+        gn.train(network, X[:30], Y[:30], held_out=held_out, **settings).history.held_out_loss
+        for held_out in (
+            (X[30:], Y[30:], times),
+            (np.repeat(X[30:], times, axis=0), np.repeat(Y[30:], times, axis=0)),
+            (X[30:], Y[30:]),
+        )
+    ]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-13)
+    assert abs(losses[0] / losses[2] - 1).max() > 1e-3
+
+
 def test_held_out_rows_are_watched_and_have_no_say() -> None:
     alone = gn.train(NETWORK, X[:30], Y[:30], epochs=4, batch_size=8)
     watched = gn.train(NETWORK, X[:30], Y[:30], epochs=4, batch_size=8, held_out=(X[30:], Y[30:]))
@@ -217,6 +237,7 @@ def test_lbfgs_stops_where_it_is_told() -> None:
         ({"parameters": Parameters(Network((3, 1)), np.zeros(4))}, "sizes"),
         ({"row_weights": np.zeros(40)}, "row_weights"),
         ({"held_out": (X[:, :2], Y)}, "X has"),
+        ({"held_out": (X, Y, np.ones(3))}, "row_weights has one number per row"),
     ],
 )
 def test_settings_that_cannot_be_meant(settings: dict[str, Any], rule: str) -> None:

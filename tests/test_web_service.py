@@ -21,7 +21,7 @@ from glassnet.tables import Table
 from glassnet.training import train
 from glassnet.web import service
 from glassnet.web.frames import pack
-from glassnet.web.ground import GRID, Source, first_source
+from glassnet.web.ground import GRID, LINE, Source, first_source
 from glassnet.web.service import Page, Service
 from glassnet.web.state import parse
 
@@ -205,12 +205,30 @@ def test_several_classes_and_numbers(target, score):
     assert ground is page._trained.job.ground
 
 
+def test_one_column_of_numbers_has_a_line_in_the_place_of_a_plane():
+    page = Page(Service(first_source(flowers(), "flowers", "kind")))
+    got = together(asked(page, 1, {"held": {"soil": "sand"}}, features=["soil", "length"], starts=4, epochs=5))
+    assert got["view"]["outputs"].shape == got["view"]["logits"].shape == (3, LINE)
+    (axis,) = got["points"]["axes"]
+    assert axis["name"] == "length"
+    assert "y" not in got["points"]
+    # A point of the line is what the network answers there, and the maps in the units say the same in every row.
+    job = page._trained.job
+    xs = axis["low"] + (np.arange(LINE) + 0.5) / LINE * (axis["high"] - axis["low"])
+    rows = job.ground.encoding.encode(Table.from_columns({"soil": ["sand"] * LINE, "length": xs}))
+    p = forward(job.network, Parameters(job.network, got["view"]["vector"]), rows).probabilities
+    np.testing.assert_allclose(got["view"]["outputs"], p.T, rtol=1e-5)
+    units = got["view"]["units"]
+    assert units.shape == (5, GRID // 2, GRID // 2)
+    assert (units == units[:, :1]).all()
+
+
 def test_a_network_without_a_plane_still_has_everything_else():
     page = Page(Service(first_source(flowers(), "flowers", "kind")))
-    got = together(asked(page, features=["soil", "length"], starts=4, epochs=5))
+    got = together(asked(page, features=["soil"], starts=4, epochs=5))
     assert "points" not in got
     assert "outputs" not in got["view"]
-    assert got["view"]["vector"].shape == (4 * 2 + 2 + 2 * 3 + 3,)
+    assert got["view"]["vector"].shape == (3 * 2 + 2 + 2 * 3 + 3,)
 
 
 def test_equations_are_those_of_explain(tumor_service):
@@ -249,21 +267,15 @@ def test_a_name_from_a_table_is_text_in_every_message():
 def test_only_what_changed_is_sent_again(tumor_service):
     page = Page(tumor_service)
     settings = {"starts": 4, "epochs": 10}
-    assert {"starts", "ground", "points", "view", "equations"} <= set(together(asked(page, 1, **settings)))
+    assert {"starts", "ground", "points", "view", "equations", "ailing"} <= set(together(asked(page, 1, **settings)))
     assert set(together(asked(page, 2, **settings))) == {"id", "last"}
-    assert set(together(asked(page, 3, {"epoch": 5}, **settings))) == {"id", "last", "view", "equations"}
+    of_the_view = {"id", "last", "view", "equations", "ailing"}
+    assert set(together(asked(page, 3, {"epoch": 5}, **settings))) == of_the_view
     assert set(together(asked(page, 4, {"epoch": 5, "row": 3}, **settings))) == {"id", "last", "equations"}
-    assert set(together(asked(page, 5, {"row": 3}, starts=4, epochs=11))) == {
-        "id",
-        "last",
-        "starts",
-        "view",
-        "equations",
-    }
+    assert set(together(asked(page, 5, {"row": 3}, starts=4, epochs=11))) == of_the_view | {"starts"}
 
 
 def test_a_heavy_training_shows_its_first_start_at_once(tumor_service, monkeypatch):
-    monkeypatch.setattr(service, "_FIRST", 0.0)
     monkeypatch.setattr(service, "_STEP", 0.0)
     got = asked(Page(tumor_service), starts=9, epochs=300)
     parts = [message["starts"] for message in got if "starts" in message]
@@ -278,18 +290,29 @@ def test_a_heavy_training_shows_its_first_start_at_once(tumor_service, monkeypat
 
 
 def test_a_request_that_is_dropped_and_asked_again_goes_on(tumor_service, monkeypatch):
-    monkeypatch.setattr(service, "_FIRST", 0.0)
     monkeypatch.setattr(service, "_STEP", 0.0)
     page = Page(tumor_service)
     request = parse(json.dumps({"id": 1, "settings": {"starts": 30, "epochs": 50}, "view": {}}))
     first = next(page.answers(request))
     rest = asked(page, 2, starts=30, epochs=50)
     assert first["starts"]["done"] == rest[0]["starts"]["first"] == 1
-    assert rest[-2 if "starts" not in rest[-1] else -1]["starts"]["done"] == 30
+    assert [message["starts"]["done"] for message in rest if "starts" in message][-1] == 30
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lbfgs"])
+def test_a_long_training_ends_where_it_is_overtaken_and_leaves_no_trace(tumor_service, monkeypatch, optimizer):
+    settings = {"starts": 3, "epochs": 30, "optimizer": optimizer}
+    at_once = together(asked(Page(tumor_service), **settings))["starts"]
+    monkeypatch.setattr(service, "_LONG", 0.0)
+    page = Page(tumor_service)
+    answers = page.answers(parse(json.dumps({"id": 1, "settings": settings, "view": {}})))
+    page.overtaken()  # before it has begun: it ends with the first update
+    assert list(answers) == []
+    again = together(asked(page, 2, **settings))["starts"]
+    np.testing.assert_array_equal(again["losses"], at_once["losses"])
 
 
 def test_what_takes_too_long_is_stopped_and_said(tumor_service, monkeypatch):
-    monkeypatch.setattr(service, "_FIRST", 0.0)
     monkeypatch.setattr(service, "_STEP", 0.0)
     monkeypatch.setattr(service, "MOST_SECONDS", 0.0)
     last = together(asked(Page(tumor_service), starts=30, epochs=50))

@@ -74,6 +74,11 @@ def test_a_setting_that_cannot_be_is_refused(settings, said):
     [
         {"start": -2}, {"epoch": 1.5}, {"row": 10**12}, {"x": 3}, {"only": None}, {"held": []}, {"held": {"a": None}},
         {"held": {"a": [1]}}, {"held": {"a": True}}, {"held": {"a": 10**301}}, {"more": 1},
+        {"slow": -2}, {"slow": 1.0}, {"slow": None}, {"slow": 10**7}, {"hand": []}, {"hand": {"w1_1_1": None}},
+        {"hand": {"w1_1_1": True}}, {"hand": {"w1_1_1": 1e7}}, {"hand": {"w1_1_1": "1"}}, {"hand": {"w0_1_1": 1}},
+        {"hand": {"w1_1": 1}}, {"hand": {"b1_1_1": 1}}, {"hand": {"z1_1": 1}}, {"hand": {"w1_1_1\n": 1}},
+        {"hand": {"__proto__": 1}}, {"hand": {f"b1_{n}": 1 for n in range(1, 66)}}, {"legs": {}}, {"legs": [1]},
+        {"legs": [[1]]}, {"legs": [[-2, {}]]}, {"legs": [[1.5, {}]]}, {"legs": [[0, []]]}, {"legs": [[0, {}]] * 5},
     ],
 )  # fmt: skip
 def test_a_view_that_cannot_be_is_refused(view):
@@ -89,14 +94,20 @@ def test_what_is_no_request_is_refused(text):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*HANDLES, "x"]) | st.text(), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*HANDLES, "x", "hand", "legs", "slow", "added", "moved", "deleted", "w1_1_1"]) | st.text(),
+            inner,
+        )
+    ),
     max_leaves=12,
 )
 
 
 @given(settings=JSON, view=JSON, number=JSON)
 def test_whatever_comes_is_a_request_or_a_message(settings, view, number):
-    text = json.dumps({"id": number, "settings": settings, "view": view})
+    text = json.dumps({"id": number, "settings": settings, "view": view, "edits": view})
     with contextlib.suppress(UsageError):
         hash(parse(text))  # what is accepted is the key of what is kept
 

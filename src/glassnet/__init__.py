@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from glassnet.optimizers import (
         LBFGS,
         SGD,
+        SGDW,
         Adam,
         AdamW,
         Constant,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from glassnet.splits import split
     from glassnet.training import Run, Step, steps, train
     from glassnet.verification.verify import verify
+    from glassnet.web.finished import play
 
 _HOME = {
     "activations": ("ACTIVATIONS",),
@@ -75,7 +77,7 @@ _HOME = {
     "model": ("Model", "fit", "load", "save"),
     "network": ("Network", "Parameters", "initialize"),
     "optimizers": (
-        "SGD", "Adam", "AdamW", "RMSprop", "LBFGS",
+        "SGD", "SGDW", "Adam", "AdamW", "RMSprop", "LBFGS",
         "Constant", "Exponential", "InverseScaling", "Cosine", "WarmUp", "OneCycle",
     ),
     "populations": ("train_population",),
@@ -84,6 +86,7 @@ _HOME = {
     "splits": ("split",),
     "training": ("Run", "Step", "steps", "train"),
     "verification.verify": ("verify",),
+    "web.finished": ("play",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = ("by_hand", "datasets", "drawing", "metrics", "peers", "training")

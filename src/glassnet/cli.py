@@ -147,6 +147,7 @@ def commands() -> None:
     glassnet train DATA.csv --target COLUMN -o MODEL.safetensors
     glassnet predict MODEL.safetensors NEW.csv
     glassnet explain MODEL.safetensors DATA.csv --row 17
+    glassnet export MODEL.safetensors --to html -o PAGE.html
     glassnet play
 
     Every command has --help with examples. Exit status: 0 done, 1 checked and found wrong, 2 usage, 65 bad data,
@@ -697,6 +698,47 @@ def derive(model: str, only: str | None, matrix: bool, latex: bool, mathml: bool
     sys.stdout.writelines(pieces)  # one after another: a large network's do not fit into memory
 
 
+_FORMS = ("html",)
+
+
+@commands.command()
+@click.argument("model")
+@click.option(
+    "--to", "form", required=True, metavar="FORM", help="html: a page in one file, with a slider for each input."
+)
+@click.option("-o", "--output", metavar="FILE", help="The file to write; standard output where left out, or -.")
+@_JSON
+def export(model: str, form: str, output: str | None, as_json: bool) -> None:
+    """A model as a file that needs no glassnet.
+
+    \b
+    glassnet export tumor.safetensors --to html -o tumor.html
+    glassnet export tumor.safetensors --to html > tumor.html
+
+    html: sliders and choices for the model's columns, in their own units, the network at work on them, and every
+    equation with its numbers. One file without a server that opens from a disk, asks nothing of the network, and gives
+    the digits that predict prints. Models of up to 10,000 parameters and 200 columns.
+    """
+    from glassnet.web.finished import play as page_of
+
+    if form not in _FORMS:
+        raise UsageError(f"--to is one of {', '.join(_FORMS)}; got {form!r}.{did_you_mean(form, _FORMS)}")
+    to_file = output not in (None, "-")
+    if as_json and not to_file:
+        raise UsageError("--json reports on the file that was written; name it with -o FILE.")
+    if output is not None and to_file:
+        _check_output(output, model, "page", "model")
+    page = page_of(_load(model))
+    if output is None or not to_file:
+        click.echo(page.html, nl=False)
+        return
+    size = page.save(output)
+    if as_json:
+        click.echo(_json({"model": model, "to": form, "output": output, "bytes": size}))
+    else:
+        _say(f"{output}, {size / 1000:.0f} kB: open it in a browser")
+
+
 @commands.command()
 @click.argument("data", required=False)
 @click.option("--target", metavar="COLUMN", help="The column to predict; DATA needs one.")
@@ -890,15 +932,15 @@ def _said_where_it_stands(checkpoint: str | None) -> Iterator[None]:
         raise
 
 
-def _check_output(path: str, data: str, what: str) -> None:
-    """Refuse an output that cannot be written, or is the data, before the work is done, not after it."""
+def _check_output(path: str, data: str, what: str, read: str = "data") -> None:
+    """Refuse an output that cannot be written, or is what is read, before the work is done, not after it."""
     from glassnet.persistence import check_writable
 
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise CannotWriteError(f"{path} cannot be written: there is no folder {folder}. Make it first.")
     if os.path.realpath(path) == os.path.realpath(data):
-        raise UsageError(f"The {what} must not take the place of the data; {path} is both. Name another file.")
+        raise UsageError(f"The {what} must not take the place of the {read}; {path} is both. Name another file.")
     check_writable(path)
 
 

@@ -129,6 +129,14 @@ def follow(
             begun = course.made
             stretch = course.go_on(int(min(together, course.most_together)))
             losses = stretch.objectives.tolist()
+            if judge is None and told is None and adaptive_rate is None:
+                # Nothing is to be done after a single epoch, and no epoch but the last can be one too many.
+                result.losses += losses
+                for loss in losses:
+                    patience.takes(loss)
+                if patience.is_over:
+                    result.ended = "no improvement"
+                losses = []
             judged = _judged(judge, losses, stretch.vectors)
             for k, loss in enumerate(losses):
                 held_out_loss = score = None

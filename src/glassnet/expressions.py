@@ -319,19 +319,23 @@ def substitute(expression: Expression, replacements: Mapping[Any, Expression]) -
 # --- numbers -----------------------------------------------------------------------------------------------------
 
 
-def _lowered(expression: Expression, arithmetic_used: Arithmetic) -> Expression:
-    """The expression in terms of functions that NumPy or `arithmetic` offers directly."""
+def lowered(expression: Expression, arithmetic_used: Arithmetic = "canonical") -> Expression:
+    """The expression in terms of functions that NumPy or `arithmetic` offers directly.
+
+    >>> to_text(lowered(parse("x**2 + sigmoid(x)")))
+    'x * x + select(x >= 0, 1, exp(-abs(x))) / (1 + exp(-abs(x)))'
+    """
     if expression.op in ("const", "symbol"):
         return expression
     row = FUNCTIONS[expression.op]
-    operands = [_lowered(operand, arithmetic_used) for operand in expression.args]
+    operands = [lowered(operand, arithmetic_used) for operand in expression.args]
     if row.name == "pow" and operands[1].op == "const" and operands[1].args[0] in (2, 3):
         return call("mul", *([operands[0]] * operands[1].args[0]))
     if row.numpy is not None or (arithmetic_used == "library" and row.library is not None):
         return call(row.name, *operands)
     assert row.lower is not None, f"{row.name} has neither a NumPy form nor a lower one"
     named = dict(zip(("x", "y"), operands, strict=False))
-    return substitute(_lowered(parse(row.lower), arithmetic_used), named)
+    return substitute(lowered(parse(row.lower), arithmetic_used), named)
 
 
 def numpy_source(expression: Expression, names: Sequence[str], arithmetic_used: Arithmetic = "canonical") -> str:
@@ -364,7 +368,7 @@ def numpy_source(expression: Expression, names: Sequence[str], arithmetic_used: 
             lines.append(f"{done[part]} = {right}")
         return done[part]
 
-    result = written(_lowered(expression, arithmetic_used))
+    result = written(lowered(expression, arithmetic_used))
     # A Python number takes the arrays' dtype, and is float64 where there is no array.
     head = [f"dtype = np.result_type({', '.join([*names, '0.0'])})"]
     head += [f"{name} = dtype.type({value!r})" for value, name in constants.items()]

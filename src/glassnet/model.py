@@ -213,9 +213,11 @@ class Model:
                     training, self.target.source, self.task, group=roles.get("group"), stratify=how["stratify"],
                     test_size=apart[0], random_state=settings["random_state"],
                 )  # fmt: skip
-                held_out = X[held], y[held]
-                hashes.append((Data.checked(self.network, *held_out, None).hash, apart[1]))
+                watched = Data.checked(self.network, X[held], y[held], None if weights is None else weights[held])
+                held_out = watched.X, watched.y, watched.row_weights
+                hashes.append((watched.hash, apart[1]))
                 X, y, rows = X[fitted_on], y[fitted_on], rows[fitted_on]
+                weights = None if weights is None else weights[fitted_on]
             hashes.append((Data.checked(self.network, X, y, weights).hash, trained_on))
         except DataError as problem:
             raise DataError(other.format(f"({problem})")) from problem
@@ -357,15 +359,17 @@ def fit_prepared(
             + (f"hidden=({most_units},) fits, or name fewer features" if most_units > 0 else "Name fewer features")
             + "; gn.fit and glassnet train have no such limit."
         )
-    apart = None
+    apart, weights = None, prepared.row_weights
     if patience is not None:
         rows, held = _rows_apart(prepared, validation_fraction, random_state)
-        apart, X, y = Data.checked(network, X[held], y[held], None), X[rows], y[rows]
+        held_weights = None if weights is None else weights[held]
+        apart, X, y = Data.checked(network, X[held], y[held], held_weights), X[rows], y[rows]
+        weights = None if weights is None else weights[rows]
     population = train_population(
         network, X, y, size=starts, optimizer=optimizer or Adam(0.01), epochs=epochs, batch_size=batch_size,
-        random_state=random_state, initializer=initializer, row_weights=prepared.row_weights, l1=l1, l2=l2,
-        held_out=None if apart is None else (apart.X, apart.y), patience=patience, threads=threads, progress=progress,
-        checkpoint=checkpoint, resume=resume,
+        random_state=random_state, initializer=initializer, row_weights=weights, l1=l1, l2=l2,
+        held_out=None if apart is None else (apart.X, apart.y, apart.row_weights), patience=patience, threads=threads,
+        progress=progress, checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
     if population.interrupted:
         raise KeyboardInterrupt  # a choice among some of the starts is not what was asked for
@@ -419,15 +423,18 @@ def _rows_apart(prepared: Prepared, fraction: float, seed: int) -> tuple[NDArray
             "validation_fraction is the share of the training rows that patience watches, between 0 and 1; got "
             f"{fraction}."
         )
-    if prepared.row_weights is not None:
-        raise UsageError(
-            "patience watches rows that all count the same, and these have weights. Leave one of them out."
-        )
     assert prepared.encoding.target is not None, "a table is prepared for a target"
-    return split_rows(
+    rows, held = split_rows(
         prepared.table.select(prepared.train_rows), prepared.encoding.target.source, prepared.task,
         group=prepared.column("group"), test_size=fraction, stratify=prepared.split["stratify"], random_state=seed,
     )  # fmt: skip
+    for whose, part in (("patience watches", held), ("remain to train on", rows)):
+        if prepared.row_weights is not None and not prepared.row_weights[part].any():
+            raise UsageError(
+                f"some row must weigh more than 0; of the {len(part)} rows that {whose}, drawn by class, none does. "
+                "Choose another validation_fraction or seed, or leave out the rows that weigh nothing."
+            )
+    return rows, held
 
 
 _MAX_PARAMETERS = 2**27  # 1 GiB; training takes a few times as much

@@ -292,6 +292,29 @@ class SGD(Optimizer):
 
 
 @dataclass(frozen=True)
+class SGDW(SGD):
+    """SGD with decoupled weight decay (Loshchilov and Hutter 2017): weights, not biases, shrink by rate x decay.
+
+    Beside the step, so that the decay is no part of the momentum, as that of a penalty is.
+
+    >>> SGDW(0.1, momentum=0.9).equations[-1]
+    ('w', 'w + v - learning_rate * weight_decay * is_weight * w')
+    """
+
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checked(self, weight_decay=(0, np.inf))
+
+    @property
+    def equations(self) -> tuple[tuple[str, str], ...]:
+        """SGD's lines, the decay beside its step."""
+        *before, (_, step) = super().equations
+        return (*before, ("w", f"{step} - learning_rate * weight_decay * is_weight * w"))
+
+
+@dataclass(frozen=True)
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2014, algorithm 1): epsilon outside the root, on the corrected second moment.
 
@@ -396,7 +419,8 @@ def optimizer_of(text: str) -> Optimizer | LBFGS:
     0.05
     """
     known: tuple[type, ...] = (
-        SGD, Adam, AdamW, FoldedAdam, RMSprop, LBFGS, Constant, Exponential, InverseScaling, Cosine, WarmUp, OneCycle
+        SGD, SGDW, Adam, AdamW, FoldedAdam, RMSprop, LBFGS,
+        Constant, Exponential, InverseScaling, Cosine, WarmUp, OneCycle,
     )  # fmt: skip
     kinds = {kind.__name__: kind for kind in known}
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
+from math import hypot
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,7 @@ class Pieces:
     intercepts: tuple[float, ...]
 
 
+@cache
 def pieces_of(row: ActivationRow) -> Pieces | None:
     """The pieces of an activation, read off its row; None where its derivative is not constant between kinks.
 
@@ -378,12 +381,14 @@ def cut(layers: Sequence[Layer], corners: Floats) -> list[Polygon]:
     parts: list[tuple[Floats, tuple[NDArray[np.intp], ...], Affine]] = [(corners, (), Affine(np.eye(2), np.zeros(2)))]
     for layer in layers:
         after: list[tuple[Floats, tuple[NDArray[np.intp], ...], Affine]] = []
+        kinks = [[kink for kink in row if np.isfinite(kink)] for row in layer.kinks.tolist()]
+        bends = any(kinks)
         for polygon, pattern, inputs in parts:
             z = Affine(inputs.coefficients @ layer.weights, inputs.constants @ layer.weights + layer.biases)
             pieces = [polygon]
-            for unit in range(layer.units):
-                normal, constant = z.coefficients[:, unit], z.constants[unit]
-                for kink in layer.kinks[unit][np.isfinite(layer.kinks[unit])]:
+            for unit in range(layer.units) if bends else ():
+                normal, constant = z.coefficients[:, unit].tolist(), float(z.constants[unit])
+                for kink in kinks[unit]:
                     pieces = [half for piece in pieces for half in _halves(piece, normal, constant - kink, size)]
                 if len(pieces) + len(after) > _MOST_REGIONS:
                     raise UsageError(
@@ -391,7 +396,7 @@ def cut(layers: Sequence[Layer], corners: Floats) -> list[Polygon]:
                         "Take a smaller rectangle or a smaller network."
                     )
             for piece in pieces:
-                sides = layer.pieces(z.at(piece.mean(axis=0)))
+                sides = layer.pieces(z.at(piece.mean(axis=0))) if bends else np.zeros(layer.units, dtype=np.intp)
                 slope, intercept = layer.line(sides)
                 outputs = Affine(z.coefficients * slope, z.constants * slope + intercept)
                 after.append((piece, (*pattern, sides), outputs))
@@ -399,16 +404,17 @@ def cut(layers: Sequence[Layer], corners: Floats) -> list[Polygon]:
     return [Polygon(*part) for part in parts]
 
 
-def _halves(corners: Floats, normal: Floats, constant: float, size: float) -> list[Floats]:
+def _halves(corners: Floats, normal: Sequence[float], constant: float, size: float) -> list[Floats]:
     """The polygon's parts on both sides of the line normal . x + constant = 0; one where the line does not cut it.
 
     What is nearer to the line than a billionth of the rectangle is on it: no slivers of rounding.
     """
-    heights = corners @ normal + constant
-    near = 1e-9 * size * float(np.linalg.norm(normal))
-    if heights.min() >= -near or heights.max() <= near:
+    # Of a handful of corners: NumPy takes longer to be called than Python to count.
+    heights = [x * normal[0] + y * normal[1] + constant for x, y in corners.tolist()]
+    near = 1e-9 * size * hypot(*normal)
+    if min(heights) >= -near or max(heights) <= near:
         return [corners]
-    heights = np.where(np.abs(heights) <= near, 0.0, heights)
+    heights = [0.0 if abs(height) <= near else height for height in heights]
     parts: tuple[list[Floats], list[Floats]] = ([], [])
     for i in range(len(corners)):
         here, there = heights[i], heights[(i + 1) % len(corners)]

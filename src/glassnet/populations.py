@@ -21,6 +21,7 @@ from glassnet.randomness import Purpose, Stream
 from glassnet.reference import checked_table
 from glassnet.runs import AnyOptimizer, Data, Members, Outcome, Spec, is_whole
 from glassnet.training import (
+    HeldOut,
     History,
     chosen_engine,
     held_out_data,
@@ -208,7 +209,7 @@ def train_population(
     dropout: float | tuple[float, ...] = 0.0,
     learning_rates: ArrayLike | None = None,
     rows: Sequence[ArrayLike] | None = None,
-    held_out: tuple[ArrayLike, ArrayLike] | None = None,
+    held_out: HeldOut | None = None,
     patience: int | None = None,
     min_improvement: float = 0.0,
     threads: int | None = None,

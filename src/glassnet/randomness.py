@@ -65,6 +65,7 @@ class Purpose(IntEnum):
     SPLIT = 3
     CHECK = 4
     DROPOUT = 5
+    NOISE = 6
 
 
 def philox(counter: ArrayLike, key: ArrayLike) -> NDArray[np.uint32]:

@@ -18,7 +18,7 @@ from glassnet.errors import UsageError
 from glassnet.expressions import readable, significant
 from glassnet.local import Mover, encoding_layer, placed
 from glassnet.network import Network, Parameters
-from glassnet.piecewise import Affine, Floats, cut, heights_over, layers_of, zero_segment
+from glassnet.piecewise import Affine, Floats, Polygon, cut, heights_over, layers_of, pieces_of, zero_segment
 
 _SPAN = 3.0  # scaled units to either side of the center, where no rectangle is given
 
@@ -94,33 +94,8 @@ def regions_of(
     >>> len(found.regions), found.equation(found.regions[0]), [segment.tolist() for segment in found.boundary]
     (2, 'log-odds of y = -3 + 2 a', [[[1.5, 4.0], [1.5, -2.0]]])
     """
-    first, second = _two_columns(encoding)
-    layers = None if len(members) > 1 else layers_of(network, _in_double(members[0]))
-    if layers is None:
-        why = (
-            f"this model averages {len(members)}" if len(members) > 1 else f"this one has {listed(network.activations)}"
-        )
-        raise UsageError(
-            f"Regions are those of one network with piecewise-linear activations, relu, leaky_relu or identity; {why}. "
-            "A boundary of any other is drawn by gn.drawing.boundary_figure."
-        )
-    columns = (first, second)
-    centers, scales = np.array([c.center for c in columns]), np.array([c.scale for c in columns])
-    from_, to = (
-        np.asarray(centers + sign * _SPAN * scales if given is None else given, dtype=np.float64)
-        for given, sign in ((low, -1), (high, 1))
-    )
-    if from_.shape != (2,) or to.shape != (2,) or not (np.isfinite(from_) & np.isfinite(to) & (from_ < to)).all():
-        raise UsageError(
-            f"A rectangle is given by low and high, two finite numbers each, the lower less than the higher; "
-            f"got {from_.tolist()} and {to.tolist()}."
-        )
-    movers = [Mover(column, at, 0.0) for column, at, _ in placed(encoding) if isinstance(column, NumberColumn)]
-    held = np.zeros(encoding.n_features)  # a missing cell's own feature: nothing is missing here
-    every = (encoding_layer(encoding, movers, held), *layers)
-    (x0, y0), (x1, y1) = (from_ - centers) / scales, (to - centers) / scales
-    cut_up = cut(every, np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]))
-
+    columns, centers, scales, from_, to = _rectangle(network, members, encoding, low, high)
+    cut_up = _cut_up(network, members[0], encoding, (from_ - centers) / scales, (to - centers) / scales)
     target = encoding.target
     assert target is not None, "a model predicts something"
     number = target.kind == "number" and network.loss_row.link == "identity"
@@ -134,7 +109,9 @@ def regions_of(
         pattern = tuple(tuple(sides.tolist()) for sides in polygon.pattern)
         regions.append(Region(corners, intercepts, coefficients, pattern))
         if target.kind != "number":
-            segments, parts = _decided(polygon.corners, polygon.outputs)
+            logits = _logits(polygon.outputs)
+            parts = _sides(polygon.corners, *logits)
+            segments = _segments(polygon.corners, *logits, {k for _, k in parts})
             boundary += [centers + scales * segment for segment in segments]
             sides += [(centers + scales * part, k) for part, k in parts]
     names = {
@@ -142,9 +119,70 @@ def regions_of(
         "classes": tuple(f"logit of {label}" for label in target.classes),
         "number": (target.source if number else "logit",),
     }[target.kind]
-    return Regions(
-        (first.source, second.source), from_, to, names, target.classes, tuple(regions), tuple(boundary), tuple(sides)
+    named = columns[0].source, columns[1].source
+    return Regions(named, from_, to, names, target.classes, tuple(regions), tuple(boundary), tuple(sides))
+
+
+def boundary_of(
+    network: Network, parameters: Parameters, encoding: Encoding, low: Sequence[float], high: Sequence[float]
+) -> tuple[Floats, ...]:
+    """The `boundary` of the `regions_of` one network, in a third of the time. Raises as that does."""
+    _, centers, scales, from_, to = _rectangle(network, [parameters], encoding, low, high)
+    found: list[Floats] = []
+    for polygon in _cut_up(network, parameters, encoding, (from_ - centers) / scales, (to - centers) / scales):
+        corners, (A, c) = polygon.corners, _logits(polygon.outputs)
+        if len(c) == 2:
+            heights = heights_over(corners, A[:, 0] - A[:, 1], c[0] - c[1])
+            lowest, highest = heights.min(), heights.max()
+            if lowest > 0 or highest < 0:
+                continue
+            present = {k for k, there in enumerate((highest > 0, lowest < 0)) if there}
+        else:
+            present = {k for _, k in _sides(corners, A, c)}
+        found += [centers + scales * segment for segment in _segments(corners, A, c, present)]
+    return tuple(found)
+
+
+def _rectangle(
+    network: Network,
+    members: Sequence[Parameters],
+    encoding: Encoding,
+    low: Sequence[float] | None,
+    high: Sequence[float] | None,
+) -> tuple[tuple[NumberColumn, NumberColumn], Floats, Floats, Floats, Floats]:
+    """The two columns, their centers and scales, and the rectangle's corners; or what is raised."""
+    columns = _two_columns(encoding)
+    rows = map(network.activation_row, range(1, network.n_layers + 1))
+    if len(members) > 1 or any(pieces_of(row) is None for row in rows):
+        why = (
+            f"this model averages {len(members)}" if len(members) > 1 else f"this one has {listed(network.activations)}"
+        )
+        raise UsageError(
+            f"Regions are those of one network with piecewise-linear activations, relu, leaky_relu or identity; {why}. "
+            "A boundary of any other is drawn by gn.drawing.boundary_figure."
+        )
+    centers, scales = np.array([c.center for c in columns]), np.array([c.scale for c in columns])
+    from_, to = (
+        np.asarray(centers + sign * _SPAN * scales if given is None else given, dtype=np.float64)
+        for given, sign in ((low, -1), (high, 1))
     )
+    if from_.shape != (2,) or to.shape != (2,) or not (np.isfinite(from_) & np.isfinite(to) & (from_ < to)).all():
+        raise UsageError(
+            f"A rectangle is given by low and high, two finite numbers each, the lower less than the higher; "
+            f"got {from_.tolist()} and {to.tolist()}."
+        )
+    return columns, centers, scales, from_, to
+
+
+def _cut_up(network: Network, parameters: Parameters, encoding: Encoding, low: Floats, high: Floats) -> list[Polygon]:
+    """The regions within a rectangle, which is given, as they are, in scaled units."""
+    layers = layers_of(network, _in_double(parameters))
+    assert layers is not None, "a rectangle is of piecewise-linear networks"
+    movers = [Mover(column, at, 0.0) for column, at, _ in placed(encoding) if isinstance(column, NumberColumn)]
+    held = np.zeros(encoding.n_features)  # a missing cell's own feature: nothing is missing here
+    every = (encoding_layer(encoding, movers, held), *layers)
+    (x0, y0), (x1, y1) = low, high
+    return cut(every, np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]))
 
 
 def _in_double(parameters: Parameters) -> Parameters:
@@ -162,11 +200,16 @@ def _two_columns(encoding: Encoding) -> tuple[NumberColumn, NumberColumn]:
     return numbers[0], numbers[1]
 
 
-def _decided(corners: Floats, outputs: Affine) -> tuple[list[Floats], list[tuple[Floats, int]]]:
-    """Within one region: the segments where the decision changes, and the convex parts of each class."""
+def _logits(outputs: Affine) -> tuple[Floats, Floats]:
+    """The coefficients (2, m) and constants (m,) of every class's logit."""
     A, c = outputs.coefficients, outputs.constants
     if A.shape[1] == 1:  # the first class is 0 ahead where the log-odds are not above 0
-        A, c = np.hstack([np.zeros((2, 1)), A]), np.array([0.0, c[0]])
+        return np.hstack([np.zeros((2, 1)), A]), np.array([0.0, c[0]])
+    return A, c
+
+
+def _sides(corners: Floats, A: Floats, c: Floats) -> list[tuple[Floats, int]]:
+    """Within one region: the convex parts of each class."""
     parts = []
     for k in range(len(c)):
         part: Floats | None = corners
@@ -175,11 +218,15 @@ def _decided(corners: Floats, outputs: Affine) -> tuple[list[Floats], list[tuple
                 part = _clipped(part, A[:, k] - A[:, other], c[k] - c[other])
         if part is not None:
             parts.append((part, k))
-    present = {k for _, k in parts}
+    return parts
+
+
+def _segments(corners: Floats, A: Floats, c: Floats, present: set[int]) -> list[Floats]:
+    """Within one region: the segments where the decision changes; `present` are the classes that are decided in it."""
     segments = []
     for k, other in combinations(range(len(c)), 2):
         # an edge that the higher class only touches is no boundary: the region beyond it draws it, if there is one
-        if other not in present and (k not in present or A.shape[1] == 2):
+        if other not in present and (k not in present or len(c) == 2):
             continue
         segment = zero_segment(corners, A[:, k] - A[:, other], c[k] - c[other])
         for third in set(range(len(c))) - {k, other}:
@@ -187,7 +234,7 @@ def _decided(corners: Floats, outputs: Affine) -> tuple[list[Floats], list[tuple
                 segment = _clipped_segment(segment, A[:, k] - A[:, third], c[k] - c[third])
         if segment is not None:
             segments.append(segment)
-    return segments, parts
+    return segments
 
 
 def _clipped_segment(segment: Floats, normal: Floats, constant: float) -> Floats | None:

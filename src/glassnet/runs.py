@@ -52,7 +52,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.optimizer, Optimizer | LBFGS):
-            raise UsageError(f"optimizer is one of gn.SGD, Adam, AdamW, RMSprop, LBFGS; got {self.optimizer!r}.")
+            raise UsageError(f"optimizer is one of gn.SGD, SGDW, Adam, AdamW, RMSprop, LBFGS; got {self.optimizer!r}.")
         if not is_whole(self.epochs) or self.epochs < 0:
             raise UsageError(f"epochs is a whole number, 0 or more; got {self.epochs!r}.")
         if self.batch_size is not None and (not is_whole(self.batch_size) or self.batch_size < 1):
@@ -87,6 +87,17 @@ class Spec:
         return checked_dropout(network, self.dropout)
 
 
+def ones_for(n: int, dtype: Any) -> FloatArray:
+    """Weights of rows that all weigh the same (n,), which take no memory: there may be ten million rows.
+
+    >>> ones_for(2, np.float64)
+    array([1., 1.])
+    """
+    ones: FloatArray = np.ndarray(n, dtype, np.ones(1, dtype), 0, (0,))
+    ones.flags.writeable = False
+    return ones
+
+
 @dataclass(frozen=True)
 class Data:
     """The training rows, checked: X (n, n_features), y (n, n_outputs), row_weights (n,).
@@ -113,10 +124,8 @@ class Data:
             X = reference.checked_table(network, X)
             dtype = X.dtype
         y = reference.checked_targets(network, y, len(X), dtype)
-        if row_weights is None:  # ones that take no memory: there may be ten million rows
-            ones: FloatArray = np.ndarray(len(X), dtype, np.ones(1, dtype), 0, (0,))
-            ones.flags.writeable = False
-            return cls(X, y, ones)
+        if row_weights is None:
+            return cls(X, y, ones_for(len(X), dtype))
         return cls(X, y, reference.checked_row_weights(row_weights, len(X), dtype))
 
     @property

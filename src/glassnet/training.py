@@ -23,10 +23,13 @@ from glassnet.errors import DataError, UsageError
 from glassnet.kernels import stacked, stacked_training
 from glassnet.network import FloatArray, Network, Parameters, dropout_masks, initialize
 from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
-from glassnet.runs import NONFINITE, AnyOptimizer, Data, Members, Outcome, Spec
+from glassnet.runs import NONFINITE, AnyOptimizer, Data, Members, Outcome, Spec, ones_for
 from glassnet.waiting import result_of
 
 ENGINES = ("compiled", "numpy")
+
+HeldOut = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
+"""Rows that are watched and not trained on: X, y and, where they do not all weigh the same, their weights."""
 
 SMALL_JOB = 2e7
 """Jobs up to this size run on NumPy: about a tenth of a second there."""
@@ -223,7 +226,7 @@ def train(
     l1: float = 0.0,
     l2: float = 0.0,
     dropout: float | tuple[float, ...] = 0.0,
-    held_out: tuple[ArrayLike, ArrayLike] | None = None,
+    held_out: HeldOut | None = None,
     patience: int | None = None,
     min_improvement: float = 0.0,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -239,9 +242,9 @@ def train(
     `parameters`: where to begin; else `initialize(network, random_state, initializer, start=start)`.
     `row_weights` (n,), `l1`, `l2`: objective = sum(w loss) / sum(w) + l1 sum|W| + l2 / 2 sum W^2, over weights W only.
     `dropout`: the share of hidden units that sit an update out, for all hidden layers or one number for each.
-    `held_out`: (X, y) whose loss is recorded after every epoch. It does not influence the training, unless there is
-    `patience`: so many epochs without a loss lower by more than `min_improvement` end it, and the parameters with the
-    lowest one are kept.
+    `held_out`: (X, y), or (X, y, row_weights), whose loss is recorded after every epoch. It does not influence the
+    training, unless there is `patience`: so many epochs without a loss lower by more than `min_improvement` end it, and
+    the parameters with the lowest one are kept.
     `checkpoint`: a file that keeps where the training stands, so that it survives its process: written after `every`
     so many epochs, about once a second where left out; when it is interrupted or terminated; and at the end.
     `resume`: a run of the same network, data and settings, whose epochs are continued as if it had not ended; or True,
@@ -393,7 +396,7 @@ def steps(
     l1: float = 0.0,
     l2: float = 0.0,
     dropout: float | tuple[float, ...] = 0.0,
-    held_out: tuple[ArrayLike, ArrayLike] | None = None,
+    held_out: HeldOut | None = None,
     engine: str | None = None,
 ) -> Iterator[Step]:
     """The training of `train`, one `Step` per update, as it goes; arguments as there, without L-BFGS and patience.
@@ -420,12 +423,10 @@ def _dtype_of(parameters: Parameters | None, resume: Run | bool | None) -> tuple
     return (given.vector.dtype,) if isinstance(given, Parameters) else ()
 
 
-def held_out_data(
-    network: Network, held_out: tuple[ArrayLike, ArrayLike] | None, data: Data, patience: int | None = None
-) -> Data | None:
-    """The held-out rows, (X, y), in the type of the training rows `data`.
+def held_out_data(network: Network, held_out: HeldOut | None, data: Data, patience: int | None = None) -> Data | None:
+    """The held-out rows, (X, y) or (X, y, row_weights), in the type of the training rows `data`.
 
-    Raises `UsageError` where there is `patience` and nothing to wait for.
+    Raises `UsageError` where there is `patience` and nothing to wait for, or where there are neither two nor three.
 
     >>> net = Network((1, 1), loss="mean_squared_error")
     >>> data = Data.checked(net, [[0.0], [1.0]], [1.0, 3.0], None)
@@ -436,11 +437,17 @@ def held_out_data(
         if patience is not None:
             raise UsageError("patience waits for the loss of held-out rows; give held_out=(X, y), or leave it out.")
         return None
-    given = Data.checked(network, held_out[0], held_out[1], None, data.dtype)
+    if len(held_out) not in (2, 3):
+        raise UsageError(f"held_out is (X, y), or (X, y, row_weights); got {len(held_out)} of them.")
+    X, y, row_weights = (*held_out, None)[:3]
+    given = Data.checked(network, X, y, row_weights, data.dtype)
     if data.X.dtype == np.uint8 != given.X.dtype:
         raise DataError(f"held_out has rows of the type of X, which is uint8; got {given.X.dtype}.")
-    y, ones = (part.astype(data.dtype, copy=False) for part in (given.y, given.row_weights))
-    return Data(given.X.astype(data.X.dtype, copy=False), y, ones)
+    weights = ones_for(len(given.X), data.dtype) if row_weights is None else given.row_weights
+    return Data(
+        given.X.astype(data.X.dtype, copy=False), given.y.astype(data.dtype, copy=False),
+        weights.astype(data.dtype, copy=False),
+    )  # fmt: skip
 
 
 def _initial(network: Network, spec: Spec, data: Data, given: Parameters | None) -> Parameters:
@@ -544,13 +551,18 @@ def train_members(
     last_epoch: int | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
+    stop: NDArray[np.int64] | None = None,
 ) -> Outcome:
     """Train networks that start at vectors (S, n_parameters) and differ by what `members` says.
 
     A single network may go on from what had `begun`, and be left as it stands after `last_epoch`.
+    `stop`: one number, which another thread may set to 1. A compiled training then ends with the update under way, as
+    by Ctrl-C: the outcome's `n_finished` networks, from the first on, were trained to their end.
     """
     if isinstance(spec.optimizer, LBFGS):
-        return _minimised(network, spec, data, vectors, members, engine, held_out, threads, progress, begun, last_epoch)
+        return _minimised(
+            network, spec, data, vectors, members, engine, held_out, threads, progress, begun, last_epoch, stop
+        )
     first_step, state = 0, None
     if begun is not None:
         vectors, state, first_step = begun.vectors, begun.optimizer_state, int(begun.n_steps[0])
@@ -559,11 +571,11 @@ def train_members(
 
         groups = members.together(spec, len(data.X))
         if len(groups) > 1:
-            return _in_groups(network, spec, data, vectors, members, groups, held_out, threads, progress)
+            return _in_groups(network, spec, data, vectors, members, groups, held_out, threads, progress, stop)
         last_step = None if last_epoch is None else last_epoch * updates_per_epoch(spec, data, members)
         return compiled.train(
             network, spec, data, vectors, members, held_out=held_out, state=state, first_step=first_step,
-            last_step=last_step, begun=begun, threads=threads, progress=progress,
+            last_step=last_step, begun=begun, threads=threads, progress=progress, stop=stop,
         )[0]  # fmt: skip
     data, held_out = data.as_floats(), None if held_out is None else held_out.as_floats()
     if members.are_alike and (held_out is None or len(members) == 1):
@@ -666,6 +678,7 @@ def _in_groups(
     held_out: Data | None,
     threads: int | None,
     progress: Callable[[int], None] | None,
+    stop: NDArray[np.int64] | None,
 ) -> Outcome:
     """By compiled kernels, one group of networks after the other."""
     from glassnet.kernels import compiled
@@ -683,8 +696,9 @@ def _in_groups(
         else:
             count = None if progress is None else lambda n, done=done: progress(done + n)
             part, _ = compiled.train(
-                network, spec, data, vectors[of], members.at(of), held_out=held_out, threads=threads, progress=count
-            )
+                network, spec, data, vectors[of], members.at(of), held_out=held_out, threads=threads, progress=count,
+                stop=stop,
+            )  # fmt: skip
             finished[of[: part.n_finished]] = True
         parts.append(part)
     outcome = Outcome.joined(parts).at(np.argsort(np.concatenate(groups)))
@@ -727,13 +741,14 @@ def _minimised(
     progress: Callable[[int], None] | None,
     begun: Outcome | None,
     last_epoch: int | None,
+    stop: NDArray[np.int64] | None,
 ) -> Outcome:
     """L-BFGS on every network; an epoch is one iteration."""
-    stopped: list[bool] = []
+    stopped = np.zeros(1, np.int64) if stop is None else stop
 
     def one(s: int) -> Outcome:
         result = Outcome.begun(vectors[s : s + 1], spec.epochs)
-        if not stopped:
+        if not stopped[0]:
             state = _minimise(
                 network, members.spec(spec, s), members.data(data, s), result, engine, held_out, stopped, begun,
                 last_epoch,
@@ -753,10 +768,10 @@ def _minimised(
                 if progress is not None:
                     progress(len(every))
         except KeyboardInterrupt:
-            stopped.append(True)
+            stopped[0] = 1
             every += [future.result() for future in futures[len(every) :]]
     outcome = Outcome.joined(every)
-    if stopped:
+    if stopped[0]:
         unfinished = [s for s, part in enumerate(every) if not part.n_finished]
         outcome.n_finished = unfinished[0] if unfinished else len(every)
     return outcome
@@ -769,7 +784,7 @@ def _minimise(
     result: Outcome,
     engine: str,
     held_out: Data | None,
-    stopped: list[bool],
+    stopped: NDArray[np.int64],
     begun: Outcome | None,
     last_epoch: int | None,
 ) -> State:
@@ -798,7 +813,7 @@ def _minimise(
             of_weights, slope = penalty(vector)
             return loss + of_weights, passes.gradient + slope
 
-    best, kept, first, state = np.inf, result.vectors[0].copy(), 0, None
+    best, kept, first, state, ended = np.inf, result.vectors[0].copy(), 0, None, False
     last = spec.epochs if last_epoch is None else last_epoch
     if begun is not None:
         first, state = int(begun.n_epochs[0]), {name: value[0] for name, value in begun.optimizer_state.items()}
@@ -834,13 +849,14 @@ def _minimise(
             # It stays where it is: so do its curves.
             result.losses[0, epoch:] = result.losses[0, epoch]
             result.held_out_losses[0, epoch:] = result.held_out_losses[0, epoch]
-        if stopped:
+        ended = bool(stopped[0])
+        if ended:
             result.n_finished = 0
-        if epoch == last or stopped or result.stopped_early[0]:
+        if epoch == last or ended or result.stopped_early[0]:
             break
     if watched is not None:
         result.best_losses[0], result.best_vectors = best, kept[np.newaxis]
-        is_over = last == spec.epochs or result.converged[0] or result.stopped_early[0] or stopped
+        is_over = last == spec.epochs or result.converged[0] or result.stopped_early[0] or ended
         if spec.patience is not None and is_over and result.diverged_at[0] < 0:
             result.vectors[0] = kept
             result.final_losses[0] = passes.loss(kept)

@@ -65,17 +65,17 @@ def _line(equation: Equation, worked: Worked, value: float, digits: int, enough:
     if isinstance(body, Map) and len(body.expression.args) <= MOST_TERMS:
         written = rounded(body.expression, enough)
         numbers = _numbers_of(written, worked.operands)
-        sides.append(mathml.pieces_of(written, _named))
+        sides.append(mathml.pieces_of(written, named))
         if numbers and not (written.op == "symbol" and enough == digits):
             put_in = mathml.pieces_of(written, lambda key: _number(numbers[key], enough, key, in_formula=True))
-            sides.append(list(map(_without_needless_brackets, put_in)))
+            sides.append(list(map(without_needless_brackets, put_in)))
     elif isinstance(body, Reduce):
         (key,) = (key for key in symbols(body.expression) if isinstance(key, Symbol))
         sides.append([mathml.of_right(equation).replace(mathml.PIECES, "")])
         shown = [_number(v, enough, key) for v in np.ravel(worked.operands[key]).tolist()]
         sides.append([f"<mi>{body.operation}</mi><mo>(</mo>{'<mo>,</mo>'.join(shown)}<mo>)</mo>"])
     sides.append([_number(value, digits, equation.target)])
-    pieces = [_named(equation.target)]
+    pieces = [named(equation.target)]
     for first, *others in sides:
         pieces += [f'<mo form="infix">=</mo>{first}', *map(mathml.infix, others)]
     return MarkedLine(equation.stage, str(equation.target), tuple(pieces), value, equation.note)
@@ -94,23 +94,24 @@ def _numbers_of(expression: Expression, operands: Mapping[Symbol, np.ndarray]) -
     return found
 
 
-def _named(key: Symbol) -> str:
+def named(key: Symbol) -> str:
+    """One quantity, in an element that bears its name."""
     return f'<mrow data-name="{escape(str(key))}">{mathml.of_symbol(key)}</mrow>'
 
 
-# Brackets around a number below zero, which are told from all others by the blank.
-_OPENED, _CLOSED = "<mo >(</mo>", "<mo >)</mo>"
+OPENED, CLOSED = "<mo >(</mo>", "<mo >)</mo>"
+"""Brackets around a number below zero, which are told from all others by the blank."""
 _AFTER_A_SIGN = re.compile(r"(<mo[^>]*>[+−⋅]</mo>|<msup>)(<m(row|frac)[^>]*>)*$")
 
 
-def _without_needless_brackets(markup: str) -> str:
-    """Only a number that follows a sign, or is raised to a power, keeps its brackets."""
+def without_needless_brackets(markup: str, left: str = "<mo>(</mo>", right: str = "<mo>)</mo>") -> str:
+    """Only a number that follows a sign, or is raised to a power, keeps its brackets, written as `left` and `right`."""
     kept = ""
-    while _OPENED in markup:
-        before, _, rest = markup.partition(_OPENED)
-        inner, _, markup = rest.partition(_CLOSED)
+    while OPENED in markup:
+        before, _, rest = markup.partition(OPENED)
+        inner, _, markup = rest.partition(CLOSED)
         kept += before
-        kept += f"<mo>(</mo>{inner}<mo>)</mo>" if _AFTER_A_SIGN.search(kept) else inner
+        kept += f"{left}{inner}{right}" if _AFTER_A_SIGN.search(kept) else inner
     return kept + markup
 
 
@@ -125,6 +126,6 @@ def _number(value: float, digits: int, key: Symbol, *, in_formula: bool = False)
     if value < 0:
         written = f"<mo>−</mo>{written}"
         if in_formula:
-            written = f"{_OPENED}{written}{_CLOSED}"
+            written = f"{OPENED}{written}{CLOSED}"
     full = repr(value) if math.isfinite(value) else str(value)
     return f'<mrow data-name="{escape(str(key))}" title="{full}">{written}</mrow>'

@@ -43,8 +43,8 @@ class MLPClassifier(ClassifierMixin, Multilayer):  # type: ignore[misc]
       `gn.Cosine(0.01)`;
     - `dropout`: the share of hidden units that sit an update out, or one for each hidden layer;
     - `class_weight`: "balanced", or a dictionary, as in scikit-learn's other classifiers;
-    - `weight_decay`: weights shrink by rate x decay, beside adam's step (Loshchilov and Hutter 2017); `l1`: the
-      objective has l1 sum|W| too, scaled as alpha is;
+    - `weight_decay`: weights shrink by rate x decay, beside the step of adam or sgd (Loshchilov and Hutter 2017);
+    - `l1`: the objective has l1 sum|W| too, scaled as alpha is;
     - `label_smoothing` s: the target is 1 - s + s / K for its class and s / K for the others (Szegedy et al. 2015);
     - `penalty_scale`: "batch", scikit-learn's, divides alpha by the sum of the batch's weights; "samples" by that of
       all training rows, so that the objective does not depend on the batch size; "none" by nothing;
@@ -113,9 +113,10 @@ class MLPClassifier(ClassifierMixin, Multilayer):  # type: ignore[misc]
     # --- classes --------------------------------------------------------------------------------------------------
 
     def _validated(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[FloatArray, FloatArray]:
-        X, y = validate_data(
-            self, X, y, accept_sparse=("csr", "csc"), multi_output=True, dtype=(np.float64, np.float32), reset=reset
-        )
+        if not reset or not self._takes_as_they_are(X, y, "biu"):
+            X, y = validate_data(
+                self, X, y, accept_sparse=("csr", "csc"), multi_output=True, dtype=(np.float64, np.float32), reset=reset
+            )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
@@ -181,7 +182,7 @@ class MLPClassifier(ClassifierMixin, Multilayer):  # type: ignore[misc]
         if self.stratify is False or self._multilabel:
             return None
         if targets.shape[1] == 1:
-            return targets.astype(bool)
+            return targets[:, 0].astype(bool)
         return targets.argmax(axis=1) if self.stratify is True else None
 
     # --- its loss -------------------------------------------------------------------------------------------------
@@ -318,10 +319,11 @@ class MLPRegressor(RegressorMixin, Multilayer):  # type: ignore[misc]
         keep(self, locals())
 
     def _validated(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[FloatArray, FloatArray]:
-        X, y = validate_data(
-            self, X, y, accept_sparse=("csr", "csc"), multi_output=True, y_numeric=True,
-            dtype=(np.float64, np.float32), reset=reset,
-        )  # fmt: skip
+        if not reset or not self._takes_as_they_are(X, y, "biuf"):
+            X, y = validate_data(
+                self, X, y, accept_sparse=("csr", "csc"), multi_output=True, y_numeric=True,
+                dtype=(np.float64, np.float32), reset=reset,
+            )  # fmt: skip
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, self._held_targets(y, X.dtype)

@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -37,8 +38,8 @@ from glassnet.kernels import compiled, stacked
 from glassnet.kernels.course import Course, Rates
 from glassnet.model import Model
 from glassnet.network import FloatArray, Network, Parameters, checked_dropout
-from glassnet.optimizers import SGD, FoldedAdam, Optimizer, Schedule, State
-from glassnet.runs import Data
+from glassnet.optimizers import SGD, SGDW, FoldedAdam, Optimizer, Schedule, State
+from glassnet.runs import Data, ones_for
 from glassnet.waiting import result_of
 
 _OUT_ACTIVATIONS = {"identity": "identity", "exp": "exp", "sigmoid": "logistic", "softmax": "softmax"}
@@ -142,6 +143,20 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
     def _validated(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[FloatArray, FloatArray]:
         raise NotImplementedError
 
+    def _takes_as_they_are(self, X: Any, y: Any, kinds: str) -> bool:
+        """Whether scikit-learn's checks would hand back the very X and y of a first fit: plain arrays of finite floats
+        and of one target a row, whose dtype is of one of the `kinds`. The checks take longer than some trainings."""
+        if not (type(X) is type(y) is np.ndarray and X.ndim == 2 and y.ndim == 1 and len(X) == len(y)):
+            return False
+        if X.dtype not in (np.float64, np.float32) or not X.size or y.dtype.kind not in kinds:
+            return False
+        with np.errstate(all="ignore"):
+            if not (np.isfinite(X.sum()) and (y.dtype.kind != "f" or np.isfinite(y.sum()))):
+                return False
+        self.n_features_in_ = X.shape[1]
+        self.__dict__.pop("feature_names_in_", None)
+        return True
+
     def _row_weights(self, sample_weight: Any, X: FloatArray, y: Any) -> Weights | None:
         return None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=X.dtype)
 
@@ -158,12 +173,10 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
 
     def _set_apart(self, rows: Rows, rng: np.random.RandomState) -> tuple[Rows, Rows]:
         """Rows to train on, and rows for validation, the very ones that scikit-learn takes."""
-        train, held = train_test_split(
-            np.arange(len(rows.X)),
-            random_state=rng,
-            test_size=self.validation_fraction,
-            stratify=self._strata(rows.targets),
-        )
+        strata = self._strata(rows.targets)
+        divide = ShuffleSplit if strata is None else StratifiedShuffleSplit
+        divided = divide(1, test_size=self.validation_fraction, random_state=rng)
+        train, held = next(divided.split(rows.X, strata))
         if len(held) < 2:
             raise UsageError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset; "
@@ -254,7 +267,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         held = self._given_validation(validation, X.dtype)
         self.n_outputs_ = targets.shape[1]
         network = self._network_of(X.shape[1], self.n_outputs_)
-        rng = check_random_state(self.random_state)
+        rng = _seeded(self.random_state)
         if first_pass:
             self._begin(network)
         self.network_ = network
@@ -274,7 +287,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         if len(several) == 1:
             trained = [several[0]()]
         else:
-            with ThreadPoolExecutor(_threads()) as pool:
+            with ThreadPoolExecutor(allowed_threads()) as pool:
                 futures = [pool.submit(one) for one in several]
                 try:
                     trained = [result_of(future) for future in futures]
@@ -282,6 +295,8 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
                     halt.set()
                     trained = [future.result() for future in futures]
         self._take(network, trained, held, incremental)
+        if isinstance(self.random_state, Integral):
+            _SPARE.append(rng)
         return self
 
     def _begin(self, network: Network) -> None:
@@ -354,7 +369,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         targets = self._smoothed(network, rows.targets)
         weights = rows.weights
         if weights is None:
-            weights = np.ndarray(len(rows.X), rows.X.dtype, np.ones(1, rows.X.dtype), 0, (0,))
+            weights = ones_for(len(rows.X), rows.X.dtype)
         data = Data(rows.X, targets, weights)
         watched = "loss"
         if self.early_stopping and held is not None:
@@ -412,7 +427,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
             batch_size=int(size), shuffled=rng if self.shuffle else None, l1=l1, l2=l2, penalty_per_weight=per_weight,
             loss_scale=scale, dropout=dropout, seed=seed, number=0 if before is None else before.steps,
             state=None if before is None else before.state, steps_before=0 if before is None else before.steps,
-            recorded=bool(self.callbacks), threads=_threads(),
+            recorded=bool(self.callbacks), threads=allowed_threads(),
         )  # fmt: skip
         patience = self._patience(watched, first)
         if watched == "loss":
@@ -459,7 +474,9 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
             optimizer = replace(solver, learning_rate=1.0)
         elif solver == "sgd":
             nesterov = bool(self.nesterovs_momentum) and self.momentum > 0
-            optimizer = SGD(1.0, momentum=self.momentum, nesterov=nesterov)
+            momentum: dict[str, Any] = {"momentum": self.momentum, "nesterov": nesterov}
+            decay = self.weight_decay
+            optimizer = SGDW(1.0, weight_decay=decay, **momentum) if decay else SGD(1.0, **momentum)
         else:
             optimizer = FoldedAdam(1.0, self.beta_1, self.beta_2, self.epsilon, weight_decay=self.weight_decay)
         if before is not None:
@@ -656,12 +673,27 @@ def keep(estimator: Any, given: dict[str, Any]) -> None:
             setattr(estimator, name, value)
 
 
+_SPARE: list[np.random.RandomState] = []
+"""Generators that no fit uses now: a new one asks the system for chance first, which takes longer than many epochs."""
+
+
+def _seeded(random_state: Any) -> np.random.RandomState:
+    """`sklearn.utils.check_random_state`."""
+    if isinstance(random_state, Integral) and _SPARE:
+        with suppress(IndexError):  # another thread was quicker
+            rng = _SPARE.pop()
+            rng.seed(int(random_state))
+            return rng
+    found: np.random.RandomState = check_random_state(random_state)
+    return found
+
+
 def _dense(X: Any) -> FloatArray:
     dense: FloatArray = X.toarray() if hasattr(X, "toarray") else X
     return dense
 
 
-def _threads() -> int:
+def allowed_threads() -> int:
     """As many threads as there are processors, or as `OMP_NUM_THREADS` says, as joblib does within its workers."""
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     return min(compiled.all_threads(), int(allowed)) if allowed.isdigit() and int(allowed) else compiled.all_threads()

@@ -18,7 +18,7 @@ _RATES = ("constant", "invscaling", "adaptive")
 
 def _number(low: float, high: float = math.inf, *, open_below: bool = False) -> Callable[[Any], bool]:
     def fits(value: Any) -> bool:
-        if not isinstance(value, Real) or isinstance(value, bool):
+        if type(value) not in (float, int) and (not isinstance(value, Real) or isinstance(value, bool)):
             return False
         number = float(value)
         return (low < number if open_below else low <= number) and number < high
@@ -34,6 +34,10 @@ def _one_of(*names: str) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and value in names
 
 
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
 def _truth(value: Any) -> bool:
     return isinstance(value, bool | np.bool_)
 
@@ -44,6 +48,11 @@ _COUNT = (_whole, "a whole number, 1 or more")
 _FLAG = (_truth, "True or False")
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "loss": (_text, "a name (hidden_layer_sizes is the parameter after it)"),
+    "activation": (
+        lambda value: _text(value) or (isinstance(value, list | tuple) and all(map(_text, value))),
+        "a name, or one for each hidden layer",
+    ),
     "solver": (
         lambda value: isinstance(value, Optimizer) or _one_of(*_SOLVERS)(value),
         f"one of {', '.join(_SOLVERS)}, or an optimiser such as gn.AdamW()",
@@ -95,10 +104,10 @@ def check_parameters(estimator: Any) -> None:
         if name in given and not fits(given[name]):
             raise UsageError(f"{type(estimator).__name__} takes as {name} {rule}; got {given[name]!r}.")
     solver, with_dropout = estimator.solver, bool(np.any(estimator.dropout))
-    if estimator.weight_decay and solver != "adam":
+    if estimator.weight_decay and solver not in ("adam", "sgd"):
         raise UsageError(
-            f"weight_decay is decoupled from the gradient in solver 'adam'; got it with {solver!r}. "
-            "Penalise by alpha, or take solver='adam'."
+            "weight_decay makes weights shrink beside the step of solver 'adam' or 'sgd'; got it with "
+            f"{solver!r}. " + ("Penalise by alpha." if solver == "lbfgs" else "Give gn.AdamW or gn.SGDW their own.")
         )
     if solver == "lbfgs" and (with_dropout or estimator.callbacks):
         raise UsageError(

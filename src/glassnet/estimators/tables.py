@@ -14,13 +14,15 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from glassnet.cells import listed, shown
 from glassnet.columns import RECIPES as COLUMN_RECIPES
+from glassnet.drawing import network_svg
 from glassnet.encoder import column_names, table_of
 from glassnet.encoding import Task
 from glassnet.errors import UsageError, did_you_mean
+from glassnet.estimators.multilayer import allowed_threads
 from glassnet.model import Model, fit_prepared
 from glassnet.network import FloatArray
 from glassnet.preparation import prepare
@@ -108,7 +110,7 @@ class _OfTables:
         self.patience = patience
         self.random_state = random_state
 
-    def _fit(self, X: Any, target: Table, task: Task) -> None:
+    def _fit(self, X: Any, target: Table, task: Task, sample_weight: Any) -> None:
         """Train on a table of X and of the target, which is a table of one column."""
         recipe = recipe_of(self.recipe)
         table = table_of(self, X, reset=True, first=1)
@@ -118,12 +120,19 @@ class _OfTables:
             raise UsageError("an encoding is learned from 2 rows or more; got 1 sample.")
         while name in table.columns:
             name += "_"
+        columns, weights = {**table.columns, name: column}, None
+        if sample_weight is not None:
+            weights = "sample_weight"
+            while weights in columns:
+                weights += "_"
+            given = _check_sample_weight(sample_weight, np.empty((table.n_rows, 1)), dtype=np.float64)
+            columns[weights] = as_table({weights: given}).columns[weights]
         features = self.features
         if features is None and not hasattr(self, "feature_names_in_"):
             features = table.names  # without names there are no identifiers among them
         seed = self.random_state
         prepared = prepare(
-            replace(table, columns={**table.columns, name: column}), name, features=features, task=task,
+            replace(table, columns=columns), name, features=features, weights=weights, task=task,
             recipe=recipe.columns, test_size=None,
             random_state=seed if is_whole(seed) else int(check_random_state(seed).randint(2**31 - 1)),
         )  # fmt: skip
@@ -135,6 +144,7 @@ class _OfTables:
             epochs=self.epochs, batch_size=self.batch_size, initializer=self.initializer, l1=self.l1, l2=self.l2,
             starts=self.starts, validation_fraction=self.validation_fraction, patience=self.patience,
             most_parameters=recipe.most_parameters, random_state=prepared.split["random_state"],
+            threads=allowed_threads(),
         )  # fmt: skip
         many = fitted.population
         self.model_, self.notices_, self.kept_start_ = fitted.model, fitted.notices, many.kept
@@ -191,6 +201,16 @@ class _OfTables:
         found: float = super().score(X, np.asarray(y), sample_weight)  # type: ignore[misc]
         return found
 
+    def _html_repr(self) -> str:
+        """In a notebook: its parameters as scikit-learn shows them and, once it is fitted, the network."""
+        shown: str = super()._html_repr()  # type: ignore[misc]
+        if not hasattr(self, "model_"):
+            return shown
+        model, network = self.model_, self.model_.network
+        names = [f"P({name})" for name in model.classes][-network.n_outputs :] or [model.target.source]
+        svg = network_svg(network, model.members[0], feature_names=model.encoder.feature_names, output_names=names)
+        return f"<div>{shown}{svg}</div>"
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
         tags.target_tags.required = True
@@ -240,8 +260,11 @@ class TableClassifier(_OfTables, ClassifierMixin, BaseEstimator):  # type: ignor
 
     classes_: NDArray[Any]
 
-    def fit(self, X: Any, y: Any) -> TableClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TableClassifier:
         """Train on X, a data frame or an array (n_samples, n_features), and y (n_samples,) or a column's name.
+
+        `sample_weight` (n_samples,), 0 or more: what a row counts in the loss, with `patience` in that of the rows that
+        are not trained on as well. How columns are scaled does not depend on it.
 
         Raises UsageError and DataError, both ValueErrors, for what cannot be meant, and for a network of more
         parameters than the recipe allows.
@@ -261,7 +284,7 @@ class TableClassifier(_OfTables, ClassifierMixin, BaseEstimator):  # type: ignor
         if len(set(own)) < len(own):
             twice = [str(label) for label, text in zip(classes, own, strict=True) if own.count(text) > 1]
             raise UsageError(f"classes differ in their text without blanks around it; {listed(twice)} do not. Rename.")
-        self._fit(X, target, "classification")
+        self._fit(X, target, "classification", sample_weight)
         self.classes_ = classes
         self._class_of = {text: code for code, text in enumerate(own)}
         return self
@@ -301,8 +324,10 @@ class TableRegressor(_OfTables, RegressorMixin, BaseEstimator):  # type: ignore[
     1.0
     """
 
-    def fit(self, X: Any, y: Any) -> TableRegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TableRegressor:
         """Train on X, a data frame or an array (n_samples, n_features), and y (n_samples,) or a column's name.
+
+        `sample_weight` as in `TableClassifier`.
 
         Raises UsageError and DataError, both ValueErrors, for what cannot be meant, and for a network of more
         parameters than the recipe allows.
@@ -311,7 +336,7 @@ class TableRegressor(_OfTables, RegressorMixin, BaseEstimator):  # type: ignore[
         values = column_or_1d(numbers, warn=True)
         if values.dtype.kind not in "OUS":
             values = check_array(values, ensure_2d=False, dtype="numeric", input_name="y")
-        self._fit(X, as_table({_called(y, numbers): values}), "regression")
+        self._fit(X, as_table({_called(y, numbers): values}), "regression", sample_weight)
         return self
 
     def predict(self, X: Any) -> FloatArray:

@@ -30,6 +30,7 @@ from glassnet.kernels.language import (
     from_llvm,
     kind_of,
     lanes_among,
+    slot,
 )
 from glassnet.kernels.machine import BITS
 
@@ -240,6 +241,70 @@ def absolute(x: Value) -> Value:
 def sqrt(x: Value) -> Value:
     """The square root."""
     return from_llvm("sqrt", x)
+
+
+def over_root(x: Value, v: Value, epsilon: Any) -> Value:
+    """x / (sqrt(v) + epsilon), of which optimisers make one for every parameter: within a unit in the last place.
+
+    With AVX-512 a root and a quotient of eight numbers take some 40 cycles. Both are made of the processor's guesses of
+    1 / sqrt(v) and 1 / d, right to 14 bits, and Newton's steps from there, in less than half of that; with the two
+    instructions themselves where a number is so large or small that a step would leave the range of floats.
+    """
+    lanes = lanes_among(x, v)
+    assert lanes is not None
+    builder, count, double = x.builder, lanes.count, lanes.number == "float64"
+    x_, v_, epsilon_ = (as_lanes(part, lanes, builder) for part in (x, v, epsilon))
+
+    def exactly() -> Any:
+        return (x / (sqrt(v) + epsilon)).llvm
+
+    if BITS != 512:
+        return Value(builder, lanes, exactly())
+
+    mask = ir.IntType(count)
+
+    def all_(number: float) -> Any:
+        return ir.Constant(lanes.llvm, [number] * count)
+
+    def guess(name: str, of: Any) -> Any:
+        kind = ir.FunctionType(of.type, [of.type, of.type, mask])
+        function = declared(builder, f"llvm.x86.avx512.{name}14.p{'d' if double else 's'}.512", kind)
+        return builder.call(function, [of, all_(0), ir.Constant(mask, -1)])
+
+    def fma(a: Any, b: Any, c: Any) -> Any:
+        kind = ir.FunctionType(a.type, [a.type] * 3)
+        return builder.call(declared(builder, f"llvm.fma.v{count}f{64 if double else 32}", kind), [a, b, c])
+
+    def less(total: Any, a: Any, b: Any) -> Any:
+        return fma(builder.fneg(a), b, total)
+
+    # A root of what is below `least` is nothing beside the smallest epsilon, whatever is made of it.
+    least, most, epsilons = (1e-290, 1e290, (1e-100, 1e100)) if double else (1e-36, 1e30, (1e-10, 1e15))
+    ordinary = builder.and_(builder.fcmp_ordered(">=", v_, all_(0)), builder.fcmp_ordered("<=", v_, all_(most)))
+    for comparison, bound in zip((">=", "<="), epsilons, strict=True):
+        ordinary = builder.and_(ordinary, builder.fcmp_ordered(comparison, epsilon_, all_(bound)))
+    every = builder.icmp_unsigned(
+        "==", builder.bitcast(ordinary, ir.IntType(count)), ir.Constant(ir.IntType(count), -1)
+    )
+    found = slot(builder, lanes.llvm)
+    with builder.if_else(every, likely=True) as (then, otherwise):
+        with then:
+            larger = builder.select(builder.fcmp_ordered(">", v_, all_(least)), v_, all_(least))
+            inverse = guess("rsqrt", larger)
+            if double:
+                half = builder.fmul(builder.fmul(v_, all_(0.5)), inverse)
+                inverse = fma(inverse, less(all_(0.5), half, inverse), inverse)
+            root = builder.fmul(v_, inverse)
+            root = fma(less(v_, root, root), builder.fmul(inverse, all_(0.5)), root)
+            divisor = builder.fadd(root, epsilon_)
+            inverse = guess("rcp", divisor)
+            if double:
+                inverse = fma(inverse, less(all_(1), divisor, inverse), inverse)
+            quotient = builder.fmul(x_, inverse)
+            builder.store(fma(less(x_, quotient, divisor), inverse, quotient), found)
+        with otherwise:
+            builder.store(exactly(), found)
+    return Value(builder, lanes, builder.load(found))
 
 
 def sign(x: Value) -> Value:

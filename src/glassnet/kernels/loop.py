@@ -353,6 +353,10 @@ def train(
     gradients = shifted(all_seen, team * _seen_room(sizes))
     held_sums, whole_sums = shifted(sums, 2 * MOST_PARTS), shifted(sums, 4 * MOST_PARTS)
     yield_at = tools[YIELD_AT]
+    held_alike = 1  # whether all held-out rows weigh the same
+    for r in range(1, 0 if sizes[ONE_WEIGHT] else n_held):
+        if held_u[r] != held_u[0]:
+            held_alike = 0
 
     n_epochs = sizes[N_EPOCHS]
     for s in range(first, last):
@@ -388,8 +392,8 @@ def train(
                     (
                         kernel, tools, sizes, held_X, held_y, held_u, own, order, ALL, 0, n_held, held_taken, held_rows,
                         held_targets, held_weights, held_table, held_masks, held_stride, dropout, hidden, seed,
-                        network, 0, ring, 1, 0, gradients, work, unseen, held_sums, total_weight, n_held, meeting,
-                        me, team,
+                        network, 0, ring, held_alike, 0, gradients, work, unseen, held_sums, total_weight, n_held,
+                        meeting, me, team,
                     ),
                 )  # fmt: skip
                 held_loss_of[0] = final[BEST_HELD_LOSS] = quotient(loss, total_weight[0])
@@ -514,8 +518,8 @@ def train(
                     (
                         kernel, tools, sizes, held_X, held_y, held_u, own, order, ALL, 0, n_held, held_taken, held_rows,
                         held_targets, held_weights, held_table, held_masks, held_stride, dropout, hidden, seed,
-                        network, 0, current, 1, 0, gradients, work, unseen, held_sums, total_weight, n_held, meeting,
-                        me, team,
+                        network, 0, current, held_alike, 0, gradients, work, unseen, held_sums, total_weight, n_held,
+                        meeting, me, team,
                     ),
                 )  # fmt: skip
                 if n_held <= held_stride and n_held <= _part_rows(sizes, n_held, 0):

@@ -33,6 +33,9 @@ from glassnet.expressions import ERF_COEFFICIENTS
 BITS = 512 if llvm.get_host_cpu_features().get("avx512f") else 256
 """The width of a vector. A processor that has narrower ones takes several for one; the lanes stay as many."""
 
+PROCESSOR: str = llvm.get_host_cpu_name()
+"""What LLVM calls it, "znver4" say."""
+
 _LOCK = threading.RLock()
 # What compiled code may leave to the process that it is loaded into: all these are in every C library.
 _OUTSIDE = {"memcpy", "memset", "memmove"}
@@ -89,7 +92,7 @@ def _beneath() -> list[str]:
         for name in ("language", "lanes", "mathematics", "registers", "calls", "places")
     ]
     constants = repr(ERF_COEFFICIENTS)  # what these texts import from elsewhere
-    return [version("llvmlite"), llvm.get_host_cpu_name(), _features(), constants, *texts]
+    return [version("llvmlite"), PROCESSOR, _features(), constants, *texts]
 
 
 def _features() -> str:
@@ -222,7 +225,7 @@ def _machine() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=_features(), opt=3, codemodel="jitdefault", jit=True
+        cpu=PROCESSOR, features=_features(), opt=3, codemodel="jitdefault", jit=True
     )
 
 

@@ -30,8 +30,10 @@ from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE
 # With AVX-512 there are 32 of them, else 16: what does not fit goes to memory and back at every step. A power of two.
 ROWS = 8 if BITS == 512 else 4
 """Rows of a `product_tile` of two or three vectors of units; of a single one, twice as many."""
-INPUTS_OF_1, INPUTS_OF_2 = (16, 12) if BITS == 512 else (8, 6)
-"""Inputs of an `outer_tile` of one vector of units, and of two."""
+INPUTS_OF_1, INPUTS_OF_2, INPUTS_OF_3 = (16, 12, 8) if BITS == 512 else (8, 6, 4)
+"""Inputs of an `outer_tile` of one vector of units, of two and of three."""
+FEWEST_FOR_3 = 3 if BITS == 512 else 1 << 30
+"""Vectors of units from which on they are taken three at a time: with 16 registers never."""
 
 _WHOLE = ir.IntType(64)
 

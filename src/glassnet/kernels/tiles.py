@@ -17,7 +17,16 @@ from glassnet.kernels.lanes import (
     store,
     store_some,
 )  # fmt: skip
-from glassnet.kernels.registers import INPUTS_OF_1, INPUTS_OF_2, ROWS, dot_tile, outer_tile, product_tile
+from glassnet.kernels.registers import (
+    FEWEST_FOR_3,
+    INPUTS_OF_1,
+    INPUTS_OF_2,
+    INPUTS_OF_3,
+    ROWS,
+    dot_tile,
+    outer_tile,
+    product_tile,
+)
 
 
 def product(
@@ -74,25 +83,44 @@ def outer(
     n_vectors = (n_units + lanes - 1) // lanes
     v = 0
     while v < n_vectors:
-        size = 2 if n_vectors - v >= 2 else 1
+        n_left = n_vectors - v
+        size = 3 if n_left >= FEWEST_FOR_3 and n_left != 4 else min(n_left, 2)
         kept = min(lanes, n_units - (v + size - 1) * lanes)
         i = 0
         while i < n_inputs:
             x, delta = shifted(source, i), shifted(deltas, v * lanes)
             at, left = shifted(goal, i * n_units + v * lanes), n_inputs - i
             old = shifted(start, i * start_size + v * lanes)
-            if size == 2 and left >= INPUTS_OF_2:
+            if size == 3 and left >= INPUTS_OF_3:
+                outer_tile(
+                    INPUTS_OF_3, 3, 1, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units,
+                    n_rows, kept,
+                )  # fmt: skip
+                i += INPUTS_OF_3
+            elif size == 3:
+                outer_tile(
+                    INPUTS_OF_3, 3, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units,
+                    n_rows, kept,
+                )  # fmt: skip
+                i += INPUTS_OF_3
+            elif size == 2 and left >= INPUTS_OF_2:
                 outer_tile(
                     INPUTS_OF_2, 2, 1, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units,
                     n_rows, kept,
                 )  # fmt: skip
                 i += INPUTS_OF_2
-            elif size == 2:
+            elif size == 2 and left > INPUTS_OF_2 // 2:
                 outer_tile(
                     INPUTS_OF_2, 2, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units,
                     n_rows, kept,
                 )  # fmt: skip
                 i += INPUTS_OF_2
+            elif size == 2:
+                outer_tile(
+                    INPUTS_OF_2 // 2, 2, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at,
+                    n_units, n_rows, kept,
+                )  # fmt: skip
+                i += INPUTS_OF_2 // 2
             elif left >= INPUTS_OF_1:
                 outer_tile(
                     INPUTS_OF_1, 1, 1, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units,

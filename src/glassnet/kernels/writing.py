@@ -12,8 +12,8 @@ HEADER = """\
 from math import inf
 
 from glassnet.kernels.lanes import (
-    absolute as abs, either, filled, keep_larger, keep_largest, load, maximum as max, minimum as min, select, shifted,
-    sign, sqrt, store, total,
+    absolute as abs, either, filled, keep_larger, keep_largest, load, maximum as max, minimum as min, over_root,
+    select, shifted, sign, sqrt, store, total,
 )
 from glassnet.kernels.mathematics import erf, erfc, exp, exp_of_size, expm1, log, log1p, sigmoid, softplus, tanh
 """
@@ -22,11 +22,12 @@ from glassnet.kernels.mathematics import erf, erfc, exp, exp_of_size, expm1, log
 def text(expression: Expression, name: Callable[[Any], str] = str) -> str:
     """An expression as Python, for lanes: as `expressions.to_text` prints it, with what costs less for some parts.
 
-    Squares and cubes are multiplied out, for lanes know no other power; exp(-|x|) has a function of its own.
+    Squares and cubes are multiplied out, for lanes know no other power; exp(-|x|) and x / (sqrt(v) + e) have functions
+    of their own.
 
     >>> from glassnet.expressions import parse
-    >>> text(parse("(o - y)**2"))
-    '(o - y) * (o - y)'
+    >>> text(parse("(o - y)**2")), text(parse("w - rate * m / (sqrt(v) + epsilon)"))
+    ('(o - y) * (o - y)', 'w - over_root(rate * m, v, epsilon)')
     """
     return to_text(_for_lanes(expression), name)
 
@@ -37,6 +38,9 @@ def _for_lanes(expression: Expression) -> Expression:
     operands = [_for_lanes(operand) for operand in expression.args]
     if expression.op == "exp" and operands[0].op == "neg" and operands[0].args[0].op == "abs":
         return Expression("exp_of_size", operands[0].args[0].args)
+    if expression.op == "div" and operands[1].op == "add" and operands[1].args[0].op == "sqrt":
+        root, epsilon = operands[1].args
+        return Expression("over_root", (operands[0], *root.args, epsilon))
     if expression.op == "pow" and operands[1] in (const(2), const(3)):
         return call("mul", *([operands[0]] * operands[1].args[0]))
     if expression.op == "pow":

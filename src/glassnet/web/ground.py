@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,9 @@ MOST_DRAWN = 2000
 GRID = 64
 """Points along each side of the plane."""
 
+LINE = 4 * GRID
+"""Points along the line of one column."""
+
 _MARGIN = 0.06  # of the rows' range, to either side
 
 
@@ -42,9 +45,10 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """Two columns of numbers, a grid over them with all other features held, and the rows of the table in it.
+    """Two columns of numbers and a grid over them, or one (`y` is "" then) and a line, with all other features held.
 
-    `X` (GRID * GRID, n_features): the grid encoded, from the lowest `y` up, `x` running fastest. `low`, `high` (2,).
+    `X` (GRID * GRID, n_features): the grid encoded, from the lowest `y` up, `x` running fastest; or (LINE, n_features).
+    `low`, `high` (2,), or (1,).
     """
 
     x: str
@@ -59,6 +63,8 @@ class Ground:
     """A table prepared, and what of it is drawn.
 
     `X`, `y`: all rows as the network has them, training rows before test rows. `some`: which of these are drawn.
+    Where rows were altered by hand or by noise (`edits.altered`), `base` is the table as it was; `by_hand` and
+    `deleted` are numbers of rows.
     """
 
     source: Source
@@ -66,6 +72,10 @@ class Ground:
     X: Floats
     y: Floats
     some: NDArray[np.intp]
+    base: Ground | None = None
+    by_hand: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
+    deleted: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
+    noisy: bool = False
 
     @classmethod
     def of(cls, source: Source, settings: Settings) -> Ground:
@@ -75,10 +85,20 @@ class Ground:
         prepared = prepare(
             source.table, target, features=features, test_size=settings.test or None, random_state=settings.seed
         )
+        return cls.of_rows(source, prepared)
+
+    @classmethod
+    def of_rows(cls, source: Source, prepared: Prepared, **more: Any) -> Ground:
+        """What is drawn of rows that are prepared; `more` are further fields."""
         X = np.concatenate([prepared.X, prepared.X_test])
         y = np.concatenate([prepared.y, prepared.y_test])
         some = np.unique(np.linspace(0, len(X) - 1, min(len(X), MOST_DRAWN)).astype(np.intp))
-        return cls(source, prepared, X, y, some)
+        return cls(source, prepared, X, y, some, **more)
+
+    @property
+    def origin(self) -> Ground:
+        """The table as it was before anything was done to its rows; by it the plane lies, and features are held."""
+        return self.base or self
 
     @property
     def drawn(self) -> NDArray[np.intp]:
@@ -105,7 +125,7 @@ class Ground:
 
     def described(self) -> dict[str, Any]:
         """For the page: the table, its columns, and what was decided."""
-        table, target, prepared = self.source.table, self.target, self.prepared
+        table, target, prepared = self.origin.source.table, self.target, self.prepared
         return {
             "name": self.source.name,
             "rows": table.n_rows,
@@ -118,7 +138,7 @@ class Ground:
             "train": len(prepared.train_rows),
             "test": len(prepared.test_rows),
             "drawn": len(self.some),
-            "held": list(self._middles.values()),
+            "held": list(self.origin._middles.values()),
             "notices": [*prepared.notices, *prepared.warnings],
         }
 
@@ -145,10 +165,15 @@ class Ground:
         middle = round(column.fill) if column.kind == "boolean" else column.center
         return {"name": column.source, "kind": column.kind, "value": float(middle), "low": low, "high": high}
 
-    def axes(self, view: View) -> tuple[str, str] | None:
-        """The two columns that the plane lies over; None where there are not two of numbers."""
+    def middle(self, name: str) -> float | str:
+        """Where a feature is held where nobody says."""
+        value: float | str = self.origin._middles[name]["value"]
+        return value
+
+    def axes(self, view: View) -> tuple[str, ...] | None:
+        """The two columns that the plane lies over, or the one of numbers that there is; None where there is none."""
         if len(self.numeric) < 2:
-            return None
+            return self.numeric or None
         x = view.x if view.x in self.numeric else next(name for name in self.numeric if name != view.y)
         y = view.y if view.y in self.numeric and view.y != x else next(name for name in self.numeric if name != x)
         return x, y
@@ -158,24 +183,26 @@ class Ground:
         axes = self.axes(view)
         if axes is None:
             return None
-        low, high = np.empty(2), np.empty(2)
+        low, high = np.empty(len(axes)), np.empty(len(axes))
         for n, name in enumerate(axes):
-            values = self.source.table.column(name).values
+            values = self.origin.source.table.column(name).values
             bottom, top = float(np.nanmin(values)), float(np.nanmax(values))
             margin = _MARGIN * (top - bottom or 1.0)
             low[n], high[n] = bottom - margin, top + margin
-        steps = (np.arange(GRID) + 0.5) / GRID  # the middle of every cell
-        xs, ys = low[0] + steps * (high[0] - low[0]), low[1] + steps * (high[1] - low[1])
-        placed = {axes[0]: np.tile(xs, GRID), axes[1]: np.repeat(ys, GRID)}
-        held = dict(view.held)
-        columns = {c.source: self._held(c, held, placed.get(c.source)) for c in self.encoding.columns}
-        grid = Table(columns, GRID * GRID, np.arange(GRID * GRID))
-        return Plane(*axes, low, high, self.encoding.encode(grid))
+        side = GRID if len(axes) == 2 else LINE
+        steps = (np.arange(side) + 0.5) / side  # the middle of every cell
+        points = low[:, np.newaxis] + steps * (high - low)[:, np.newaxis]
+        placed = {axes[0]: np.tile(points[0], GRID) if len(axes) == 2 else points[0]}
+        if len(axes) == 2:
+            placed[axes[1]] = np.repeat(points[1], GRID)
+        n_points, held = side ** len(axes), dict(view.held)
+        columns = {c.source: self._held(c, held, placed.get(c.source), n_points) for c in self.encoding.columns}
+        grid = Table(columns, n_points, np.arange(n_points))
+        return Plane(axes[0], axes[1] if len(axes) == 2 else "", low, high, self.encoding.encode(grid))
 
-    def _held(self, column: Any, held: Mapping[str, float | str], values: Floats | None) -> Column:
-        n = GRID * GRID
+    def _held(self, column: Any, held: Mapping[str, float | str], values: Floats | None, n: int) -> Column:
         if values is None:
-            value = held.get(column.source, self._middles[column.source]["value"])
+            value = held.get(column.source, self.middle(column.source))
             if isinstance(column, CategoryColumn):
                 if value not in column.levels:
                     raise UsageError(
@@ -196,8 +223,11 @@ class Ground:
         table, drawn, y = self.source.table, self.drawn, self.y[self.some]
         tested = self.some >= len(self.prepared.train_rows)
         found: dict[str, Any] = {"row": drawn.astype(np.int32), "tested": tested.astype(np.uint8)}
-        for axis, name in (("x", plane.x), ("y", plane.y)):
+        axes = {"x": plane.x, "y": plane.y} if plane.y else {"x": plane.x}
+        for axis, name in axes.items():
             found[axis] = table.column(name).values[drawn].astype(np.float32)
+        if len(self.by_hand):
+            found["by_hand"] = np.isin(drawn, self.by_hand).astype(np.uint8)
         if self.target.kind == "number":
             found["value"] = (self.target.center + self.target.scale * y[:, 0]).astype(np.float32)
         else:
@@ -206,7 +236,7 @@ class Ground:
             **found,
             "axes": [
                 {"name": name, "low": float(plane.low[n]), "high": float(plane.high[n]), "kind": self._kind(name)}
-                for n, name in enumerate((plane.x, plane.y))
+                for n, name in enumerate(axes.values())
             ],
         }
 
@@ -225,7 +255,12 @@ class Ground:
         if row >= table.n_rows:
             raise UsageError(f"A row is a number from 0 to {table.n_rows - 1}; got {row}.")
         one = table.select([row])
-        return f"row {row}, {self.target.source} {one.texts(self.target.source)[0] or 'unknown'}"
+        said = f"row {row}, {self.target.source} {one.texts(self.target.source)[0] or 'unknown'}"
+        if row in self.deleted:
+            return f"{said} (deleted by hand)"
+        if row in self.by_hand:
+            return f"{said} ({'added' if row >= self.origin.source.table.n_rows else 'moved'} by hand)"
+        return f"{said} (with noise)" if self.noisy and row in self.prepared.train_rows else said
 
 
 def first_source(table: Table, name: str, target: str | None = None, features: Sequence[str] = ()) -> Source:

@@ -54,7 +54,7 @@ MOST_CONNECTIONS = 128
 SLOWEST = 10.0
 """Seconds in which a request's head has to be complete, and seconds for every MiB of its body."""
 
-REST = 0.06
+REST = 0.15
 """Seconds without a request after which what can wait is computed."""
 
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -290,6 +290,7 @@ async def _serve(socket: WebSocket, page: Page) -> None:
             if message["type"] == "websocket.disconnect":
                 return
             waiting[:] = [_asked(message.get("text"))]
+            page.overtaken()
             arrived.set()
             if worker.done():
                 worker.result()

@@ -13,9 +13,8 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,16 +25,19 @@ from glassnet.derivations.worked import explain
 from glassnet.derivations.worked_mathml import marked_lines
 from glassnet.errors import DataError, GlassnetError, UsageError
 from glassnet.kernels import stacked
-from glassnet.model import Model, network_for
-from glassnet.network import FloatArray, Network, Parameters, initialize
-from glassnet.optimizers import LBFGS, SGD, Adam, AdamW, RMSprop
-from glassnet.piecewise import layers_of
+from glassnet.kernels.compiled import all_threads
+from glassnet.model import Model
+from glassnet.network import FloatArray, Network, Parameters
+from glassnet.optimizers import LBFGS
 from glassnet.reading import read_table
-from glassnet.regions import regions_of
-from glassnet.runs import AnyOptimizer, Data, Members, Spec
-from glassnet.training import job_size, train_members
-from glassnet.web.ground import GRID, Ground, Plane, Source, first_source
-from glassnet.web.state import Asked, Settings, View
+from glassnet.regions import boundary_of
+from glassnet.training import job_size
+from glassnet.web.course import Course, by_hand
+from glassnet.web.edits import altered
+from glassnet.web.ground import GRID, LINE, Ground, Plane, Source, first_source
+from glassnet.web.job import CURVE_POINTS, Job
+from glassnet.web.slow import WINDOW, SlowStep
+from glassnet.web.state import Asked, Edits, Settings, View
 
 MOST_ROWS = 100_000
 """Rows of a table that is sent to the server."""
@@ -43,82 +45,17 @@ MOST_ROWS = 100_000
 MOST_TABLES = 8
 """Tables that the server keeps, beside the one it was started with; the oldest goes."""
 
-MOST_WORK = 4e10
-"""Size of one start's training, as `training.job_size` has it: some seconds."""
-
 MOST_SECONDS = 60.0
 """Time for all starts of one request."""
 
-MOST_NUMBERS = 4e6
-"""Parameters, and points of curves, of all starts together."""
-
-# What is trained before anything is shown, and then between two looks for a newer request, in seconds.
-_FIRST, _STEP = 0.010, 0.040
-_SPEED = 3e10  # `training.job_size` per second, until it was measured
-_CURVE_POINTS = 201
+_STEP = 0.040  # seconds of training before anything is shown, and then between two looks for a newer request
+_LONG = 0.1  # seconds of one start's training, from which on a newer request ends it
+_SPEED = 2e10  # `training.job_size` per second, until it was measured
+_MUCH_QUICKER = 1.5  # times, and a core less for the browser is worth it
+_TRIED_EVERY = 32  # trainings between two by the other number of threads
 _UNIT_GRID = GRID // 2
 _MOST_EXACT_UNITS = 16
 _MOST_EXPLAINED = 40  # parameters of a network whose equations are all shown at once
-_OPTIMIZERS: dict[str, AnyOptimizer] = {
-    "sgd": SGD(1.0), "adam": Adam(1.0), "adamw": AdamW(1.0), "rmsprop": RMSprop(1.0), "lbfgs": LBFGS(),
-}  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """A training of settings on a ground: everything that the numbers follow from."""
-
-    ground: Ground
-    network: Network
-    spec: Spec
-    learning_rate: float | None
-    data: Data
-
-    @classmethod
-    def of(cls, ground: Ground, settings: Settings) -> Job:
-        """The network and its training. Raises UsageError: settings that do not go together, or too much work."""
-        prepared = ground.prepared
-        network = network_for(ground.encoding, settings.hidden, settings.activation, settings.loss or None)
-        # The rate is the members', so that the kernel of one rate is that of all.
-        optimizer = _OPTIMIZERS[settings.optimizer]
-        rate = None if isinstance(optimizer, LBFGS) else settings.learning_rate
-        spec = Spec(
-            optimizer, settings.epochs, settings.batch or None, settings.seed, l1=settings.l1, l2=settings.l2,
-            dropout=settings.dropout,
-        )  # fmt: skip
-        of_one = job_size(network, spec, len(prepared.X), 1)
-        if of_one > MOST_WORK:
-            raise UsageError(
-                f"A start is trained in some seconds here; this one would take {of_one / MOST_WORK:.2g} times as long. "
-                "Fewer epochs, fewer units or larger batches take less; glassnet train takes any."
-            )
-        numbers = settings.starts * max(network.n_parameters, min(settings.epochs + 1, _CURVE_POINTS))
-        if numbers > MOST_NUMBERS:
-            raise UsageError(
-                f"All starts together have at most {MOST_NUMBERS:,.0f} numbers here; these have {numbers:,}. "
-                "Fewer starts or fewer units have less."
-            )
-        return cls(ground, network, spec, rate, Data.checked(network, prepared.X, prepared.y, prepared.row_weights))
-
-    def initial(self, numbers: NDArray[np.intp]) -> FloatArray:
-        """Where starts of numbers that follow one another begin (S, n_parameters), to be read only."""
-        return _initial(self.network, self.spec.random_state, int(numbers[0]), int(numbers[-1]))
-
-    def train(self, numbers: NDArray[np.intp], epochs: int | None = None) -> Any:
-        """Starts of these numbers trained, to the end or for some epochs: their `Outcome`."""
-        spec = self.spec if epochs is None else replace(self.spec, epochs=epochs)
-        members = Members.of(spec, numbers)
-        if self.learning_rate is not None:
-            members = replace(members, learning_rates=np.full(len(numbers), self.learning_rate))
-        return train_members(self.network, spec, self.data, self.initial(numbers), members, engine="compiled")
-
-
-@lru_cache(maxsize=16)
-def _initial(network: Network, seed: int, first: int, last: int) -> FloatArray:
-    # While a slider is dragged they are the same again and again.
-    vector = initialize(network, seed, start=np.arange(first, last + 1)).vector
-    vector.flags.writeable = False
-    return vector
 
 
 class Trained:
@@ -129,7 +66,7 @@ class Trained:
         self.job, self.size, self.done = job, size, 0
         self.seconds = 0.0
         self.vectors = np.empty((size, network.n_parameters))
-        self.curve_epochs = np.unique(np.linspace(0, epochs, min(epochs + 1, _CURVE_POINTS)).astype(np.int32))
+        self.curve_epochs = np.unique(np.linspace(0, epochs, min(epochs + 1, CURVE_POINTS)).astype(np.int32))
         self.losses = np.empty((size, epochs + 1))
         self.objectives = np.empty(size)
         self.scores = np.empty(size)
@@ -142,13 +79,18 @@ class Trained:
         steady = np.where((self.ails[: self.done, 2] < 0) & np.isfinite(objectives), objectives, np.inf)
         return int(np.argmin(steady if np.isfinite(steady).any() else np.nan_to_num(objectives, nan=np.inf)))
 
-    def extended(self, count: int) -> None:
-        """Train the next `count` starts."""
+    def extended(self, count: int, stop: NDArray[np.int64] | None = None, threads: int | None = None) -> None:
+        """Train the next `count` starts; fewer where `stop` is set."""
         job, first = self.job, self.done
         last = min(first + count, self.size)
         begun = time.perf_counter()
-        outcome = job.train(np.arange(first, last))
+        outcome = job.train(np.arange(first, last), stop=stop, threads=threads)
         self.seconds += time.perf_counter() - begun
+        if outcome.n_finished < last - first:
+            last = first + outcome.n_finished
+            outcome = outcome.at(np.arange(outcome.n_finished))
+            if last == first:
+                return
         new = slice(first, last)
         self.vectors[new] = outcome.vectors
         self.losses[new] = outcome.losses
@@ -261,16 +203,31 @@ class Page:
         self._settings: Settings | None = None
         self._trained: Trained | None = None
         self._plane: tuple[Any, Plane | None] = (None, None)
-        self._at: tuple[Any, Any] = (None, None)  # parameters after an epoch of a start, and what they are of
+        self._altered: tuple[Any, Ground | None] = (None, None)
+        self._course: tuple[Any, Course | None] = (None, None)
+        self._at: tuple[Any, Any] = (None, None)  # parameters after an epoch of a course, and what they are of
+        self._slow: tuple[Any, SlowStep | None] = (None, None)
         self._sent: dict[str, Any] = {}
-        self._speed = _SPEED
+        self._speeds: dict[int, float] = {}  # of so many threads; 0: of L-BFGS
+        self._n_trained = 0
+        self._overtaken = False
+        self._stop = np.zeros(1, np.int64)  # of a training that takes long
+
+    def overtaken(self) -> None:
+        """There is a newer request, says another thread: a training that takes long is not waited for."""
+        self._overtaken = True
+        self._stop[0] = 1
 
     def answers(self, asked: Asked) -> Iterator[dict[str, Any] | None]:
         """The messages that answer a request, `last` in the last of them: what has changed since the last messages.
 
         None comes before what can wait until nobody moves anything. Every message is to be sent, for none comes twice.
-        A user's mistake is a message with its `problem`.
+        A user's mistake is a message with its `problem`. There may be no `last` where the request was overtaken.
         """
+        self._overtaken = False  # here and now, not when the first message is wanted: by then it may be
+        return self._said(asked)
+
+    def _said(self, asked: Asked) -> Iterator[dict[str, Any] | None]:
         try:
             yield from self._answers(asked)
         except GlassnetError as problem:
@@ -279,17 +236,16 @@ class Page:
 
     def _answers(self, asked: Asked) -> Iterator[dict[str, Any] | None]:
         view = asked.view
-        trained = self._trained_for(asked.settings)
+        trained = self._trained_for(asked)
         ground = trained.job.ground
-        first, begun, seconds = 0, time.perf_counter(), _FIRST
+        first, begun = 0, time.perf_counter()
         if self._sent.get("starts") is trained:
             first = trained.done  # it has those already
         while True:
             message: dict[str, Any] = {"id": asked.id, "last": False}
             stopped = trained.done > 0 and time.perf_counter() - begun > MOST_SECONDS
-            if trained.done < trained.size and not stopped:
-                self._extend(trained, seconds)
-                seconds = _STEP
+            if trained.done < trained.size and not stopped and not self._extend(trained):
+                return  # it was overtaken
             if first < trained.done:
                 message["starts"] = trained.message(first)
                 first = trained.done
@@ -306,35 +262,107 @@ class Page:
                     f"Stopped after {MOST_SECONDS:.0f} s: {trained.done} of {trained.size} starts are trained. "
                     "Fewer epochs, units or starts take less."
                 )
-            explained = self._explained(trained, view)
-            yield {**message, "last": explained is None}
-            if explained is not None:
+            later = self._later(trained, view)
+            yield {**message, "last": not later}
+            for left, (name, key, made) in enumerate(later, start=1 - len(later)):
                 yield None
-                self._sent["equations"] = explained
-                yield {"id": asked.id, "equations": self._equations(trained, view), "last": True}
+                part = made()
+                self._sent[name] = key
+                yield {"id": asked.id, name.partition(" ")[0]: part, "last": left == 0}
             return
 
-    def _trained_for(self, settings: Settings) -> Trained:
+    def _later(self, trained: Trained, view: View) -> list[tuple[str, Any, Callable[[], Any]]]:
+        """What can wait: the messages' parts, what each is of, and how it is made; without those that the page has."""
+        start, epoch, vector = self._parameters(trained, view)
+        looked_at = (trained, start, epoch, view.legs, view.hand)
+        parts: list[tuple[str, Any, Callable[[], Any]]] = []
+        if view.slow >= 0 and not view.hand:
+            step = (looked_at, max(view.row, 0))
+            # The window that the line is in, what stands before it, and the next one in time.
+            line = max(view.slow - 1, 0)
+            for window in sorted({max(line - WINDOW, 0) // WINDOW, line // WINDOW, (line + WINDOW // 2) // WINDOW}):
+                parts.append((f"slow {window}", step, partial(self._gone_through, trained, view, step, window)))
+        elif view.row >= 0:
+            key = (looked_at, view.row, view.only)
+            parts.append(("equations", key, lambda: self._equations(trained, view)))
+        parts.append(("ailing", looked_at, lambda: self._course_of(trained, view, start).ailing(epoch, vector)))
+        return [part for part in parts if self._sent.get(part[0]) != part[1]]
+
+    def _gone_through(self, trained: Trained, view: View, step: Any, number: int) -> dict[str, Any]:
+        """A window of the lines of one row's step, and all their names and values where the page has not got them."""
+        if self._slow[0] != step:
+            self._slow = (step, None)
+            start, epoch, vector = self._parameters(trained, view)
+            run = self._course_of(trained, view, start).run
+            try:
+                self._slow = (step, SlowStep.of(trained.job.ground, run, vector, max(view.row, 0), epoch))
+            except UsageError as problem:  # a network that is too large, say
+                return {"problem": str(problem)}
+        slow = self._slow[1]
+        if slow is None:
+            return {}
+        found = slow.window(number)
+        if self._changed("slow", step):
+            found |= slow.plan()
+        return found
+
+    def _trained_for(self, asked: Asked) -> Trained:
         """The starts of these settings, as far as they are trained: those of the last request, or none yet."""
-        ground = self._service.ground(settings)
+        settings = asked.settings
+        ground = self._ground(settings, asked.edits)
         if self._trained is None or self._settings != settings or self._trained.job.ground is not ground:
             self._trained, self._settings = Trained(Job.of(ground, settings), settings.starts), settings
         return self._trained
 
-    def _extend(self, trained: Trained, seconds: float) -> None:
-        """Train further starts, as many as take about so long; all of them where nearly all would.
+    def _ground(self, settings: Settings, edits: Edits) -> Ground:
+        """The prepared table, with what was done to its rows by hand and by noise."""
+        ground = self._service.ground(settings)
+        if not edits and not settings.noise:
+            return ground
+        key = (ground, edits, settings.noise)
+        if self._altered[0] != key or self._altered[1] is None:
+            self._altered = (key, altered(ground, edits, settings.noise, settings.seed))
+        assert self._altered[1] is not None
+        return self._altered[1]
 
-        How fast it went settles how much is trained at a time, never what comes of it.
+    def _extend(self, trained: Trained) -> bool:
+        """Train further starts, as many as take about `_STEP`, all of them where nearly all would; whether any was.
+
+        How fast it went settles how much is trained at a time and by how many threads, never what comes of it.
         """
         job, before = trained.job, trained.done
         of_one = job_size(job.network, job.spec, len(job.data.X), 1)
-        if isinstance(job.spec.optimizer, LBFGS):
-            of_one *= 50  # passes of a line search, from Python
-        left, count = trained.size - before, max(1, int(seconds * self._speed / of_one))
+        by_lines = isinstance(job.spec.optimizer, LBFGS)  # passes of a line search, from Python: one thread
+        if by_lines:
+            of_one *= 50
+        threads = 0 if by_lines else self._n_threads()
+        speed = self._speeds.get(threads, _SPEED)
+        left, count = trained.size - before, max(1, int(_STEP * speed / of_one))
+        stop = None
+        if of_one / speed > _LONG:
+            self._stop = stop = np.zeros(1, np.int64)
+            if self._overtaken:  # before there was something to stop
+                stop[0] = 1
         begun = time.perf_counter()
-        trained.extended(left if count >= 0.8 * left else count)
-        speed = of_one * (trained.done - before) / (time.perf_counter() - begun)
-        self._speed = (self._speed + speed) / 2
+        trained.extended(left if count >= 0.8 * left else count, stop, threads or None)
+        if trained.done == before:
+            return False
+        now = of_one * (trained.done - before) / (time.perf_counter() - begun)
+        # The first of all may have had kernels to compile: what is quicker counts at once, what is slower by and by.
+        self._speeds[threads] = max(now, 0.8 * self._speeds.get(threads, now) + 0.2 * now)
+        return True
+
+    def _n_threads(self) -> int:
+        """One less than there are cores, for the browser draws what came before; or all, where that is much quicker.
+
+        On a busy machine it is not: threads wait for one another, and the browser for them. Now and then the number
+        that was not taken is tried.
+        """
+        self._n_trained += 1
+        fewer, every = max(1, all_threads() - 1), all_threads()
+        gain = self._speeds.get(every, 0.0) / self._speeds.get(fewer, _SPEED)
+        takes_every = gain > _MUCH_QUICKER
+        return every if takes_every != (self._n_trained % _TRIED_EVERY == 0) else fewer
 
     def _changed(self, what: str, key: Any) -> bool:
         if what in self._sent and self._sent[what] == key:
@@ -353,15 +381,21 @@ class Page:
         found: dict[str, Any] = {}
         if plane is not None and self._changed("points", (ground, plane.x, plane.y)):
             found["points"] = ground.points(plane)
-        if self._changed("view", (trained, start, epoch, key)):
+        if self._changed("view", (trained, start, epoch, key, view.hand, view.legs)):
+            losses, ails = trained.losses[start], trained.ails[start]
+            if view.legs:
+                course = self._course_of(trained, view, start)
+                losses, ails = course.losses, course.ails
             found["view"] = self._view(job, vector, plane) | {
                 "start": start,
                 "epoch": epoch,
-                "loss": _plain(trained.losses[start, epoch]),
+                "loss": _plain(losses[epoch]),
                 "sizes": list(job.network.sizes),
                 "activations": list(job.network.activations),
-                "ails": trained.ails[start],
+                "ails": ails,
             }
+            if view.legs:
+                found["view"]["curve"] = _finite(losses[trained.curve_epochs])
         return found
 
     def _parameters(self, trained: Trained, view: View) -> tuple[int, int, FloatArray]:
@@ -369,13 +403,25 @@ class Page:
         start = view.start if 0 <= view.start < trained.done else trained.kept
         epochs = trained.job.spec.epochs
         epoch = view.epoch if 0 <= view.epoch < epochs else epochs
-        if epoch == epochs:
+        if epoch == epochs and not view.legs and not view.hand:
             return start, epoch, trained.vectors[start]
-        if self._at[0] != (trained, start, epoch):
-            numbers = np.array([start])
-            vectors = trained.job.train(numbers, epoch).vectors if epoch else trained.job.initial(numbers)
-            self._at = ((trained, start, epoch), vectors[0])
-        return start, epoch, self._at[1]
+        course = self._course_of(trained, view, start)
+        if self._at[0] != (course, epoch):
+            self._at = ((course, epoch), course.at(epoch))
+        return start, epoch, by_hand(trained.job.network, self._at[1], view.hand)
+
+    def _course_of(self, trained: Trained, view: View, start: int) -> Course:
+        """The training of a start, gone on with from what was set by hand."""
+        key = (trained, start, view.legs)
+        if self._course[0] != key or self._course[1] is None:
+            job = trained.job
+            course = Course(job, start, trained.vectors[start], trained.losses[start], trained.ails[start])
+            for epoch, hand in view.legs:
+                at = course.at(epoch if 0 <= epoch < job.spec.epochs else job.spec.epochs)
+                course = Course.trained(job, start, by_hand(job.network, at, hand))
+            self._course = (key, course)
+        assert self._course[1] is not None
+        return self._course[1]
 
     def _view(self, job: Job, vector: FloatArray, plane: Plane | None) -> dict[str, Any]:
         network, ground = job.network, job.ground
@@ -400,14 +446,19 @@ class Page:
             return found
         with np.errstate(all="ignore"):
             done = stacked.forward(network, stack, plane.X)
-        found["outputs"] = _finite(self._in_units(ground, done.probabilities[0].T).T).reshape(-1, GRID, GRID)
-        found["logits"] = _finite(done.logits[0]).reshape(-1, GRID, GRID)
-        layers = [*done.activations[1:-1], done.probabilities]
-        every = np.concatenate([layer[0] for layer in layers]).reshape(-1, GRID, GRID)
-        found["units"] = _finite(every[:, ::2, ::2])
-        exact = self._exact_boundary(job, vector, plane)
+        shape = (-1, GRID, GRID) if plane.y else (-1, LINE)
+        found["outputs"] = _finite(self._in_units(ground, done.probabilities[0].T).T).reshape(shape)
+        exact = self._exact_boundary(job, vector, plane) if plane.y else None
         if exact is not None:
             found["boundary"] = exact
+        else:
+            found["logits"] = _finite(done.logits[0]).reshape(shape)
+        layers = [*done.activations[1:-1], done.probabilities]
+        every = np.concatenate([layer[0] for layer in layers]).reshape(shape)
+        if not plane.y:
+            found["units"] = np.repeat(_finite(every[:, np.newaxis, :: LINE // _UNIT_GRID]), _UNIT_GRID, axis=1)
+            return found
+        found["units"] = _finite(every[:, ::2, ::2])
         return found
 
     @staticmethod
@@ -424,27 +475,18 @@ class Page:
         if ground.target.kind == "number" or sum(network.sizes[1:-1]) > _MOST_EXACT_UNITS or network.n_outputs > 4:
             return None
         columns = ground.encoding.columns
-        parameters = Parameters(network, vector)
-        if {c.source for c in columns} != {plane.x, plane.y} or layers_of(network, parameters) is None:
+        if {c.source for c in columns} != {plane.x, plane.y}:
             return None
         turned = columns[0].source != plane.x
         low, high = (part[::-1] if turned else part for part in (plane.low, plane.high))
         try:
             with np.errstate(all="ignore"):
-                found = regions_of(network, [parameters], ground.encoding, low.tolist(), high.tolist()).boundary
-        except UsageError:  # dates, say
+                found = boundary_of(network, Parameters(network, vector), ground.encoding, low.tolist(), high.tolist())
+        except UsageError:  # dates, say, or a smooth activation
             return None
         segments = np.array(found).reshape(-1, 2, 2)
         segments = segments[np.isfinite(segments).all(axis=(1, 2))]
         return (segments[..., ::-1] if turned else segments).astype(np.float32)
-
-    def _explained(self, trained: Trained, view: View) -> Any:
-        """What the equations that are wanted are of; None where the page has them."""
-        if view.row < 0:
-            return None
-        start, epoch, _ = self._parameters(trained, view)
-        key = (trained, start, epoch, view.row, view.only)
-        return None if self._sent.get("equations") == key else key
 
     def _equations(self, trained: Trained, view: View) -> dict[str, Any]:
         """The worked calculation of a row, as `explain` has it: of a unit, a weight, a bias or a small network."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -20,6 +21,13 @@ MOST_LAYERS, MOST_UNITS = 6, 16
 """Hidden layers, and units in each, that the page has room to draw."""
 
 MOST_NAMES, LONGEST_NAME = 500, 1000
+
+MOST_BY_HAND, MOST_LEGS = 64, 4
+"""Weights set by hand at a time, and how often a training may be gone on with from such weights."""
+
+MOST_EDITS = 100
+"""Rows added, moved and deleted by hand, all together."""
+
 _MOST_ID = 2**53 - 1  # whole numbers that JavaScript holds exactly
 
 
@@ -129,6 +137,7 @@ HANDLES: dict[str, Handle] = {
         Handle("l2", "L2", "number", 0.0, 0, 100, 1e-5, 1, log=True, said="Penalty l2 / 2 x sum of w squared."),
         Handle("l1", "L1", "number", 0.0, 0, 100, 1e-5, 1, log=True, said="Penalty l1 x sum of |w|."),
         Handle("dropout", "Dropout", "number", 0.0, 0, 0.9, 0, 0.9, said="Share of hidden units left out."),
+        Handle("noise", "Noise", "number", 0.0, 0, 10, 0, 3, said="On the training rows, in standard deviations."),
         Handle("loss", "Loss", "choice", "", choices=LOSSES, said="Follows from the target where left open."),
         Handle("features", "Features", "names", (), said="The columns to predict it from."),
         Handle("test", "Test share", "number", 0.2, 0, 0.9, 0, 0.5, said="Share of the rows held back for testing."),
@@ -153,6 +162,7 @@ class Settings:
     l2: float = 0.0
     l1: float = 0.0
     dropout: float = 0.0
+    noise: float = 0.0
     loss: str = ""
     features: tuple[str, ...] = ()
     test: float = 0.2
@@ -169,12 +179,18 @@ class Settings:
             raise UsageError("dropout is of hidden units, and there are none. Set it to 0, or add a hidden layer.")
 
 
+Hand = tuple[tuple[str, float], ...]
+
+
 @dataclass(frozen=True)
 class View:
     """What is looked at: one start (-1: the kept one) after an epoch (-1: the last), over columns `x` and `y`.
 
     `held`: (column, value) of features that are not on the axes, where they are not at their middle. `row`: the row
     that is worked out (-1: none); `only`: a unit, a weight or a bias whose equations are shown ("": all).
+    `hand`: (weight or bias, value) set by hand on top of what was trained. `legs`: where the start was trained on from
+    weights set by hand: the epoch, and what was set there. `slow`: how many lines of an update are gone through
+    (-1: it is not looked at).
     """
 
     start: int = -1
@@ -184,15 +200,35 @@ class View:
     held: tuple[tuple[str, float | str], ...] = ()
     row: int = 0
     only: str = ""
+    hand: Hand = ()
+    legs: tuple[tuple[int, Hand], ...] = ()
+    slow: int = -1
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What was done to the rows by hand; where a row lies is a value for each of some columns.
+
+    `added`: where, each feature that is not named at its middle, and the target's value. `moved`: the number of a row
+    of the table, and where it lies now. `deleted`: numbers of rows.
+    """
+
+    added: tuple[tuple[tuple[tuple[str, float | str], ...], float | str], ...] = ()
+    moved: tuple[tuple[int, tuple[tuple[str, float | str], ...]], ...] = ()
+    deleted: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.moved or self.deleted)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One request: its number, and the whole state of a page."""
+    """One request: its number, and the whole state of a page. Edits are of its session alone: no address has them."""
 
     id: int
     settings: Settings
     view: View
+    edits: Edits = Edits()
 
 
 def parse(text: str) -> Asked:
@@ -213,39 +249,92 @@ def parse(text: str) -> Asked:
         if isinstance(problem, UsageError):
             raise
         raise UsageError(f"A request is JSON with numbers of some digits; got {problem}.") from problem
-    asked = _with_keys("a request", value, ("id", "settings", "view"))
-    if set(asked) != {"id", "settings", "view"}:
+    asked = _with_keys("a request", value, ("id", "settings", "view", "edits"))
+    if not set(asked) >= {"id", "settings", "view"}:
         raise UsageError(f"A request has id, settings and view; got {', '.join(asked) or 'none of them'}.")
     given = _with_keys("settings", asked["settings"], tuple(HANDLES))
     settings = Settings(**{name: HANDLES[name].checked(part) for name, part in given.items()})
-    return Asked(_whole("id", asked["id"], 0, _MOST_ID), settings, _view(asked["view"]))
+    return Asked(_whole("id", asked["id"], 0, _MOST_ID), settings, _view(asked["view"]), _edits(asked.get("edits", {})))
 
 
 def _view(value: Any) -> View:
     given = dict(_with_keys("view", value, tuple(field.name for field in fields(View))))
-    for name, most in (("start", 10_000), ("epoch", 10_000), ("row", 10**9)):
+    for name, most in (("start", 10_000), ("epoch", 10_000), ("row", 10**9), ("slow", 10**6)):
         if name in given:
             _whole(name, given[name], -1, most)
     for name in ("x", "y", "only"):
         if name in given:
             _name(name, given[name])
     if "held" in given:
-        held = given["held"]
-        if not isinstance(held, dict) or len(held) > MOST_NAMES:
-            raise UsageError(f"held has a value for each of at most {MOST_NAMES} columns; got {_shown(held)}.")
-        for name, part in held.items():
-            if isinstance(part, bool) or not isinstance(part, int | float | str) or len(str(part)) > LONGEST_NAME:
-                raise UsageError(f"held has a number or a text for column {shown(name)}; got {_shown(part)}.")
-        given["held"] = tuple(
-            (_name("held", name), part if isinstance(part, str) else _as_float(part)) for name, part in held.items()
-        )
+        given["held"] = _cells("held", given["held"])
+    if "hand" in given:
+        given["hand"] = _hand(given["hand"])
+    if "legs" in given:
+        legs = given["legs"]
+        if not isinstance(legs, list) or len(legs) > MOST_LEGS:
+            raise UsageError(f"legs is a list of at most {MOST_LEGS} pairs, an epoch and weights; got {_shown(legs)}.")
+        pairs = [_pair("legs", leg, "an epoch, and weights") for leg in legs]
+        given["legs"] = tuple((_whole("legs", epoch, -1, 10_000), _hand(hand)) for epoch, hand in pairs)
     return View(**given)
 
 
-def _as_float(value: float) -> float:
+_BY_HAND = re.compile(r"w[1-9]\d?(_[1-9]\d{0,3}){2}|b[1-9]\d?_[1-9]\d{0,3}")
+
+
+def _hand(value: Any) -> Hand:
+    """Weights and biases by name, each with a number of at most a million."""
+    if not isinstance(value, dict) or len(value) > MOST_BY_HAND:
+        raise UsageError(
+            f"hand has a number for each of at most {MOST_BY_HAND} weights or biases; got {_shown(value)}."
+        )
+    for name, number in value.items():
+        if not _BY_HAND.fullmatch(name):
+            raise UsageError(f"hand has names of weights and biases, w1_2_1 or b1_1 say; got {_shown(name)}.")
+        if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= 1e6:
+            raise UsageError(f"hand has a number from -1,000,000 to 1,000,000 for {name}; got {_shown(number)}.")
+    return tuple((name, float(number)) for name, number in value.items())
+
+
+def _cells(what: str, value: Any) -> tuple[tuple[str, float | str], ...]:
+    """A number or a text for each of some columns."""
+    if not isinstance(value, dict) or len(value) > MOST_NAMES:
+        raise UsageError(f"{what} has a value for each of at most {MOST_NAMES} columns; got {_shown(value)}.")
+    return tuple((_name(what, name), _cell(what, name, part)) for name, part in value.items())
+
+
+def _cell(what: str, name: str, value: Any) -> float | str:
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or len(str(value)) > LONGEST_NAME:
+        raise UsageError(f"{what} has a number or a text for column {shown(name)}; got {_shown(value)}.")
+    if isinstance(value, str):
+        return value
     if abs(value) > 1e300:
-        raise UsageError(f"held has a number of at most 1e300; got {_shown(value)}.")
+        raise UsageError(f"{what} has a number of at most 1e300; got {_shown(value)}.")
     return float(value)
+
+
+def _pair(what: str, value: Any, of: str) -> list[Any]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise UsageError(f"{what} has pairs: {of}; got {_shown(value)}.")
+    return value
+
+
+def _edits(value: Any) -> Edits:
+    given = dict(_with_keys("edits", value, tuple(field.name for field in fields(Edits))))
+    for name, edits in given.items():
+        if not isinstance(edits, list):
+            raise UsageError(f"edits has a list of what was {name}; got {_shown(edits)}.")
+    if sum(map(len, given.values())) > MOST_EDITS:
+        raise UsageError(f"At most {MOST_EDITS} rows are added, moved and deleted by hand; take some of it back.")
+    added = [_pair("added", one, "the values of columns, and that of the target") for one in given.get("added", [])]
+    moved = [_pair("moved", one, "a row's number, and the values of columns") for one in given.get("moved", [])]
+    edits = Edits(
+        tuple((_cells("added", cells), _cell("added", "the target", target)) for cells, target in added),
+        tuple((_whole("moved", row, 0, 10**9), _cells("moved", cells)) for row, cells in moved),
+        tuple(_whole("deleted", row, 0, 10**9) for row in given.get("deleted", [])),
+    )
+    if len({row for row, _ in edits.moved}) < len(edits.moved) or len(set(edits.deleted)) < len(edits.deleted):
+        raise UsageError("moved and deleted name each row once.")
+    return edits
 
 
 def _whole(name: str, value: Any, least: int, most: int) -> int:
@@ -284,5 +373,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def offered() -> dict[str, Any]:
     """`HANDLES` and the page's limits as plain data: the first message to a page."""
-    limits = {"layers": MOST_LAYERS, "units": MOST_UNITS}
+    limits = {
+        "layers": MOST_LAYERS, "units": MOST_UNITS, "by_hand": MOST_BY_HAND, "legs": MOST_LEGS, "edits": MOST_EDITS,
+    }  # fmt: skip
     return {"handles": [asdict(handle) for handle in HANDLES.values()], "limits": limits}

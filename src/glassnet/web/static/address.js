@@ -1,6 +1,6 @@
 // A state as the part of the address behind #, and back. What is as it is by default is left out.
 
-const view = { start: -1, epoch: -1, x: "", y: "", held: {}, row: 0, only: "" };
+const view = { start: -1, epoch: -1, x: "", y: "", held: {}, row: 0, only: "", hand: {}, legs: [], slow: -1 };
 
 export function defaults(handles) {
   const settings = Object.fromEntries(handles.map((handle) => [handle.name, handle.default]));
@@ -10,7 +10,8 @@ export function defaults(handles) {
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 const listed = (items) => items.map((item) => encodeURIComponent(item)).join(",");
 
-function written(value) {
+function written(value, name) {
+  if (name === "legs") return encodeURIComponent(JSON.stringify(value));
   if (Array.isArray(value)) return listed(value);
   if (typeof value === "object") return listed(Object.entries(value).map(([name, held]) => `${encodeURIComponent(name)}=${encodeURIComponent(held)}`));
   return encodeURIComponent(value);
@@ -21,7 +22,7 @@ export function toAddress(state, handles, hidden) {
   const parts = [];
   for (const group of ["settings", "view"]) {
     for (const [name, value] of Object.entries(state[group])) {
-      if (!same(value, usual[group][name])) parts.push(`${name}=${written(value)}`);
+      if (!same(value, usual[group][name])) parts.push(`${name}=${written(value, name)}`);
     }
   }
   if (hidden.length) parts.push(`hide=${listed(hidden)}`);
@@ -42,6 +43,11 @@ function read(text, like) {
   return decodeURIComponent(text);
 }
 
+function legsOf(legs) {
+  if (!Array.isArray(legs) || !legs.every((leg) => Array.isArray(leg) && leg[1] && typeof leg[1] === "object")) throw new TypeError("no legs");
+  return legs;
+}
+
 // The state, which handles are hidden, and what could not be read. The server judges the values.
 export function fromAddress(hash, handles) {
   const state = defaults(handles);
@@ -53,6 +59,7 @@ export function fromAddress(hash, handles) {
     try {
       const group = ["settings", "view"].find((key) => Object.hasOwn(state[key], name));
       if (name === "hide") hidden = items(text);
+      else if (name === "legs") state.view.legs = legsOf(JSON.parse(decodeURIComponent(text)));
       else if (group) state[group][name] = read(text, { value: state[group][name], whole: name === "hidden" });
       else unread.push(name);
     } catch {

@@ -32,7 +32,8 @@ export class Axes {
     if (key !== this.key) {
       this.key = key;
       this.was = axes;
-      for (const [select, name] of [[this.across, axes[0]], [this.up, axes[1]]]) {
+      this.up.parentElement.hidden = axes.length === 1;
+      for (const [select, name] of [[this.across, axes[0]], [this.up, axes.at(-1)]]) {
         select.replaceChildren(...ground.axes.map((one) => make("option", { value: one }, one)));
         select.value = name;
       }

@@ -26,14 +26,27 @@ export function colours() {
 }
 
 export function onScheme(changed) {
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    scheme = null;
-    changed();
-  });
+  for (const query of ["(prefers-color-scheme: dark)", "print"]) {
+    matchMedia(query).addEventListener("change", () => {
+      scheme = null;
+      changed();
+    });
+  }
 }
 
 // The pixel of a number from -1 to 1.
 export const diverging = (table, t) => table[Math.round(Math.max(-1, Math.min(1, t)) * 256) + 256];
+
+// A grid's pixels from its numbers: those of `diverging` of scale * value + shift.
+export function shaded(values, scale, shift) {
+  const table = colours().diverging;
+  return (words, at, n, count) => {
+    for (let k = 0; k < count; k += 1) {
+      const t = values[n + k] * scale + shift;
+      words[at + k] = table[Number.isNaN(t) ? 256 : Math.round(Math.max(-1, Math.min(1, t)) * 256) + 256];
+    }
+  };
+}
 
 // The colour of a class: of two, as signs have it.
 export function classColour(number, count) {
@@ -42,19 +55,28 @@ export function classColour(number, count) {
   return found.classes[number % found.classes.length];
 }
 
-const scratch = document.createElement("canvas");
+const scratches = new Map(); // the length of a grid's side -> what it is drawn by
 
-// Draws a grid of pixels, rows from the lowest up, into a rectangle. `pixel(n)` is the colour of the n-th point.
-export function drawGrid(context, side, pixel, x, y, width, height) {
-  if (scratch.width !== side) scratch.width = scratch.height = side;
-  const within = scratch.getContext("2d", { willReadFrequently: true });
-  const image = within.createImageData(side, side);
-  const words = new Uint32Array(image.data.buffer);
-  for (let row = 0; row < side; row += 1) {
-    const at = (side - 1 - row) * side;
-    for (let column = 0; column < side; column += 1) words[at + column] = pixel(row * side + column);
+function scratch(side) {
+  if (!scratches.has(side)) {
+    const context = new OffscreenCanvas(side, side).getContext("2d", { willReadFrequently: true });
+    const image = context.createImageData(side, side);
+    scratches.set(side, { context, image, words: new Uint32Array(image.data.buffer) });
   }
-  within.putImageData(image, 0, 0);
-  context.imageSmoothingEnabled = true;
-  context.drawImage(scratch, x, y, width, height);
+  return scratches.get(side);
 }
+
+// Draws a grid of pixels, rows from the lowest up, into a rectangle. `fill(words, at, n, count)` puts the colours of
+// `count` points from the n-th on into `words`, from `at` on.
+export function drawGrid(context, side, fill, x, y, width, height) {
+  const within = scratch(side);
+  for (let row = 0; row < side; row += 1) fill(within.words, (side - 1 - row) * side, row * side, side);
+  within.context.putImageData(within.image, 0, 0);
+  context.imageSmoothingEnabled = true;
+  context.drawImage(within.context.canvas, x, y, width, height);
+}
+
+// As `drawGrid` wants it, from the colour of the n-th point.
+export const pixelwise = (pixel) => (words, at, n, count) => {
+  for (let k = 0; k < count; k += 1) words[at + k] = pixel(n + k);
+};

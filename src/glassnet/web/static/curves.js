@@ -54,7 +54,16 @@ export class CurvesPicture {
     const x = (epoch) => inner.x + (epoch / last) * inner.width;
     const y = (loss) => inner.y + inner.height - Math.min(loss / top, 1.02) * inner.height;
     const across = Float32Array.from(starts.epochs, x);
-    surface.clear();
+    if (surface.stands(top, last)) {
+      const edge = 4.5 * unit; // as far as the dot reaches
+      surface.clear(inner.x - edge, inner.y - edge, inner.width + 2 * edge, inner.height + 2 * edge);
+    } else {
+      surface.clear();
+      surface.write("center", "top", table.muted);
+      for (const { value, text } of ticks(0, last, 5)) if (Number.isInteger(value)) context.fillText(text, x(value), inner.y + inner.height + 5 * unit);
+      surface.write("right", "middle", table.muted);
+      for (const { value, text } of ticks(0, top, 4)) context.fillText(text, inner.x - 6 * unit, y(value));
+    }
     context.save();
     context.beginPath();
     context.rect(inner.x, inner.y, inner.width, inner.height);
@@ -64,7 +73,8 @@ export class CurvesPicture {
     context.strokeStyle = table.strong;
     context.lineWidth = 2.5 * unit;
     context.beginPath();
-    for (let n = 0; n < points && Number.isFinite(starts.losses[view.start * points + n]); n += 1) context.lineTo(across[n], y(starts.losses[view.start * points + n]));
+    const curve = view.curve ?? starts.losses.subarray(view.start * points, (view.start + 1) * points);
+    for (let n = 0; n < points && Number.isFinite(curve[n]); n += 1) context.lineTo(across[n], y(curve[n]));
     context.stroke();
     context.lineWidth = 1;
     context.beginPath();
@@ -81,53 +91,56 @@ export class CurvesPicture {
     context.strokeStyle = table.line;
     context.lineWidth = 1;
     context.strokeRect(inner.x + 0.5, inner.y + 0.5, inner.width - 1, inner.height - 1);
-    surface.write("center", "top", table.muted);
-    for (const { value, text } of ticks(0, last, 5)) if (Number.isInteger(value)) context.fillText(text, x(value), inner.y + inner.height + 5 * unit);
-    surface.write("right", "middle", table.muted);
-    for (const { value, text } of ticks(0, top, 4)) context.fillText(text, inner.x - 6 * unit, y(value));
   }
 
   // All other curves, as the share of each pixel that they cover: some hundred paths would take longer than a frame.
   others(inner, top, colour) {
     const { starts, view } = this.model;
-    const { context } = this.surface;
     const scale = window.devicePixelRatio || 1;
-    const [wide, high] = [Math.round(inner.width * scale), Math.round(inner.height * scale)];
-    if (this.covered?.length !== wide * high) {
-      this.covered = new Float32Array(wide * high);
+    // Two columns between two epochs that the server sends are enough: a curve is a straight line there.
+    const [wide, high] = [Math.min(Math.round(inner.width * scale), 2 * starts.epochs.length), Math.round(inner.height * scale)];
+    if (this.image?.width !== wide || this.image.height !== high) {
+      this.changes = new Float32Array(high + 2);
       this.image = new ImageData(wide, high);
-      this.layer = new OffscreenCanvas(wide, high);
+      this.words = new Uint32Array(this.image.data.buffer);
+      this.layer = new OffscreenCanvas(wide, high).getContext("2d", { willReadFrequently: true });
     }
-    const { covered } = this;
-    covered.fill(0);
-    const points = starts.epochs.length;
+    const { changes, words } = this;
+    const { losses, epochs, done } = starts;
+    const points = epochs.length;
     const last = Math.max(1, this.epochs);
-    for (let start = 0; start < starts.done; start += 1) {
-      if (start === view.start) continue;
-      let before = NaN;
-      let n = 1;
-      for (let column = 0; column < wide; column += 1) {
-        const epoch = (column / (wide - 1)) * last;
-        while (n < points - 1 && starts.epochs[n] < epoch) n += 1;
-        const part = (epoch - starts.epochs[n - 1]) / (starts.epochs[n] - starts.epochs[n - 1] || 1);
-        const at = start * points + n;
-        const loss = starts.losses[at - 1] + (starts.losses[at] - starts.losses[at - 1]) * Math.min(1, part);
-        if (!(loss < Infinity)) break;
-        const here = Math.max(-2, (1 - loss / top) * (high - 1));
-        const [low, up] = before < here ? [before, here] : [here, Number.isNaN(before) ? here : before];
-        before = here;
-        for (let row = Math.max(0, Math.floor(low)); row <= Math.min(high - 1, Math.ceil(up)); row += 1) {
-          const share = Math.min(1, row - low + 1, up + 1 - row);
-          if (share > 0) covered[row * wide + column] += share;
-        }
+    const before = new Float32Array(done).fill(NaN);
+    const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+    const word = (blue << 16) | (green << 8) | red;
+    const strength = Math.max(0.12, Math.min(0.6, 18 / done)) * 255;
+    const [steep, foot] = [-(high - 1) / top, high - 1]; // a loss lies at steep * loss + foot
+    for (let column = 0, n = 1; column < wide; column += 1) {
+      const epoch = (column / (wide - 1)) * last;
+      while (n < points - 1 && epochs[n] < epoch) n += 1;
+      const part = Math.min(1, (epoch - epochs[n - 1]) / (epochs[n] - epochs[n - 1] || 1));
+      // Where, going down the column, more or fewer curves cover a pixel: each from where the column before was left.
+      changes.fill(0);
+      for (let start = 0, at = n; start < done; start += 1, at += points) {
+        if (start === view.start) continue;
+        const here = steep * (losses[at - 1] + (losses[at] - losses[at - 1]) * part) + foot;
+        if (!(here > -Infinity)) continue;
+        const then = before[start];
+        before[start] = here;
+        const from = Math.max(0, then < here ? then : here);
+        const to = Math.min(high, (then > here ? then : here) + 1);
+        if (to <= from) continue;
+        const [first, end] = [from | 0, to | 0];
+        changes[first] += 1 - (from - first);
+        changes[first + 1] += from - first;
+        changes[end] -= 1 - (to - end);
+        changes[end + 1] -= to - end;
+      }
+      for (let row = 0, at = column, covered = 0; row < high; row += 1, at += wide) {
+        covered += changes[row];
+        words[at] = (Math.min(235, covered * strength) << 24) | word;
       }
     }
-    const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-    const strength = Math.max(0.12, Math.min(0.6, 18 / starts.done)) * 255;
-    const words = new Uint32Array(this.image.data.buffer);
-    const word = (blue << 16) | (green << 8) | red;
-    for (let n = 0; n < covered.length; n += 1) words[n] = covered[n] === 0 ? 0 : (Math.min(235, covered[n] * strength) << 24) | word;
-    this.layer.getContext("2d", { willReadFrequently: true }).putImageData(this.image, 0, 0);
-    context.drawImage(this.layer, inner.x, inner.y, inner.width, inner.height);
+    this.layer.putImageData(this.image, 0, 0);
+    this.surface.context.drawImage(this.layer.canvas, inner.x, inner.y, inner.width, inner.height);
   }
 }

@@ -29,7 +29,6 @@ export class DistributionPicture {
   draw(model) {
     this.model = model;
     this.paint();
-    this.tell();
   }
 
   // Where every start's dot lies: in bins as wide as some dots, as large as the fullest bin allows.
@@ -41,7 +40,8 @@ export class DistributionPicture {
     const scores = starts.scores.subarray(0, starts.done);
     const finite = Array.from(scores).filter(Number.isFinite);
     const accuracy = starts.score === "accuracy";
-    let [low, high] = accuracy ? [Math.min(...finite), Math.max(...finite)] : [Math.min(...finite), this.reach(finite)];
+    // Whole per cent, so that the axis stands still while the dots move.
+    let [low, high] = accuracy ? [Math.floor(Math.min(...finite) * 100) / 100, Math.ceil(Math.max(...finite) * 100) / 100] : [Math.min(...finite), this.reach(finite)];
     if (!(high - low > 1e-9)) [low, high] = [low - 0.05, low + 0.05];
     const bins = Math.max(10, Math.min(40, Math.round(inner.width / (16 * unit))));
     const counts = new Int32Array(bins);
@@ -76,7 +76,11 @@ export class DistributionPicture {
     if (!this.shape) return;
     const { inner, low, high, dots, size } = this.shape;
     const { unit } = surface;
-    surface.clear();
+    if (surface.stands(low, high, starts.score)) surface.clear(0, 0, surface.width, inner.y + inner.height + 4 * unit);
+    else {
+      surface.clear();
+      this.axis(inner, low, high, table);
+    }
     const fill = (which, colour, grown = 0) => {
       context.beginPath();
       for (const start of which) {
@@ -102,7 +106,12 @@ export class DistributionPicture {
     context.moveTo(inner.x, inner.y + inner.height + 0.5);
     context.lineTo(inner.x + inner.width, inner.y + inner.height + 0.5);
     context.stroke();
-    surface.write("center", "top", table.muted);
+  }
+
+  axis(inner, low, high, table) {
+    const { context, unit } = this.surface;
+    const { starts } = this.model;
+    this.surface.write("center", "top", table.muted);
     const share = starts.score === "accuracy" ? 100 : 1;
     for (const { value, text } of ticks(low * share, high * share, Math.min(6, inner.width / (80 * unit)))) {
       const x = inner.x + ((value / share - low) / (high - low)) * inner.width;

@@ -2,7 +2,38 @@
 
 import { make, say } from "./dom.js";
 
-const stages = { encode: "From the table to the inputs", forward: "Forward", loss: "Loss", backward: "Backward", decode: "The answer" };
+export const stages = { encode: "From the table to the inputs", forward: "Forward", loss: "Loss", backward: "Backward", update: "Update", decode: "The answer" };
+
+// One line: a formula for each term, so that a long sum breaks as text does. It is the server's own markup, in which
+// every name is escaped.
+export function lineOf({ pieces, note }) {
+  const row = make("div", { class: "line" });
+  row.innerHTML = pieces.map((piece) => `<math displaystyle="true">${piece}</math>`).join("<wbr>");
+  if (note) row.append(make("span", { class: "note" }, note));
+  return row;
+}
+
+// Tells what is pointed at in equations, and writes a number in full where it is clicked.
+export function linked(body, pointed) {
+  body.addEventListener("pointerover", (event) => pointed(event.target.closest("[data-name]")?.dataset.name ?? ""));
+  body.addEventListener("pointerleave", () => pointed(""));
+  body.addEventListener("click", (event) => inFull(event.target.closest("[title]")));
+}
+
+// A number with all its digits, and back.
+function inFull(element) {
+  const number = element?.querySelector("mn");
+  if (!number) return;
+  if (element.shortly === undefined) {
+    element.shortly = element.innerHTML;
+    const inner = document.createElementNS(number.namespaceURI, "mn");
+    inner.textContent = element.getAttribute("title").replace("-", "−");
+    element.replaceChildren(inner);
+  } else {
+    element.innerHTML = element.shortly;
+    element.shortly = undefined;
+  }
+}
 
 export class Equations {
   // `pointed(name)` is told the name of a quantity, or "".
@@ -10,9 +41,7 @@ export class Equations {
     this.card = card;
     this.body = card.querySelector(".equations");
     this.title = card.querySelector(".said");
-    this.body.addEventListener("pointerover", (event) => pointed(event.target.closest("[data-name]")?.dataset.name ?? ""));
-    this.body.addEventListener("pointerleave", () => pointed(""));
-    this.body.addEventListener("click", (event) => this.inFull(event.target.closest("[title]")));
+    linked(this.body, pointed);
   }
 
   draw({ said, lines, answer }, chosen) {
@@ -25,12 +54,7 @@ export class Equations {
         stage = line.stage;
         parts.push(make("h3", {}, stages[stage] ?? stage));
       }
-      const row = make("div", { class: "line" });
-      // A formula for each term, so that a long sum breaks as text does. It is the server's own markup, in which every
-      // name is escaped.
-      row.innerHTML = line.pieces.map((piece) => `<math displaystyle="true">${piece}</math>`).join("<wbr>");
-      if (line.note) row.append(make("span", { class: "note" }, line.note));
-      parts.push(row);
+      parts.push(lineOf(line));
     }
     this.body.replaceChildren(...parts);
   }
@@ -40,27 +64,10 @@ export class Equations {
     say(this.title, "");
   }
 
-  // A number with all its digits, and back.
-  inFull(element) {
-    if (!element) return;
-    const number = element.querySelector("mn");
-    if (!number) return;
-    if (element.shortly === undefined) {
-      element.shortly = element.innerHTML;
-      const full = element.getAttribute("title");
-      const inner = document.createElementNS(number.namespaceURI, "mn");
-      inner.textContent = full.replace("-", "−");
-      element.replaceChildren(inner);
-    } else {
-      element.innerHTML = element.shortly;
-      element.shortly = undefined;
-    }
-  }
-
   light(name) {
-    for (const element of this.body.querySelectorAll(".lit")) element.classList.remove("lit");
+    for (const element of this.card.querySelectorAll(".equations .lit")) element.classList.remove("lit");
     if (!name) return;
-    for (const element of this.body.querySelectorAll(`[data-name="${CSS.escape(name)}"]`)) element.classList.add("lit");
+    for (const element of this.card.querySelectorAll(`.equations [data-name="${CSS.escape(name)}"]`)) element.classList.add("lit");
   }
 }
 

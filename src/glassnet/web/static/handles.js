@@ -29,8 +29,38 @@ function positions(handle) {
   };
 }
 
+const THUMB = 16; // CSS pixels of a slider's knob, as far as is known
+const MOST_MISSED = 8;
+const APART = 6; // milliseconds between two positions that are foreseen, at least
+
+// Tells `told` which value a slider that is being dragged is about to have. A browser hands a slider the pointer's moves
+// once a frame, and tells who asks for it of a move at once: up to a frame earlier. Where what was foreseen is not what
+// comes (knobs may be wider elsewhere) it is left alone.
+function foresee(slider, told) {
+  let box = null;
+  let missed = 0;
+  let expected = NaN;
+  let last = 0;
+  slider.addEventListener("pointerdown", (event) => { box = event.button === 0 ? slider.getBoundingClientRect() : null; });
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) slider.addEventListener(end, () => { box = null; });
+  slider.addEventListener("input", () => {
+    if (!Number.isNaN(expected)) missed = Math.max(0, missed + (expected === slider.valueAsNumber ? -1 : 2));
+    expected = NaN;
+  });
+  slider.addEventListener("pointerrawupdate", (event) => {
+    if (box === null || missed > MOST_MISSED || event.timeStamp - last < APART) return;
+    last = event.timeStamp;
+    const [least, most, step] = [slider.min, slider.max, slider.step].map(Number);
+    const across = Math.floor((event.clientX - box.left) * 64) / 64 - THUMB / 2; // browsers count 64ths of a pixel
+    const part = Math.max(0, Math.min(1, across / (box.width - THUMB)));
+    expected = least + Math.round((part * (most - least)) / step) * step;
+    told(expected);
+  });
+}
+
 export class Handles {
-  // `changed(name, value)` is told every move; `sent(file)` a table's file.
+  // `changed(name, value, foreseen)` is told every move, and moves that a slider is about to make; `sent(file)` a table's
+  // file.
   constructor(form, changed, sent) {
     this.form = form;
     this.changed = changed;
@@ -69,6 +99,7 @@ export class Handles {
     const slider = make("input", { type: "range", id, min: least, max: most, step, title: handle.said });
     const field = make("input", { type: "text", inputmode: "decimal", class: "value", "aria-label": `${handle.label}, as a number`, autocomplete: "off" });
     slider.addEventListener("input", () => this.changed(handle.name, to(slider.valueAsNumber)));
+    foresee(slider, (value) => this.changed(handle.name, to(value), true));
     field.addEventListener("change", () => {
       const value = Number(field.value.replace("−", "-").replace(",", "."));
       const meant = field.value.trim() !== "" && value >= handle.least && value <= handle.most && (handle.kind !== "whole" || Number.isInteger(value));

@@ -1,6 +1,7 @@
 // One way: the address is the state, the state is asked for, what comes is drawn. Whatever is moved makes a new state.
 
 import { defaults, fromAddress, toAddress } from "./address.js";
+import { ailments } from "./ails.js";
 import { Axes } from "./axes.js";
 import { onScheme } from "./colours.js";
 import { connect, sendTable } from "./connection.js";
@@ -8,11 +9,16 @@ import { CurvesPicture } from "./curves.js";
 import { DistributionPicture } from "./distribution.js";
 import { say } from "./dom.js";
 import { Equations, partOf } from "./equation.js";
+import { ByHand } from "./hand.js";
 import { Handles } from "./handles.js";
+import { LinePicture } from "./line.js";
 import { NetworkPicture } from "./network.js";
 import { PlanePicture } from "./plane.js";
+import { Points, countOf } from "./points.js";
+import { Slow } from "./slow.js";
 
 const ADDRESS_AFTER = 250; // milliseconds of rest: browsers refuse an address that changes with every frame
+const WORDS_AFTER = 100; // milliseconds between two changes of what is said while something is moved: nobody reads faster
 const WATCHING = 4000; // milliseconds in which a whole training is watched
 
 const of = (id) => document.getElementById(id);
@@ -30,10 +36,14 @@ let watching = 0;
 // --- state ----------------------------------------------------------------------------------------------------------
 
 function ask() {
-  asked = connection.ask(state);
-  page.dataset.asked = asked;
+  send();
   handles.show(state, model.ground);
   showView();
+}
+
+function send() {
+  asked = connection.ask(points && countOf(points.edits) ? { ...state, edits: points.edits } : state);
+  page.dataset.asked = asked;
   clearTimeout(writing);
   writing = setTimeout(write, ADDRESS_AFTER);
 }
@@ -43,21 +53,29 @@ function write() {
   if (address !== location.hash) history.replaceState(null, "", `${location.pathname}${address}`);
 }
 
-function set(name, value) {
+// `foreseen`: the handle is about to have the value. What comes of it is asked for; the handle moves by itself.
+function set(name, value, foreseen = false) {
+  if (state.settings[name] === value) {
+    if (!foreseen) handles.show(state, model.ground);
+    return;
+  }
   const settings = { ...state.settings, [name]: value };
   const view = { ...state.view };
   if (name === "optimizer" && value === "lbfgs") Object.assign(settings, { batch: 0, dropout: 0 });
   if (name === "hidden" && value.length === 0) settings.dropout = 0;
-  if (name === "hidden" || name === "features") view.only = "";
+  if (name === "hidden" || name === "features") Object.assign(view, { only: "", hand: {}, legs: [] });
+  if (["features", "target", "table"].includes(name)) points.forget();
   if (name === "table" || name === "target") {
     Object.assign(settings, { features: [], loss: "" }, name === "table" ? { target: "" } : {});
     Object.assign(view, defaults(list).view);
   }
   state = { settings, view };
-  ask();
+  if (foreseen) send();
+  else ask();
 }
 
 function look(view) {
+  if ("start" in view && view.start !== model.view?.start) view = { hand: {}, legs: [], ...view };
   state = { ...state, view: { ...state.view, ...view } };
   ask();
 }
@@ -65,6 +83,8 @@ function look(view) {
 function readAddress() {
   const found = fromAddress(location.hash, list);
   ({ state, hidden } = found);
+  points ??= new Points(of("plane"), plane, limits.edits, ask);
+  byHand ??= new ByHand(of("network"), network, limits, look);
   handles.build(list, limits, hidden);
   of("handles").hidden = hidden.includes("all");
   ask();
@@ -111,7 +131,15 @@ function showView() {
   of("kept").hidden = state.view.start < 0;
   of("whole").hidden = state.view.only === "";
   if (model.ground) axes.show(model, state.view);
+  if (!model.view) return;
+  slow.show(model, state.view, without("slow"), points?.edits.added.length ?? 0);
+  byHand.show(model, state.view, without("hand") || state.view.slow >= 0);
+  const held = Object.entries(state.view.held).filter(([name]) => model.ground.features.includes(name));
+  points.show(without("points") ? null : model, Object.fromEntries(held));
 }
+
+// Whether something is left out for a lesson.
+const without = (name) => hidden.includes(name) || hidden.includes("all");
 
 // The training once more, slowly: the epochs one after the other, until it is stopped or at its end.
 function watch() {
@@ -150,6 +178,7 @@ function problem(text) {
 let changed = new Set();
 let painting = 0;
 let answered = 0;
+let spoken = 0; // when the words were last changed
 
 function received(message) {
   if (message.handles) {
@@ -160,7 +189,9 @@ function received(message) {
     return;
   }
   if ("starts" in message) merge(message.starts);
-  for (const part of ["ground", "points", "view", "equations"]) {
+  if ("view" in message) model.ailing = null;
+  if ("slow" in message) slow.receive(message.slow);
+  for (const part of ["ground", "points", "view", "equations", "ailing"]) {
     if (!(part in message)) continue;
     model[part] = message[part];
     changed.add(part);
@@ -169,8 +200,13 @@ function received(message) {
   // What is wrong with a request stands until another is answered.
   if (message.problem || message.id !== answered) problem(message.problem ?? "");
   answered = message.id;
-  if (message.last) changed.add("rest");
+  if (message.last) {
+    changed.add("rest").add("words");
+    model.rested = message.id ?? asked;
+  }
   model.id = message.id ?? asked;
+  // Drawn at once, not when the frame begins: what is drawn is in the next frame either way, which then ends earlier.
+  if (!document.hidden) draw();
   if (!painting) painting = requestAnimationFrame(paint);
 }
 
@@ -188,10 +224,21 @@ function merge(starts) {
   changed.add("starts");
 }
 
+// At the beginning of a frame: what has not been drawn yet, and what the page says of itself.
 function paint() {
   painting = 0;
+  if (changed.size) draw();
+  if (model.starts) page.dataset.starts = `${model.starts.done} of ${model.starts.size}`;
+  page.dataset.shown = model.id;
+  if (model.rested !== undefined) page.dataset.rested = model.rested;
+}
+
+function draw() {
   const parts = changed;
   changed = new Set();
+  const now = performance.now();
+  if (parts.has("ground") || now - spoken > WORDS_AFTER) parts.add("words");
+  if (parts.has("words")) spoken = now;
   model.row = state.view.row;
   const { starts, ground, view } = model;
   if (parts.has("ground")) {
@@ -201,10 +248,19 @@ function paint() {
   }
   if (view && ground && starts) {
     if (parts.has("view") || parts.has("ground")) network.draw(model);
-    if (parts.has("view") || parts.has("points") || parts.has("ground")) plane.draw(model);
+    if (parts.has("view") || parts.has("points") || parts.has("ground")) drawPlane();
     if (parts.has("starts") || parts.has("view")) {
       curves.draw(model);
       distribution.draw(model);
+    }
+    if (parts.has("words")) {
+      network.write();
+      (line?.canvas.hidden === false ? line : plane).tell();
+      distribution.tell();
+      tell();
+    }
+    if (parts.has("ailing")) {
+      network.mark(model.ailing ?? []);
       tell();
     }
   }
@@ -215,11 +271,24 @@ function paint() {
     distribution.label();
   }
   if (parts.has("ground") || parts.has("rest")) handles.show(state, ground);
-  showView();
-  light();
-  if (starts) page.dataset.starts = `${starts.done} of ${starts.size}`;
-  page.dataset.shown = model.id;
-  if (parts.has("rest")) page.dataset.rested = model.id;
+  if (parts.has("words")) {
+    showView();
+    light();
+  }
+}
+
+// Over two columns a plane, over one a line.
+function drawPlane() {
+  const one = model.points?.axes.length === 1;
+  if (one && !line) {
+    line = new LinePicture(of("plane"), (row) => look({ row }));
+    points.join(line);
+  }
+  const [shown, other] = one ? [line, plane] : [plane, line];
+  if (other) other.canvas.hidden = true;
+  if (shown.canvas.hidden) Object.assign(shown, { explained: null });
+  shown.canvas.hidden = false;
+  shown.draw(model);
 }
 
 // How the training went, in words.
@@ -231,14 +300,9 @@ function tell() {
   const number = ground.target.kind === "number";
   const written = (scores) => (scores ? (number ? `RMSE ${format(scores.rmse)}, R² ${format(scores.r2)}` : `accuracy ${percent(scores.accuracy)}, log-loss ${format(scores.log_loss)}`) : "");
   const sides = [["training", view.train], ["test", view.test]].filter(([, scores]) => scores);
-  say(of("scores"), `Start ${view.start}, after epoch ${view.epoch}: ${sides.map(([side, scores]) => `${side} ${written(scores)}`).join("; ")}`);
-  const [dead, stuck, diverged] = view.ails;
-  const ails = [
-    diverged >= 0 ? `This start diverged at step ${diverged}: its numbers went beyond all measure, and it was stopped at the last finite ones. A smaller learning rate helps.` : "",
-    stuck >= 0 ? `It has given every training row the same class since epoch ${stuck}.` : "",
-    dead >= 0 ? `A hidden unit has been 0 on every training row since epoch ${dead}: no gradient reaches it, it is dead.` : "",
-  ];
-  say(of("ails"), ails.filter(Boolean).join(" "));
+  const changed = [state.view.legs.length ? "trained on from weights set by hand" : "", Object.keys(state.view.hand).length ? "weights set by hand" : ""].filter(Boolean);
+  say(of("scores"), `Start ${view.start}, after epoch ${view.epoch}${changed.length ? `, ${changed.join(", ")}` : ""}: ${sides.map(([side, scores]) => `${side} ${written(scores)}`).join("; ")}`);
+  say(of("ails"), ailments(view, model.ailing, Object.keys(state.view.hand).length > 0));
 }
 
 const format = (value) => (value === null ? "undefined" : Number(value.toPrecision(3)).toString().replace("-", "−"));
@@ -258,18 +322,29 @@ function stood(how) {
 // --- beginning ------------------------------------------------------------------------------------------------------
 
 let limits = null;
-const choose = (only) => look({ only: state.view.only === only ? "" : only, row: Math.max(0, state.view.row) });
-const network = new NetworkPicture(of("network"), choose, pointed);
+let points = null;
+let byHand = null;
+const choose = (only) => {
+  if (state.view.slow < 0) {
+    look({ only: state.view.only === only ? "" : only, row: Math.max(0, state.view.row) });
+    return;
+  }
+  const at = slow.lineWith(only); // while an update is gone through, it goes to where this is worked out
+  if (at >= 0) look({ slow: at + 1 });
+};
+const network = new NetworkPicture(of("network"), choose, pointed, showView);
 const plane = new PlanePicture(of("plane"), (row) => look({ row }));
+let line = null; // made where it is first needed
 const curves = new CurvesPicture(of("curves"), (epoch) => { rest(); scrub(epoch); });
 const distribution = new DistributionPicture(of("distribution"), (start) => look({ start }));
 const equations = new Equations(of("equations"), pointed);
+const slow = new Slow(of("equations"), network, look, pointed);
 const axes = new Axes(of("axes"), look);
 const handles = new Handles(of("form"), set, async (file) => set("table", await sendTable(file)));
 
 of("scrubber").addEventListener("input", (event) => { rest(); scrub(event.target.valueAsNumber); });
 of("watch").addEventListener("click", () => (watching ? rest() : watch()));
-of("kept").addEventListener("click", () => look({ start: -1 }));
+of("kept").addEventListener("click", () => look({ start: -1, hand: {}, legs: [] }));
 of("whole").addEventListener("click", () => look({ only: "" }));
 addEventListener("hashchange", readAddress);
 onScheme(() => {

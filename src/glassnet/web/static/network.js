@@ -1,6 +1,6 @@
 // The network: hue is a weight's sign, width its size; in every unit what it answers over the plane.
 
-import { colours, diverging, drawGrid } from "./colours.js";
+import { colours, drawGrid, pixelwise, shaded } from "./colours.js";
 import { Surface, make, say, svg } from "./dom.js";
 import { significant } from "./numbers.js";
 
@@ -10,7 +10,9 @@ const NARROW = 470; // CSS pixels under which names are short and units near
 
 export class NetworkPicture {
   // `chosen(name)` and `pointed(name)` are told names as equations have them: w1_2_1, b1_1, z1_1, x2.
-  constructor(card, chosen, pointed) {
+  // `built()` is told that the parts are others now, for those who mark them.
+  constructor(card, chosen, pointed, built) {
+    this.built = built;
     this.box = card.querySelector(".picture");
     this.scaleSaid = card.querySelector(".scale");
     this.chosen = chosen;
@@ -21,6 +23,8 @@ export class NetworkPicture {
     this.surface = new Surface(this.canvas, () => this.model && this.draw(this.model));
     this.key = "";
     this.parts = new Map();
+    this.fresh = ""; // what is worked out just now
+    this.byHand = []; // names of weights that were set by hand
     this.drawing.addEventListener("keydown", (event) => this.moved(event));
   }
 
@@ -47,7 +51,8 @@ export class NetworkPicture {
     this.units = [];
     this.edges = [];
     this.parts.clear();
-    this.lit = null;
+    this.lit = ["", ""]; // what is pointed at, and what is chosen
+    this.saturated = "";
     this.drawing.replaceChildren();
     this.drawing.setAttribute("viewBox", `0 0 ${wide} ${tall}`);
     this.box.style.aspectRatio = `${wide} / ${least}`;
@@ -76,10 +81,9 @@ export class NetworkPicture {
           const [x1, y1] = place(layer, j);
           const [a, b] = [x0 + (layer > 1 ? side / 2 : 10), x1 - side / 2];
           const ends = { x1: a, y1: y0, x2: b, y2: y1 };
-          const line = svg("line", { ...ends, class: "weight" });
           const label = this.numbered ? svg("text", { class: "number", x: a + (b - a) * 0.3, y: y0 + (y1 - y0) * 0.3 + 4 }) : null;
-          const element = svg("g", {}, svg("line", { ...ends, class: "touch" }), line, ...(label ? [label] : []));
-          this.edges.push({ line, label, at: at + i * after + j });
+          const element = svg("g", {}, svg("line", { ...ends, class: "touch" }), ...(label ? [label] : []));
+          this.edges.push({ ...ends, label, name: `w${layer}_${i + 1}_${j + 1}`, at: at + i * after + j });
           this.drawing.append(element);
           const from = layer > 1 ? `unit ${i + 1} of layer ${layer - 1}` : ground.inputs[i];
           put(`w${layer}_${i + 1}_${j + 1}`, element, { said: `weight from ${from} to unit ${j + 1} of layer ${layer}`, at: at + i * after + j });
@@ -111,7 +115,7 @@ export class NetworkPicture {
           element.append(svg("text", { class: "output", x: x + side / 2 + 8, y: y + 4.5 }, label.length > 11 ? `${label.slice(0, 10)}…` : label));
         }
         this.drawing.append(element);
-        const placed = { frame, bias, x, y, map: map + j, at: at + sizes[layer - 1] * sizes[layer] + j, last, number: j };
+        const placed = { name: `z${layer}_${j + 1}`, frame, bias, x, y, map: map + j, at: at + sizes[layer - 1] * sizes[layer] + j, last, number: j };
         this.units.push(placed);
         put(`z${layer}_${j + 1}`, element, { said: `${last ? "output" : "hidden"} unit ${j + 1} of layer ${layer}, bias`, at: placed.at });
       }
@@ -133,50 +137,77 @@ export class NetworkPicture {
     const narrow = this.surface.width < NARROW * this.surface.unit;
     const tallness = Math.round((20 * this.surface.height) / this.surface.width) / 20;
     const key = JSON.stringify([view.sizes, ground.inputs, ground.target, narrow, tallness]);
-    if (key !== this.key) {
+    const before = this.key;
+    if (key !== before) {
+      const focused = this.drawing.contains(document.activeElement) ? document.activeElement.dataset.name : "";
       this.key = key;
       this.build(view, ground, narrow, tallness);
       this.surface.fit();
+      this.write();
+      this.parts.get(focused)?.element.focus();
     }
-    const largest = this.edges.reduce((most, { at }) => Math.max(most, Math.abs(view.vector[at])), 1e-12);
-    for (const { line, label, at } of this.edges) {
-      const w = view.vector[at];
-      line.setAttribute("class", w > 0 ? "weight positive" : w < 0 ? "weight negative" : "weight");
-      line.setAttribute("stroke-width", (0.6 + 7.4 * (Math.abs(w) / largest)).toFixed(2));
-      if (label) say(label, significant(w));
+    for (const unit of this.units) {
+      const dead = !unit.last && view.dead[unit.map] === 1;
+      if (dead !== unit.dead) unit.frame.classList.toggle("dead", dead);
+      unit.dead = dead;
     }
-    for (const { bias, frame, at, map, last } of this.units) {
-      if (this.numbered) say(bias, significant(view.vector[at]));
-      frame.classList.toggle("dead", !last && view.dead[map] === 1);
-    }
-    say(this.scaleSaid, `Blue is above zero, orange below. The widest line is ${significant(largest)}.`);
+    this.mark(model.ailing ?? []);
     this.paint();
+    if (key !== before) this.built();
   }
 
-  // What changes with every training: the maps in the units.
+  largest() {
+    return this.edges.reduce((most, { at }) => Math.max(most, Math.abs(this.model.view.vector[at])), 1e-12);
+  }
+
+  // The numbers.
+  write() {
+    const { vector } = this.model.view;
+    if (this.numbered) {
+      for (const { label, at } of this.edges) say(label, significant(vector[at]));
+      for (const { bias, at } of this.units) say(bias, significant(vector[at]));
+    }
+    say(this.scaleSaid, `Blue is above zero, orange below. The widest line is ${significant(this.largest())}.`);
+  }
+
+  // What changes with every training: the weights' lines, and the maps in the units. They are on the canvas, for to lay
+  // out a drawing anew in every frame takes longer than all the rest of it.
   paint() {
     const { view, ground } = this.model;
     const { surface } = this;
     surface.clear();
-    if (!view.units) return;
-    const side = view.units.shape[1];
     const scale = Math.min(surface.width / this.wide, surface.height / this.tall); // as the SVG beside it is placed
     const [left, top] = [(surface.width - this.wide * scale) / 2, (surface.height - this.tall * scale) / 2];
     const table = colours();
+    const { context } = surface;
+    const largest = this.largest();
+    for (const { name, at, x1, y1, x2, y2 } of this.edges) {
+      const w = view.vector[at];
+      context.beginPath();
+      context.moveTo(left + x1 * scale, top + y1 * scale);
+      context.lineTo(left + x2 * scale, top + y2 * scale);
+      if (this.byHand.length) context.setLineDash(this.byHand.includes(name) ? [8 * scale, 5 * scale] : []);
+      context.strokeStyle = name === this.fresh || this.lit.includes(name) ? table.strong : w > 0 ? table.positive : w < 0 ? table.negative : table.line;
+      context.lineWidth = (0.6 + 7.4 * (Math.abs(w) / largest || 0)) * scale;
+      context.stroke();
+    }
+    context.setLineDash([]);
+    if (!view.units) return;
+    const side = view.units.shape[1];
     for (const unit of this.units) {
       const values = view.units.subarray(unit.map * side * side, (unit.map + 1) * side * side);
-      let pixel;
-      if (unit.last && ground.target.kind === "binary") pixel = (n) => diverging(table.diverging, values[n] * 2 - 1);
+      let fill;
+      if (unit.last && ground.target.kind === "binary") fill = shaded(values, 2, -1);
       else if (unit.last && ground.target.kind === "classes") {
         const fading = table.fading[unit.number % table.fading.length];
-        pixel = (n) => fading[Math.round(Math.max(0, Math.min(1, values[n])) * 256)];
+        fill = pixelwise((n) => fading[Math.round(Math.max(0, Math.min(1, values[n])) * 256)]);
       } else {
         let most = 1e-12;
         for (const value of values) most = Math.max(most, Math.abs(value));
-        pixel = (n) => diverging(table.diverging, values[n] / most);
+        fill = shaded(values, 1 / most, 0);
       }
       const [x, y] = [left + (unit.x - this.side / 2) * scale, top + (unit.y - this.side / 2) * scale];
-      drawGrid(surface.context, side, pixel, x, y, this.side * scale, this.side * scale);
+      drawGrid(surface.context, side, fill, x, y, this.side * scale, this.side * scale);
     }
   }
 
@@ -196,14 +227,22 @@ export class NetworkPicture {
     return part ? this.said(part.described, this.model.view) : "";
   }
 
+  // Units that are saturated; dead ones are marked with their numbers.
+  mark(ailing) {
+    const names = ailing.filter((one) => one.what === "saturated").map((one) => one.name);
+    if (names.join() === this.saturated) return;
+    this.saturated = names.join();
+    for (const { name, frame } of this.units) frame.classList.toggle("saturated", names.includes(name));
+  }
+
   light(name, selected) {
-    const lit = `${name} ${selected}`;
-    if (lit === this.lit) return;
-    this.lit = lit;
+    if (name === this.lit[0] && selected === this.lit[1]) return;
+    this.lit = [name, selected];
     for (const part of this.parts.values()) {
       part.element.classList.toggle("lit", part.name === name);
       part.element.classList.toggle("chosen", part.name === selected);
     }
+    this.paint();
   }
 
   moved(event) {

@@ -1,6 +1,6 @@
 // The plane of two columns: what the network answers, where its decision changes, and the rows of the table.
 
-import { classColour, colours, diverging, drawGrid } from "./colours.js";
+import { classColour, colours, diverging, drawGrid, pixelwise, shaded } from "./colours.js";
 import { Surface, make, say } from "./dom.js";
 import { dateOf, significant, ticks } from "./numbers.js";
 
@@ -50,20 +50,31 @@ export class PlanePicture {
     ];
   }
 
+  // The column and the height of a place on the page; null beside the plane.
+  valueAt(event) {
+    const inner = this.model?.points ? this.inner : null;
+    if (!inner) return null;
+    const box = this.canvas.getBoundingClientRect();
+    const [across, up] = this.model.points.axes;
+    const x = (event.clientX - box.left - inner.x) / inner.width;
+    const y = (inner.y + inner.height - (event.clientY - box.top)) / inner.height;
+    if (!(x >= 0 && x <= 1 && y >= 0 && y <= 1)) return null;
+    return [across.low + x * (across.high - across.low), up.low + y * (up.high - up.low)];
+  }
+
   draw(model) {
     this.model = model;
     const drawn = Boolean(model.points && model.view.outputs);
     this.box.hidden = !drawn;
     this.nothing.hidden = drawn;
     if (!drawn) {
-      say(this.nothing, "The plane lies over two columns of numbers, and this network has not got two. Choose another feature.");
+      say(this.nothing, "The plane lies over columns of numbers, and this network has none. Choose another feature.");
       this.legend.replaceChildren();
       this.explained = null;
       return;
     }
     this.paint();
     this.explain();
-    this.tell();
   }
 
   paint() {
@@ -72,36 +83,45 @@ export class PlanePicture {
     const { context } = surface;
     const { inner } = this;
     if (!inner) return;
-    const table = colours();
-    surface.clear();
+    if (!surface.stands(model.points, inner.x)) {
+      surface.clear();
+      this.axes(colours());
+    }
     context.save();
     context.beginPath();
     context.rect(inner.x, inner.y, inner.width, inner.height);
     context.clip();
-    drawGrid(context, model.view.outputs.shape[1], this.pixels(), inner.x, inner.y, inner.width, inner.height);
+    surface.clear(inner.x, inner.y, inner.width, inner.height);
+    this.background(inner);
     this.boundary();
     this.rows();
     context.restore();
-    this.axes(table);
+    context.strokeStyle = colours().line;
+    context.lineWidth = 1;
+    context.strokeRect(inner.x + 0.5, inner.y + 0.5, inner.width - 1, inner.height - 1);
   }
 
-  // The colour of every point of the grid.
-  pixels() {
+  background(inner) {
+    drawGrid(this.surface.context, this.model.view.outputs.shape[1], this.fill(), inner.x, inner.y, inner.width, inner.height);
+  }
+
+  // The colours of the grid's points, as `drawGrid` wants them.
+  fill() {
     const { view, ground } = this.model;
     const table = colours();
     const { outputs } = view;
-    if (ground.target.kind === "binary") return (n) => diverging(table.diverging, outputs[n] * 2 - 1);
+    if (ground.target.kind === "binary") return shaded(outputs, 2, -1);
     if (ground.target.kind === "number") {
       const [middle, reach] = this.span();
-      return (n) => diverging(table.diverging, (outputs[n] - middle) / reach);
+      return shaded(outputs, 1 / reach, -middle / reach);
     }
     const [count, side] = outputs.shape;
     const whole = side * side;
-    return (n) => {
+    return pixelwise((n) => {
       let best = 0;
       for (let k = 1; k < count; k += 1) if (outputs[k * whole + n] > outputs[best * whole + n]) best = k;
       return table.fading[best % table.fading.length][Math.round(Math.max(0, Math.min(1, outputs[best * whole + n])) * 256)];
-    };
+    });
   }
 
   // The middle and the reach of a number's colours: those of the rows' own values.
@@ -224,6 +244,12 @@ export class PlanePicture {
       context.fillStyle = ground.target.kind === "number" ? this.shade(points.value[n]) : classColour(points.value[n], ground.target.classes.length);
       context.fill();
       context.stroke();
+      if (!points.by_hand?.[n]) continue;
+      context.save();
+      context.strokeStyle = table.strong;
+      context.lineWidth = 2;
+      context.stroke();
+      context.restore();
     }
   }
 
@@ -237,9 +263,6 @@ export class PlanePicture {
     const { context } = this.surface;
     const inner = this.inner;
     const { unit } = this.surface;
-    context.strokeStyle = table.line;
-    context.lineWidth = 1;
-    context.strokeRect(inner.x + 0.5, inner.y + 0.5, inner.width - 1, inner.height - 1);
     const [across, up] = this.model.points.axes;
     this.surface.write("center", "top", table.muted);
     for (const tick of ticks(across.low, across.high, Math.min(6, inner.width / (80 * unit)))) context.fillText(written(across, tick.value, tick.text), this.place(tick.value, up.low)[0], inner.y + inner.height + 5 * unit);
@@ -296,6 +319,7 @@ export class PlanePicture {
   // What is known of the row that is pointed at, or chosen.
   tell() {
     const { points, view, ground, row } = this.model;
+    if (!points || !view.outputs) return;
     const n = this.at >= 0 ? this.at : points.row.indexOf(row);
     if (n < 0) {
       say(this.readout, "Point at a row to read it, click to see it worked out.");
@@ -304,7 +328,7 @@ export class PlanePicture {
     const [across, up] = points.axes;
     const shown = (axis, value) => (Number.isNaN(value) ? "missing" : written(axis, value, significant(value, 4)));
     const { target } = ground;
-    let said = `Row ${points.row[n]} (${points.tested[n] ? "test" : "training"}): ${across.name} ${shown(across, points.x[n])}, ${up.name} ${shown(up, points.y[n])}; `;
+    let said = `Row ${points.row[n]} (${points.tested[n] ? "test" : "training"}): ${across.name} ${shown(across, points.x[n])}${this.lines ? "" : `, ${up.name} ${shown(up, points.y[n])}`}; `;
     if (target.kind === "number") said += `${target.name} ${significant(points.value[n], 4)}, predicted ${significant(view.answers[n], 4)}`;
     else if (target.kind === "binary") said += `it is ${target.classes[points.value[n]]}, P(${target.classes[1]}) ${significant(view.answers[n])}`;
     else {
