@@ -19,7 +19,7 @@ from glassnet.encoding import Encoding, Target
 from glassnet.errors import UsageError
 from glassnet.model import Model
 from glassnet.network import Network, Parameters
-from glassnet.regions import Regions
+from glassnet.regions import Regions, boundary_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 TARGETS = {
@@ -99,6 +99,16 @@ def test_the_boundary_is_where_decisions_change(model: Model) -> None:
         across = np.array([-along[1], along[0]]) * size / np.linalg.norm(along)
         sides = model.predict(table_of(middle + np.outer([-1e-6, 1e-6], across)))
         assert sides[0] != sides[1]
+
+
+@given(models(("binary_cross_entropy", "cross_entropy")))
+@settings(max_examples=40)
+def test_the_boundary_alone_is_that_of_the_map(model: Model) -> None:
+    found = model.regions()
+    alone = boundary_of(model.network, model.members[0], model.encoder, found.low.tolist(), found.high.tolist())
+    assert len(alone) == len(found.boundary)
+    for one, other in zip(alone, found.boundary, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @given(models(("binary_cross_entropy", "cross_entropy")))

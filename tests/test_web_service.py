@@ -276,7 +276,6 @@ def test_only_what_changed_is_sent_again(tumor_service):
 
 
 def test_a_heavy_training_shows_its_first_start_at_once(tumor_service, monkeypatch):
-    monkeypatch.setattr(service, "_FIRST", 0.0)
     monkeypatch.setattr(service, "_STEP", 0.0)
     got = asked(Page(tumor_service), starts=9, epochs=300)
     parts = [message["starts"] for message in got if "starts" in message]
@@ -291,7 +290,6 @@ def test_a_heavy_training_shows_its_first_start_at_once(tumor_service, monkeypat
 
 
 def test_a_request_that_is_dropped_and_asked_again_goes_on(tumor_service, monkeypatch):
-    monkeypatch.setattr(service, "_FIRST", 0.0)
     monkeypatch.setattr(service, "_STEP", 0.0)
     page = Page(tumor_service)
     request = parse(json.dumps({"id": 1, "settings": {"starts": 30, "epochs": 50}, "view": {}}))
@@ -301,8 +299,20 @@ def test_a_request_that_is_dropped_and_asked_again_goes_on(tumor_service, monkey
     assert [message["starts"]["done"] for message in rest if "starts" in message][-1] == 30
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "lbfgs"])
+def test_a_long_training_ends_where_it_is_overtaken_and_leaves_no_trace(tumor_service, monkeypatch, optimizer):
+    settings = {"starts": 3, "epochs": 30, "optimizer": optimizer}
+    at_once = together(asked(Page(tumor_service), **settings))["starts"]
+    monkeypatch.setattr(service, "_LONG", 0.0)
+    page = Page(tumor_service)
+    answers = page.answers(parse(json.dumps({"id": 1, "settings": settings, "view": {}})))
+    page.overtaken()  # before it has begun: it ends with the first update
+    assert list(answers) == []
+    again = together(asked(page, 2, **settings))["starts"]
+    np.testing.assert_array_equal(again["losses"], at_once["losses"])
+
+
 def test_what_takes_too_long_is_stopped_and_said(tumor_service, monkeypatch):
-    monkeypatch.setattr(service, "_FIRST", 0.0)
     monkeypatch.setattr(service, "_STEP", 0.0)
     monkeypatch.setattr(service, "MOST_SECONDS", 0.0)
     last = together(asked(Page(tumor_service), starts=30, epochs=50))

@@ -551,13 +551,18 @@ def train_members(
     last_epoch: int | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
+    stop: NDArray[np.int64] | None = None,
 ) -> Outcome:
     """Train networks that start at vectors (S, n_parameters) and differ by what `members` says.
 
     A single network may go on from what had `begun`, and be left as it stands after `last_epoch`.
+    `stop`: one number, which another thread may set to 1. A compiled training then ends with the update under way, as
+    by Ctrl-C: the outcome's `n_finished` networks, from the first on, were trained to their end.
     """
     if isinstance(spec.optimizer, LBFGS):
-        return _minimised(network, spec, data, vectors, members, engine, held_out, threads, progress, begun, last_epoch)
+        return _minimised(
+            network, spec, data, vectors, members, engine, held_out, threads, progress, begun, last_epoch, stop
+        )
     first_step, state = 0, None
     if begun is not None:
         vectors, state, first_step = begun.vectors, begun.optimizer_state, int(begun.n_steps[0])
@@ -566,11 +571,11 @@ def train_members(
 
         groups = members.together(spec, len(data.X))
         if len(groups) > 1:
-            return _in_groups(network, spec, data, vectors, members, groups, held_out, threads, progress)
+            return _in_groups(network, spec, data, vectors, members, groups, held_out, threads, progress, stop)
         last_step = None if last_epoch is None else last_epoch * updates_per_epoch(spec, data, members)
         return compiled.train(
             network, spec, data, vectors, members, held_out=held_out, state=state, first_step=first_step,
-            last_step=last_step, begun=begun, threads=threads, progress=progress,
+            last_step=last_step, begun=begun, threads=threads, progress=progress, stop=stop,
         )[0]  # fmt: skip
     data, held_out = data.as_floats(), None if held_out is None else held_out.as_floats()
     if members.are_alike and (held_out is None or len(members) == 1):
@@ -673,6 +678,7 @@ def _in_groups(
     held_out: Data | None,
     threads: int | None,
     progress: Callable[[int], None] | None,
+    stop: NDArray[np.int64] | None,
 ) -> Outcome:
     """By compiled kernels, one group of networks after the other."""
     from glassnet.kernels import compiled
@@ -690,8 +696,9 @@ def _in_groups(
         else:
             count = None if progress is None else lambda n, done=done: progress(done + n)
             part, _ = compiled.train(
-                network, spec, data, vectors[of], members.at(of), held_out=held_out, threads=threads, progress=count
-            )
+                network, spec, data, vectors[of], members.at(of), held_out=held_out, threads=threads, progress=count,
+                stop=stop,
+            )  # fmt: skip
             finished[of[: part.n_finished]] = True
         parts.append(part)
     outcome = Outcome.joined(parts).at(np.argsort(np.concatenate(groups)))
@@ -734,13 +741,14 @@ def _minimised(
     progress: Callable[[int], None] | None,
     begun: Outcome | None,
     last_epoch: int | None,
+    stop: NDArray[np.int64] | None,
 ) -> Outcome:
     """L-BFGS on every network; an epoch is one iteration."""
-    stopped: list[bool] = []
+    stopped = np.zeros(1, np.int64) if stop is None else stop
 
     def one(s: int) -> Outcome:
         result = Outcome.begun(vectors[s : s + 1], spec.epochs)
-        if not stopped:
+        if not stopped[0]:
             state = _minimise(
                 network, members.spec(spec, s), members.data(data, s), result, engine, held_out, stopped, begun,
                 last_epoch,
@@ -760,10 +768,10 @@ def _minimised(
                 if progress is not None:
                     progress(len(every))
         except KeyboardInterrupt:
-            stopped.append(True)
+            stopped[0] = 1
             every += [future.result() for future in futures[len(every) :]]
     outcome = Outcome.joined(every)
-    if stopped:
+    if stopped[0]:
         unfinished = [s for s, part in enumerate(every) if not part.n_finished]
         outcome.n_finished = unfinished[0] if unfinished else len(every)
     return outcome
@@ -776,7 +784,7 @@ def _minimise(
     result: Outcome,
     engine: str,
     held_out: Data | None,
-    stopped: list[bool],
+    stopped: NDArray[np.int64],
     begun: Outcome | None,
     last_epoch: int | None,
 ) -> State:
@@ -805,7 +813,7 @@ def _minimise(
             of_weights, slope = penalty(vector)
             return loss + of_weights, passes.gradient + slope
 
-    best, kept, first, state = np.inf, result.vectors[0].copy(), 0, None
+    best, kept, first, state, ended = np.inf, result.vectors[0].copy(), 0, None, False
     last = spec.epochs if last_epoch is None else last_epoch
     if begun is not None:
         first, state = int(begun.n_epochs[0]), {name: value[0] for name, value in begun.optimizer_state.items()}
@@ -841,13 +849,14 @@ def _minimise(
             # It stays where it is: so do its curves.
             result.losses[0, epoch:] = result.losses[0, epoch]
             result.held_out_losses[0, epoch:] = result.held_out_losses[0, epoch]
-        if stopped:
+        ended = bool(stopped[0])
+        if ended:
             result.n_finished = 0
-        if epoch == last or stopped or result.stopped_early[0]:
+        if epoch == last or ended or result.stopped_early[0]:
             break
     if watched is not None:
         result.best_losses[0], result.best_vectors = best, kept[np.newaxis]
-        is_over = last == spec.epochs or result.converged[0] or result.stopped_early[0] or stopped
+        is_over = last == spec.epochs or result.converged[0] or result.stopped_early[0] or ended
         if spec.patience is not None and is_over and result.diverged_at[0] < 0:
             result.vectors[0] = kept
             result.final_losses[0] = passes.loss(kept)

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -418,7 +419,7 @@ class _Plan:
         sizes[places.FOLLOWED] = shape.ways.followed > 0
         sizes[places.PENALTY_PER_WEIGHT] = shape.ways.penalty_per_weight
         self.tools_at = engine.tools_at(zeros=shape.skips_zeros, shuffle=n_order > 0)
-        self.rooms: list[tuple[NDArray[Any], ...]] = []
+        self.rooms: list[tuple[tuple[NDArray[Any], ...], tuple[int, ...]]] = []  # and where they lie
         per_row = engine.network.n_outputs + 1
         per_row += engine.network.n_features if engine.is_unrolled or shape.with_bytes else 0
         per_row += room.masks_per_row if engine.dropout else 0
@@ -468,6 +469,9 @@ class _Places:
         return memory[where].reshape(shape)
 
 
+_NO_ORDERS = np.empty(0, np.int64)
+
+
 class Job:
     """Networks of one shape to be trained, and what has come of it.
 
@@ -492,6 +496,7 @@ class Job:
         begun: Outcome | None = None,
         ways: Ways = Ways(),
         orders: NDArray[np.int64] | None = None,
+        stop: NDArray[np.int64] | None = None,
     ) -> None:
         optimizer, subsets = spec.optimizer, members.rows
         assert isinstance(optimizer, Optimizer)
@@ -511,13 +516,14 @@ class Job:
             engine.skips_zeros(data.X), data.X.dtype == np.uint8, self.team, ways,
         )  # fmt: skip
         # A training that is repeated, with other rows perhaps, finds its plan made.
-        self._plan = plan = (_kept_plan if self.size * spec.epochs < 10_000 else _Plan)(shape)
+        self._plan = plan = (_kept_plan if self.size * spec.epochs <= 10_000 else _Plan)(shape)
         numbers = _aligned(plan.numbers.size, engine.dtype)
         floats, wholes = plan.template.copy(), plan.whole_template.copy()
         self._memory = numbers, floats, wholes
         self.vectors = plan.numbers.cut(numbers, "vectors")
         self.vectors[:, : engine.n_parameters] = vectors
-        self.counts, self.stop = plan.wholes.cut(wholes, "counts"), plan.wholes.cut(wholes, "stop")
+        self.counts = plan.wholes.cut(wholes, "counts")
+        self.stop = plan.wholes.cut(wholes, "stop") if stop is None else stop
         if state:
             for k, name in enumerate(engine.state_names):
                 self.states[:, k, : engine.n_parameters] = state[name]
@@ -546,7 +552,7 @@ class Job:
         self._rows_at = tuple(map(_address, self._data))
         self._held_at = self._rows_at if held is None else tuple(map(_address, self._held))
         self._least_gain = float(spec.min_improvement)
-        self.orders = np.empty(0, np.int64) if orders is None else orders
+        self.orders, self._orders_at = (_NO_ORDERS, 0) if orders is None else (orders, _address(orders))
         self.quick = False
         self._arguments = self._arguments_with(*self._memory)
 
@@ -561,9 +567,9 @@ class Job:
             at_n, _address(self._memory[0]) + n["states"], at_n + n["best"], engine.kinds_at, at_w + w["numbers"],
             at_w + w["seeds"], at_f + f["rates"], at_f + f["l1"], at_f + f["l2"], at_f + f["schedule"],
             at_f + f["scalars"], at_f + f["dropout"], engine.hidden_at,
-            self._least_gain, plan.ways.loss_scale, _address(self.orders), at_f + f["objectives"],
+            self._least_gain, plan.ways.loss_scale, self._orders_at, at_f + f["objectives"],
             at_n + n["snapshots"], at_f, at_f + f["held_losses"], at_f + f["finals"], at_w,
-            at_f + f["records"], _address(self._memory[2]) + w["stop"],
+            at_f + f["records"], _address(self.stop),
         )  # fmt: skip
 
     def schedule(self) -> NDArray[np.float64]:
@@ -616,7 +622,11 @@ class Job:
                     if progress is not None and done[number]:
                         progress(n_done)
 
-        _in_threads([work] * min(threads, len(starts)), self.stop)
+        n_threads = min(threads, len(starts))
+        if threading.current_thread() is threading.main_thread():
+            _in_threads([work] * n_threads, self.stop)
+        else:
+            _with_help(work, n_threads - 1, self.stop)
         n_whole = done.index(False) if False in done else len(done)
         return min(n_whole * chunk, size)
 
@@ -658,20 +668,21 @@ class Job:
         return int(not self.stop[0])
 
     def run_here(self) -> int:
-        """Train in the calling thread, for jobs of a moment: nothing can interrupt it."""
+        """Train in the calling thread, for jobs of a moment: no KeyboardInterrupt ends it."""
         self._call(0, self.size)
-        return self.size
+        return 0 if self.stop[0] else self.size
 
     def _call(self, first: int, last: int) -> None:
         """Train some of the networks, each alone."""
         plan = self._plan
         try:
-            rooms = plan.rooms.pop()
+            rooms, at = plan.rooms.pop()
         except IndexError:
             rooms = (*self._room(), *self._meeting_place())
-        _train(self.engine.number)(*self._arguments, *map(_address, rooms), 0, 1, first, last)
+            at = tuple(map(_address, rooms))
+        _train(self.engine.number)(*self._arguments, *at, 0, 1, first, last)
         if plan.room + plan.common < _KEPT_ROOM:
-            plan.rooms.append(rooms)
+            plan.rooms.append((rooms, at))
 
     def _room(self) -> tuple[NDArray[Any], ...]:
         """Memory that a thread works in."""
@@ -740,6 +751,37 @@ def _in_threads(works: list[Callable[[], None]], stop: NDArray[np.int64]) -> Non
         raise failed[0]
 
 
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    """Threads that stay: to start one takes as long as a training of a moment."""
+    return ThreadPoolExecutor(all_threads(), "glassnet")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads are not copied
+
+
+def _with_help(work: Callable[[], None], n_helpers: int, stop: NDArray[np.int64]) -> None:
+    """Do it in this thread, which no Ctrl-C reaches, and in helpers beside it: as soon as they come, and if they do."""
+
+    def help_with(number: int) -> None:
+        _move_to_processor(number)
+        work()
+
+    helpers = [_helpers().submit(help_with, number) for number in range(1, n_helpers + 1)]
+    try:
+        if helpers:
+            _move_to_processor(0)
+        work()
+    except BaseException:
+        stop[0] = 1
+        raise
+    finally:
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()
+
+
 # A plan keeps the memory that its calls have worked in, up to so many numbers: it is in the processor's cache still.
 _KEPT_ROOM = 100_000
 
@@ -801,11 +843,13 @@ def train(
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
     begun: Outcome | None = None,
+    stop: NDArray[np.int64] | None = None,
 ) -> tuple[Outcome, FloatArray]:
     """Train networks, vectors (S, n_parameters), by compiled kernels; also the records of every update, if wanted.
 
     `first_step` and `last_step` are updates made before and after, where not all are; `state` is the optimiser's then,
     and `begun` what had come of them, where their health and their best parameters are to be told from the beginning.
+    `stop`, as `training.train_members` has it.
     """
     optimizer = spec.optimizer
     assert isinstance(optimizer, Optimizer)
@@ -816,7 +860,7 @@ def train(
     threads = threads or all_threads()
     job = Job(
         engine, spec, data, vectors, members, held=held_out, state=state, first_step=first_step, last_step=last_step,
-        recorded=recorded, threads=threads if of_one >= A_SHARE else 1, begun=begun,
+        recorded=recorded, threads=threads if of_one >= A_SHARE else 1, begun=begun, stop=stop,
     )  # fmt: skip
     if job.team > 1:
         n_finished = job.run_together()

@@ -78,11 +78,13 @@ class Job:
         initial: FloatArray | None = None,
         begun: Outcome | None = None,
         last_epoch: int | None = None,
+        stop: NDArray[np.int64] | None = None,
+        threads: int | None = None,
     ) -> Outcome:
         """Starts of these numbers trained, to the end or for some epochs.
 
         They begin at `initial` (S, n_parameters) where it is given. One of them may go on from what had `begun`, and be
-        left as it stands after `last_epoch`.
+        left as it stands after `last_epoch`. `stop` and `threads` are those of `train_members`.
         """
         spec = self.spec if epochs is None else replace(self.spec, epochs=epochs)
         members = Members.of(spec, numbers)
@@ -90,8 +92,9 @@ class Job:
             members = replace(members, learning_rates=np.full(len(numbers), self.learning_rate))
         vectors = self.initial(numbers) if initial is None else initial
         return train_members(
-            self.network, spec, self.data, vectors, members, engine="compiled", begun=begun, last_epoch=last_epoch
-        )
+            self.network, spec, self.data, vectors, members, engine="compiled", begun=begun, last_epoch=last_epoch,
+            stop=stop, threads=threads,
+        )  # fmt: skip
 
     @property
     def updates_per_epoch(self) -> int:

@@ -290,6 +290,7 @@ async def _serve(socket: WebSocket, page: Page) -> None:
             if message["type"] == "websocket.disconnect":
                 return
             waiting[:] = [_asked(message.get("text"))]
+            page.overtaken()
             arrived.set()
             if worker.done():
                 worker.result()

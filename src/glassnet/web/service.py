@@ -25,6 +25,7 @@ from glassnet.derivations.worked import explain
 from glassnet.derivations.worked_mathml import marked_lines
 from glassnet.errors import DataError, GlassnetError, UsageError
 from glassnet.kernels import stacked
+from glassnet.kernels.compiled import all_threads
 from glassnet.model import Model
 from glassnet.network import FloatArray, Network, Parameters
 from glassnet.optimizers import LBFGS
@@ -47,9 +48,11 @@ MOST_TABLES = 8
 MOST_SECONDS = 60.0
 """Time for all starts of one request."""
 
-# What is trained before anything is shown, and then between two looks for a newer request, in seconds.
-_FIRST, _STEP = 0.025, 0.040
-_SPEED = 3e10  # `training.job_size` per second, until it was measured
+_STEP = 0.040  # seconds of training before anything is shown, and then between two looks for a newer request
+_LONG = 0.1  # seconds of one start's training, from which on a newer request ends it
+_SPEED = 2e10  # `training.job_size` per second, until it was measured
+_MUCH_QUICKER = 1.5  # times, and a core less for the browser is worth it
+_TRIED_EVERY = 32  # trainings between two by the other number of threads
 _UNIT_GRID = GRID // 2
 _MOST_EXACT_UNITS = 16
 _MOST_EXPLAINED = 40  # parameters of a network whose equations are all shown at once
@@ -76,13 +79,18 @@ class Trained:
         steady = np.where((self.ails[: self.done, 2] < 0) & np.isfinite(objectives), objectives, np.inf)
         return int(np.argmin(steady if np.isfinite(steady).any() else np.nan_to_num(objectives, nan=np.inf)))
 
-    def extended(self, count: int) -> None:
-        """Train the next `count` starts."""
+    def extended(self, count: int, stop: NDArray[np.int64] | None = None, threads: int | None = None) -> None:
+        """Train the next `count` starts; fewer where `stop` is set."""
         job, first = self.job, self.done
         last = min(first + count, self.size)
         begun = time.perf_counter()
-        outcome = job.train(np.arange(first, last))
+        outcome = job.train(np.arange(first, last), stop=stop, threads=threads)
         self.seconds += time.perf_counter() - begun
+        if outcome.n_finished < last - first:
+            last = first + outcome.n_finished
+            outcome = outcome.at(np.arange(outcome.n_finished))
+            if last == first:
+                return
         new = slice(first, last)
         self.vectors[new] = outcome.vectors
         self.losses[new] = outcome.losses
@@ -200,14 +208,26 @@ class Page:
         self._at: tuple[Any, Any] = (None, None)  # parameters after an epoch of a course, and what they are of
         self._slow: tuple[Any, SlowStep | None] = (None, None)
         self._sent: dict[str, Any] = {}
-        self._speed = _SPEED
+        self._speeds: dict[int, float] = {}  # of so many threads; 0: of L-BFGS
+        self._n_trained = 0
+        self._overtaken = False
+        self._stop = np.zeros(1, np.int64)  # of a training that takes long
+
+    def overtaken(self) -> None:
+        """There is a newer request, says another thread: a training that takes long is not waited for."""
+        self._overtaken = True
+        self._stop[0] = 1
 
     def answers(self, asked: Asked) -> Iterator[dict[str, Any] | None]:
         """The messages that answer a request, `last` in the last of them: what has changed since the last messages.
 
         None comes before what can wait until nobody moves anything. Every message is to be sent, for none comes twice.
-        A user's mistake is a message with its `problem`.
+        A user's mistake is a message with its `problem`. There may be no `last` where the request was overtaken.
         """
+        self._overtaken = False  # here and now, not when the first message is wanted: by then it may be
+        return self._said(asked)
+
+    def _said(self, asked: Asked) -> Iterator[dict[str, Any] | None]:
         try:
             yield from self._answers(asked)
         except GlassnetError as problem:
@@ -218,15 +238,14 @@ class Page:
         view = asked.view
         trained = self._trained_for(asked)
         ground = trained.job.ground
-        first, begun, seconds = 0, time.perf_counter(), _FIRST
+        first, begun = 0, time.perf_counter()
         if self._sent.get("starts") is trained:
             first = trained.done  # it has those already
         while True:
             message: dict[str, Any] = {"id": asked.id, "last": False}
             stopped = trained.done > 0 and time.perf_counter() - begun > MOST_SECONDS
-            if trained.done < trained.size and not stopped:
-                self._extend(trained, seconds)
-                seconds = _STEP
+            if trained.done < trained.size and not stopped and not self._extend(trained):
+                return  # it was overtaken
             if first < trained.done:
                 message["starts"] = trained.message(first)
                 first = trained.done
@@ -306,20 +325,44 @@ class Page:
         assert self._altered[1] is not None
         return self._altered[1]
 
-    def _extend(self, trained: Trained, seconds: float) -> None:
-        """Train further starts, as many as take about so long; all of them where nearly all would.
+    def _extend(self, trained: Trained) -> bool:
+        """Train further starts, as many as take about `_STEP`, all of them where nearly all would; whether any was.
 
-        How fast it went settles how much is trained at a time, never what comes of it.
+        How fast it went settles how much is trained at a time and by how many threads, never what comes of it.
         """
         job, before = trained.job, trained.done
         of_one = job_size(job.network, job.spec, len(job.data.X), 1)
-        if isinstance(job.spec.optimizer, LBFGS):
-            of_one *= 50  # passes of a line search, from Python
-        left, count = trained.size - before, max(1, int(seconds * self._speed / of_one))
+        by_lines = isinstance(job.spec.optimizer, LBFGS)  # passes of a line search, from Python: one thread
+        if by_lines:
+            of_one *= 50
+        threads = 0 if by_lines else self._n_threads()
+        speed = self._speeds.get(threads, _SPEED)
+        left, count = trained.size - before, max(1, int(_STEP * speed / of_one))
+        stop = None
+        if of_one / speed > _LONG:
+            self._stop = stop = np.zeros(1, np.int64)
+            if self._overtaken:  # before there was something to stop
+                stop[0] = 1
         begun = time.perf_counter()
-        trained.extended(left if count >= 0.8 * left else count)
-        speed = of_one * (trained.done - before) / (time.perf_counter() - begun)
-        self._speed = (self._speed + speed) / 2
+        trained.extended(left if count >= 0.8 * left else count, stop, threads or None)
+        if trained.done == before:
+            return False
+        now = of_one * (trained.done - before) / (time.perf_counter() - begun)
+        # The first of all may have had kernels to compile: what is quicker counts at once, what is slower by and by.
+        self._speeds[threads] = max(now, 0.8 * self._speeds.get(threads, now) + 0.2 * now)
+        return True
+
+    def _n_threads(self) -> int:
+        """One less than there are cores, for the browser draws what came before; or all, where that is much quicker.
+
+        On a busy machine it is not: threads wait for one another, and the browser for them. Now and then the number
+        that was not taken is tried.
+        """
+        self._n_trained += 1
+        fewer, every = max(1, all_threads() - 1), all_threads()
+        gain = self._speeds.get(every, 0.0) / self._speeds.get(fewer, _SPEED)
+        takes_every = gain > _MUCH_QUICKER
+        return every if takes_every != (self._n_trained % _TRIED_EVERY == 0) else fewer
 
     def _changed(self, what: str, key: Any) -> bool:
         if what in self._sent and self._sent[what] == key:
@@ -405,16 +448,17 @@ class Page:
             done = stacked.forward(network, stack, plane.X)
         shape = (-1, GRID, GRID) if plane.y else (-1, LINE)
         found["outputs"] = _finite(self._in_units(ground, done.probabilities[0].T).T).reshape(shape)
-        found["logits"] = _finite(done.logits[0]).reshape(shape)
+        exact = self._exact_boundary(job, vector, plane) if plane.y else None
+        if exact is not None:
+            found["boundary"] = exact
+        else:
+            found["logits"] = _finite(done.logits[0]).reshape(shape)
         layers = [*done.activations[1:-1], done.probabilities]
         every = np.concatenate([layer[0] for layer in layers]).reshape(shape)
         if not plane.y:
             found["units"] = np.repeat(_finite(every[:, np.newaxis, :: LINE // _UNIT_GRID]), _UNIT_GRID, axis=1)
             return found
         found["units"] = _finite(every[:, ::2, ::2])
-        exact = self._exact_boundary(job, vector, plane)
-        if exact is not None:
-            found["boundary"] = exact
         return found
 
     @staticmethod
