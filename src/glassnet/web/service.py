@@ -393,6 +393,7 @@ class Page:
                 "sizes": list(job.network.sizes),
                 "activations": list(job.network.activations),
                 "ails": ails,
+                "updates": job.updates_per_epoch,
             }
             if view.legs:
                 found["view"]["curve"] = _finite(losses[trained.curve_epochs])
