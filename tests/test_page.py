@@ -86,6 +86,13 @@ def test_a_dragged_slider_trains_anew_and_the_last_position_is_shown(visit):
     assert f"after epoch {epochs} of {epochs}" in visit.text("#epoch")
 
 
+def test_a_position_that_was_foreseen_is_not_asked_for_again(visit):
+    before = int(visit.data()["asked"])
+    visit.move("learning_rate", 0.8)  # a press and eight moves
+    visit.rest()
+    assert 1 <= int(visit.data()["asked"]) - before <= 9
+
+
 def test_scrubbing_shows_the_weights_as_they_were(visit):
     weights = visit.weights
     visit.page.locator("#scrubber").fill("0")

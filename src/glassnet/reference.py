@@ -133,11 +133,12 @@ def checked_targets(network: Network, y: ArrayLike, n: int, dtype: Any) -> Float
             f"got shape {targets.shape}.{hint}"
         )
     kind = row_of_loss.targets
-    rule, good = "finite numbers", np.isfinite(targets)
     if kind in ("unit", "classes"):
-        rule, good = "numbers from 0 to 1", good & (targets >= 0) & (targets <= 1)
+        rule, good = "numbers from 0 to 1", (targets >= 0) & (targets <= 1)  # NaN is neither
     elif kind == "nonnegative":
-        rule, good = "numbers of 0 or more", good & (targets >= 0)
+        rule, good = "numbers of 0 or more", np.isfinite(targets) & (targets >= 0)
+    else:
+        rule, good = "finite numbers", np.isfinite(targets)
     if good.all() and kind == "classes":
         # Rounded to seven digits in float32, a share per class sums to 1 only that closely.
         rule, good = "rows that sum to 1", np.abs(targets.sum(axis=1, keepdims=True) - 1) < 1e-5

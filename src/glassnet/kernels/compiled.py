@@ -419,7 +419,7 @@ class _Plan:
         sizes[places.FOLLOWED] = shape.ways.followed > 0
         sizes[places.PENALTY_PER_WEIGHT] = shape.ways.penalty_per_weight
         self.tools_at = engine.tools_at(zeros=shape.skips_zeros, shuffle=n_order > 0)
-        self.rooms: list[tuple[NDArray[Any], ...]] = []
+        self.rooms: list[tuple[tuple[NDArray[Any], ...], tuple[int, ...]]] = []  # and where they lie
         per_row = engine.network.n_outputs + 1
         per_row += engine.network.n_features if engine.is_unrolled or shape.with_bytes else 0
         per_row += room.masks_per_row if engine.dropout else 0
@@ -467,6 +467,9 @@ class _Places:
         """One of the arrays."""
         where, shape = self._cuts[name]
         return memory[where].reshape(shape)
+
+
+_NO_ORDERS = np.empty(0, np.int64)
 
 
 class Job:
@@ -549,7 +552,7 @@ class Job:
         self._rows_at = tuple(map(_address, self._data))
         self._held_at = self._rows_at if held is None else tuple(map(_address, self._held))
         self._least_gain = float(spec.min_improvement)
-        self.orders = np.empty(0, np.int64) if orders is None else orders
+        self.orders, self._orders_at = (_NO_ORDERS, 0) if orders is None else (orders, _address(orders))
         self.quick = False
         self._arguments = self._arguments_with(*self._memory)
 
@@ -564,7 +567,7 @@ class Job:
             at_n, _address(self._memory[0]) + n["states"], at_n + n["best"], engine.kinds_at, at_w + w["numbers"],
             at_w + w["seeds"], at_f + f["rates"], at_f + f["l1"], at_f + f["l2"], at_f + f["schedule"],
             at_f + f["scalars"], at_f + f["dropout"], engine.hidden_at,
-            self._least_gain, plan.ways.loss_scale, _address(self.orders), at_f + f["objectives"],
+            self._least_gain, plan.ways.loss_scale, self._orders_at, at_f + f["objectives"],
             at_n + n["snapshots"], at_f, at_f + f["held_losses"], at_f + f["finals"], at_w,
             at_f + f["records"], _address(self.stop),
         )  # fmt: skip
@@ -673,12 +676,13 @@ class Job:
         """Train some of the networks, each alone."""
         plan = self._plan
         try:
-            rooms = plan.rooms.pop()
+            rooms, at = plan.rooms.pop()
         except IndexError:
             rooms = (*self._room(), *self._meeting_place())
-        _train(self.engine.number)(*self._arguments, *map(_address, rooms), 0, 1, first, last)
+            at = tuple(map(_address, rooms))
+        _train(self.engine.number)(*self._arguments, *at, 0, 1, first, last)
         if plan.room + plan.common < _KEPT_ROOM:
-            plan.rooms.append(rooms)
+            plan.rooms.append((rooms, at))
 
     def _room(self) -> tuple[NDArray[Any], ...]:
         """Memory that a thread works in."""
