@@ -83,6 +83,24 @@ def test_the_same_digits_as_predict(number: int) -> None:
 
 
 @needs_node
+def test_the_digits_that_the_command_prints(tmp_path, capsys):
+    """Through files, as a user would: train, export, and the same rows through `glassnet predict` and the page."""
+    table, model, data = (str(tmp_path / name) for name in ("t.csv", "m.safetensors", "new.csv"))
+    kinds = ("aster", "broom", "clover")
+    lines = [f"{k % 17 / 8},{['clay', 'sand', ''][k % 7 % 3]},{kinds[k % 3]}" for k in range(60)]
+    Path(table).write_text("\n".join(["width,soil,kind", *lines]) + "\n")
+    assert run(capsys, "train", table, "--target", "kind", "--starts", "2", "--epochs", "9", "-o", model)[0] == 0
+    asked = [["0.1", "clay"], ["1e3", "sand"], ["-7.25", None], ["0.30000000000000004", "loam"]]
+    Path(data).write_text("\n".join(["width,soil", *(f"{width},{soil or ''}" for width, soil in asked)]) + "\n")
+    _, out, said = run(capsys, "predict", model, data)
+    functions, told_of = told(gn.load(model))
+    found = in_node(functions, "cells.read computation.forward", ANSWERED, [told_of, asked])
+    assert [",".join(row) for row in found] == out.splitlines()[1:]
+    (soil,) = (column for column in told_of["columns"] if column["name"] == "soil")
+    assert soil["remarks"]["other"].replace("another text", "loam") in said
+
+
+@needs_node
 def test_other_digits_would_be_seen() -> None:
     """The last bit of every parameter, and the digits are others."""
     model = generated(5)

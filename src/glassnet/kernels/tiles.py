@@ -109,12 +109,18 @@ def outer(
                     n_rows, kept,
                 )  # fmt: skip
                 i += INPUTS_OF_2
-            elif size == 2:
+            elif size == 2 and left > INPUTS_OF_2 // 2:
                 outer_tile(
                     INPUTS_OF_2, 2, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units,
                     n_rows, kept,
                 )  # fmt: skip
                 i += INPUTS_OF_2
+            elif size == 2:
+                outer_tile(
+                    INPUTS_OF_2 // 2, 2, 0, x, index, row_size, left, delta, deltas_size, old, start_size, at,
+                    n_units, n_rows, kept,
+                )  # fmt: skip
+                i += INPUTS_OF_2 // 2
             elif left >= INPUTS_OF_1:
                 outer_tile(
                     INPUTS_OF_1, 1, 1, x, index, row_size, left, delta, deltas_size, old, start_size, at, n_units,

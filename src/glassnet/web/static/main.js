@@ -332,7 +332,7 @@ const choose = (only) => {
   const at = slow.lineWith(only); // while an update is gone through, it goes to where this is worked out
   if (at >= 0) look({ slow: at + 1 });
 };
-const network = new NetworkPicture(of("network"), choose, pointed);
+const network = new NetworkPicture(of("network"), choose, pointed, showView);
 const plane = new PlanePicture(of("plane"), (row) => look({ row }));
 let line = null; // made where it is first needed
 const curves = new CurvesPicture(of("curves"), (epoch) => { rest(); scrub(epoch); });

@@ -10,7 +10,9 @@ const NARROW = 470; // CSS pixels under which names are short and units near
 
 export class NetworkPicture {
   // `chosen(name)` and `pointed(name)` are told names as equations have them: w1_2_1, b1_1, z1_1, x2.
-  constructor(card, chosen, pointed) {
+  // `built()` is told that the parts are others now, for those who mark them.
+  constructor(card, chosen, pointed, built) {
+    this.built = built;
     this.box = card.querySelector(".picture");
     this.scaleSaid = card.querySelector(".scale");
     this.chosen = chosen;
@@ -135,7 +137,8 @@ export class NetworkPicture {
     const narrow = this.surface.width < NARROW * this.surface.unit;
     const tallness = Math.round((20 * this.surface.height) / this.surface.width) / 20;
     const key = JSON.stringify([view.sizes, ground.inputs, ground.target, narrow, tallness]);
-    if (key !== this.key) {
+    const before = this.key;
+    if (key !== before) {
       const focused = this.drawing.contains(document.activeElement) ? document.activeElement.dataset.name : "";
       this.key = key;
       this.build(view, ground, narrow, tallness);
@@ -150,6 +153,7 @@ export class NetworkPicture {
     }
     this.mark(model.ailing ?? []);
     this.paint();
+    if (key !== before) this.built();
   }
 
   largest() {

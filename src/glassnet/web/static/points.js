@@ -190,12 +190,13 @@ export class Points {
     this.classes.hidden = target.kind === "number";
     this.number.hidden = !this.classes.hidden || model.points.axes.length === 1;
     for (const control of [this.classes, this.number]) control.classList.toggle("unseen", this.tool !== "add");
+    this.row.classList.toggle("at-rest", this.tool === "look" && this.before.length === 0);
     const { added, moved, deleted } = this.edits;
     this.back.classList.toggle("unseen", this.before.length === 0);
     this.all.classList.toggle("unseen", countOf(this.edits) === 0);
     const did = [[added, "added"], [moved, "moved"], [deleted, "deleted"]].filter(([list]) => list.length).map(([list, what]) => `${list.length} ${what}`);
     const how = {
-      look: "Click a row to see it worked out.",
+      look: "",
       add: "Click where the row lies; it is one to train on. Keys: arrows, Enter.",
       move: "Drag a row. Keys: arrows to a row, with Shift they move it.",
       delete: "Click a row. Keys: arrows to a row, Delete.",

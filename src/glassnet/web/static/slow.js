@@ -255,7 +255,7 @@ export class Slow {
         const dot = element.querySelector(".source");
         put(Number(dot.getAttribute("cx")) - 7, Number(dot.getAttribute("cy")) + 21, "end", "x =", numbers.get("x"));
       } else if (place.startsWith("z")) this.inUnit(element, numbers, put);
-      else if (network.numbered || [...numbers.values()].some((one) => one.now)) this.alongWeight(place, numbers, put);
+      else if ((network.numbered && network.wide > 500) || [...numbers.values()].some((one) => one.now)) this.alongWeight(place, numbers, put);
     }
     this.overlay.replaceChildren(...texts);
     this.renew(plan, updated, now);
