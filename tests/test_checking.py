@@ -580,6 +580,15 @@ def test_whole_numbers_are_said():
     assert check({**right, "backward": backward}).problem.kind == "integers"
 
 
+def test_a_wrong_shape_is_no_wrong_number():
+    """[[0]] in the place of a column of zeros is no gradient that is zero."""
+    report = check(module("def gradients(X, y, W1, b1):\n    return [[0.0]], [0.0]\nCONVENTIONS = 'sizes=3-1'\n"))
+    assert report.verdict == "wrong"
+    assert not report.mistakes
+    assert "dW1 has the shape (1, 1), and should have (3, 1)" in " ".join(report.text().split())
+    assert "another shape" in report.html()
+
+
 def test_the_logarithm_of_zero_is_a_remark():
     report = check(candidate())
     assert report.ok

@@ -56,9 +56,9 @@ def meanings(observed: Sequence[Observed]) -> Iterator[list[Observed]]:
     each = [(one, one.case, *(one.changed or (None, {}, one.case.y))[1:]) for one in observed]
     yield [replace(one, case=replace(case, inputs_backward=inputs)) for one, case, inputs, _ in each]
     if any(layer > 1 for _, _, inputs, _ in each for layer in inputs):
-        for held in ("", "a", "za"):
+        for before, held in ((True, ""), (True, "a"), (True, "za"), (False, "a"), (False, "za")):
             yield [
-                replace(one, case=replace(case, inputs=inputs, inputs_backward=inputs, held=held))
+                replace(one, case=replace(case, inputs=inputs if before else {}, inputs_backward=inputs, held=held))
                 for one, case, inputs, _ in each
             ]
         return

@@ -223,7 +223,7 @@ def _report_of(candidate: Candidate, said: Declared, seed: int, name: str) -> Re
             compared(observed, diagnosis.numbers, loss_known=False), remarks=tuple(remarks),
         )  # fmt: skip
     ran = {one.case.sizes for one in observed}
-    remarks += _limits(ran | {one.case.sizes for one in runs[0][1]}, [case.sizes for case in cases], failures)
+    remarks += _limits(ran, [case.sizes for case in cases], failures)
     if ran == {sizes for sizes in ran if sizes[-1] == 1} and any(one.case.sizes[-1] > 1 for one in runs[0][1]):
         remarks.append("It was judged with one output; how it averages over several is its own convention.")
     table = compared(observed, diagnosis.numbers)
@@ -489,11 +489,11 @@ def _forward_right(observed: Sequence[Observed], diagnosis: Diagnosis) -> bool:
 def _limits(
     ran: set[tuple[int, ...]], tried: Sequence[tuple[int, ...]], failures: Mapping[tuple[int, ...], list[Reached]]
 ) -> list[str]:
-    """In which networks it runs, where it does not in all."""
+    """In which networks it could be checked, where it could not in all."""
     if all(sizes in ran or not failures[sizes] for sizes in tried) or not ran:
         return []
     told = ", ".join("-".join(map(str, sizes)) for sizes in tried if sizes in ran)
-    said = [f"It runs in networks of sizes {told}; in others that were tried it does not."]
+    said = [f"It was checked in networks of sizes {told} only."]
     if (raises := _raises_unless_square(ran, failures)) is not None:
         line = f" (line {raises.line}: {raises.source_line})"
         said.append(f"Where layers differ in size: {raises.message}{line}")

@@ -142,10 +142,10 @@ class Computation:
             yield Quantity("a", layer), a[layer]
         yield Quantity("z", self.L), z[self.L]
         yield Quantity("p"), z[self.L] if self.numbers.logits else a[self.L]
-        for layer, changed in self.case.inputs.items():
+        for layer, changed in self.case.inputs_backward.items():
             if "a" in self.case.held:
                 self.a[layer - 1] = changed
-            if "z" in self.case.held:
+            if "z" in self.case.held and activation_row(self.numbers.hidden).kinks:  # z and a lie on the same side
                 self.z[layer - 1] = changed
 
     def compute_forward(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

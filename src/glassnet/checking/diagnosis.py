@@ -126,7 +126,8 @@ def diagnose(cases: Sequence[Observed], declared: Declared, free_rows: bool = Fa
     `free_rows`: the loss is only shown, so that it may be a sum where the gradient is a mean.
     """
     states = _states(cases, declared, free_rows, 2 if pairs else 1)
-    if pairs and not states and _seen(cases, _is_loss) and not _seen(cases, _is_forward):
+    loss_alone = _seen(cases, _is_loss) and not _seen(cases, _is_forward)
+    if pairs and not states and loss_alone and not agrees_upto("loss", cases, declared, free_rows):
         states = _with_the_loss_apart(cases, declared, free_rows)
     if states:
         fewest = min(len(mistakes) for _, mistakes in states)

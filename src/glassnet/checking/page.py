@@ -158,7 +158,7 @@ def _quantities(report: Found) -> str:
     lines = "".join(
         f"<tr{' class=first' if of.name == first else ''}><td>{escape(of.name)}</td>"
         f'<td class="number">{of.compared:,}</td><td class="number">{of.wrong:,}</td>'
-        f'<td class="number">{escape(significant(of.largest_error, 2))}</td></tr>\n'
+        f'<td class="number">{"another shape" if of.misshapen else significant(of.largest_error, 2)}</td></tr>\n'
         for of in report.quantities
     )
     head = '<tr><th>quantity</th><th class="number">numbers</th><th class="number">off</th>'

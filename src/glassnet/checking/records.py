@@ -27,6 +27,11 @@ class Compared:
         """Whether all agree."""
         return not self.wrong
 
+    @property
+    def misshapen(self) -> bool:
+        """Whether it is wrong by its shape alone."""
+        return self.wrong > 0 and not self.largest_error
+
 
 @dataclass(frozen=True)
 class Wrong:

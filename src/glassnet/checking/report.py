@@ -97,9 +97,9 @@ class Report(Found):
                 + (
                     "agree"
                     if one.ok
-                    else f"WRONG: {one.wrong}, off by {significant(one.largest_error, 2)} of the largest"
-                    if one.largest_error
                     else "WRONG: of another shape"
+                    if one.misshapen
+                    else f"WRONG: {one.wrong}, off by {significant(one.largest_error, 2)} of the largest"
                 )
                 for one in self.quantities
             )
