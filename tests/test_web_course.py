@@ -110,6 +110,10 @@ def test_a_window_of_lines_is_sent_once(tumor_service):
     second = together(asked(page, 3, {"slow": slow.WINDOW - 5, "epoch": 0}, **settings))["slow"]
     assert second["first"] == slow.WINDOW
     assert "names" not in second
+    # Elsewhere nothing of it is kept; back there, all is sent again.
+    assert "slow" not in together(asked(page, 4, **settings))
+    assert not [name for name in page._sent if name.startswith("slow")]
+    assert "names" in together(asked(page, 5, {"slow": 0, "epoch": 0}, **settings))["slow"]
 
 
 # --- by hand ------------------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def regions_of(
 def boundary_of(
     network: Network, parameters: Parameters, encoding: Encoding, low: Sequence[float], high: Sequence[float]
 ) -> tuple[Floats, ...]:
-    """The `boundary` of the `regions_of` one network, in a third of the time. Raises as that does."""
+    """The `boundary` of the `regions_of` one network, without the regions. Raises as that does."""
     _, centers, scales, from_, to = _rectangle(network, [parameters], encoding, low, high)
     found: list[Floats] = []
     for polygon in _cut_up(network, parameters, encoding, (from_ - centers) / scales, (to - centers) / scales):

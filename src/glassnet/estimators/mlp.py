@@ -182,7 +182,7 @@ class MLPClassifier(ClassifierMixin, Multilayer):  # type: ignore[misc]
         if self.stratify is False or self._multilabel:
             return None
         if targets.shape[1] == 1:
-            return targets[:, 0].astype(bool)
+            return targets[:, 0].astype(bool).astype(str)  # as scikit-learn's error names a class of one row
         return targets.argmax(axis=1) if self.stratify is True else None
 
     # --- its loss -------------------------------------------------------------------------------------------------

@@ -276,8 +276,10 @@ class Page:
         start, epoch, vector = self._parameters(trained, view)
         looked_at = (trained, start, epoch, view.legs, view.hand)
         parts: list[tuple[str, Any, Callable[[], Any]]] = []
-        if view.slow >= 0 and not view.hand:
-            step = (looked_at, max(view.row, 0))
+        step = (looked_at, max(view.row, 0)) if view.slow >= 0 and not view.hand else None
+        for name in [name for name, key in self._sent.items() if name.startswith("slow") and key != step]:
+            del self._sent[name]  # or else every window would keep a training in memory
+        if step is not None:
             # The window that the line is in, what stands before it, and the next one in time.
             line = max(view.slow - 1, 0)
             for window in sorted({max(line - WINDOW, 0) // WINDOW, line // WINDOW, (line + WINDOW // 2) // WINDOW}):
@@ -393,6 +395,7 @@ class Page:
                 "sizes": list(job.network.sizes),
                 "activations": list(job.network.activations),
                 "ails": ails,
+                "updates": job.updates_per_epoch,
             }
             if view.legs:
                 found["view"]["curve"] = _finite(losses[trained.curve_epochs])

@@ -12,13 +12,13 @@ function ofUnit({ name, what, share, since, step }) {
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 // `ails`: dead since, stuck since, diverged at; `ailing`: units, where they are known by now.
-export function ailments({ ails, epoch }, ailing, byHand) {
+export function ailments({ ails, epoch, updates }, ailing, byHand) {
   const [dead, stuck, diverged] = ails;
   const said = [];
   if (diverged >= 0) said.push(`This start diverged at step ${diverged}: its numbers went beyond all measure, and it was stopped at the last finite ones. A smaller learning rate helps.`);
-  if (stuck >= 0 && !byHand) said.push(stuck <= epoch ? `It is stuck: it has given every training row the same class since epoch ${stuck}. Another start, or another learning rate, gets away.` : `It gets stuck: from epoch ${stuck} on it gives every training row the same class.`);
+  if (stuck >= 0 && !byHand) said.push(stuck <= epoch ? `It is stuck: it has given every training row the same class${when(stuck, stuck * updates)}. Another start, or another learning rate, gets away.` : `It gets stuck: from epoch ${stuck} on it gives every training row the same class.`);
   if (ailing) said.push(...ailing.slice(0, 6).map((one) => capital(ofUnit(one))));
-  else if (dead >= 0 && dead <= epoch) said.push(`A hidden unit has been 0 on every training row since epoch ${dead}: no gradient reaches it, it is dead.`);
+  else if (dead >= 0 && dead <= epoch) said.push(`A hidden unit has been 0 on every training row${when(dead, dead * updates)}: no gradient reaches it, it is dead.`);
   if (ailing?.length > 6) said.push(`So are ${ailing.length - 6} further units.`);
   return said.join(" ");
 }

@@ -11,7 +11,7 @@ const NARROW = 470; // CSS pixels under which names are short and units near
 export class NetworkPicture {
   // `chosen(name)` and `pointed(name)` are told names as equations have them: w1_2_1, b1_1, z1_1, x2.
   // `built()` is told that the parts are others now, for those who mark them.
-  constructor(card, chosen, pointed, built) {
+  constructor(card, chosen, pointed, built = () => {}) {
     this.built = built;
     this.box = card.querySelector(".picture");
     this.scaleSaid = card.querySelector(".scale");

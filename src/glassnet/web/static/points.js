@@ -4,6 +4,7 @@ import { make, say } from "./dom.js";
 import { significant } from "./numbers.js";
 
 const STEP = 1 / 40; // of the plane, for a key
+const LONGEST = 40_000; // characters of all changes: a request has an end
 export const untouched = { added: [], moved: [], deleted: [] };
 export const countOf = (edits) => edits.added.length + edits.moved.length + edits.deleted.length;
 
@@ -56,8 +57,8 @@ export class Points {
 
   // What was done so far; before it, for Undo, only where it was done anew.
   put(edits, anew = true) {
-    if (countOf(edits) > this.most) {
-      say(this.said, `At most ${this.most} rows are changed by hand; take some of it back.`);
+    if (countOf(edits) > this.most || JSON.stringify(edits).length > LONGEST) {
+      say(this.said, `At most ${this.most} rows are changed by hand, and fewer where many features are held; take some of it back.`);
       return;
     }
     if (anew) this.before.push(this.edits);
