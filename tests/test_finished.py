@@ -192,7 +192,8 @@ def test_cells_are_read_as_predict_reads_them(numbers: list[str], dates: list[st
     say(cells.map(([kind, text]) => shown($cells.read(column(kind), text, missing))));
     """
     missing = [word.casefold() for word in MISSING_WORDS]
-    asked = [("number", text) for text in numbers] + [("date", text) for text in dates]
+    asked = [("number", text) for text in [*numbers, "; ", " 1e999", " 12 "]]
+    asked += [("date", text) for text in [*dates, " 2020-13-01", " 2020-01-31 "]]
     found = in_node("", "cells.read", body, [missing, asked])
     for (kind, text), answer in zip(asked, found, strict=True):
         if text.strip().casefold() in missing:

@@ -20,7 +20,8 @@ export function read(column, text, missing) {
   const word = text.trim();
   if (missing.includes(word.toLowerCase())) return { cell: null };
   const found = column.kind === "date" ? days(word) : number(word);
-  return typeof found === "string" ? { problem: `column ${column.called}: ${shown(text)} ${found}.` } : { cell: found };
+  const told = column.kind === "date" ? text : word; // as `predict` names it
+  return typeof found === "string" ? { problem: `column ${column.called}: ${shown(told)} ${found}.` } : { cell: found };
 }
 
 export const tooFar = (column, text) => `column ${column.called}: ${shown(text)} is too far from the training rows' values to be scaled in 64 bits. Correct the cell.`;
