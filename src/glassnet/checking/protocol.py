@@ -51,26 +51,24 @@ layers      A list `layers` (or a function `build(sizes)` that returns one, or a
 
 Conventions
 -----------
-They are detected; one line declares what cannot be, or what is meant: `CONVENTIONS = "layout=columns,
-output=softmax"` in
-the file (or attribute of the object), `gn.check(..., conventions="...")`, `glassnet check --conventions "..."`.
+They are detected; one line declares what cannot be, or what is meant: `CONVENTIONS = "layout=columns, output=softmax"`
+in the file (or attribute of the object), `gn.check(..., conventions="...")`, `glassnet check --conventions "..."`.
 
-    key          values                                                    is
-    form         functions function object notebook layers                 which of the forms above
-    sizes        2-3-1                                                     the only network that the candidate can be
-    hidden       relu tanh sigmoid leaky_relu identity ...                 activation of hidden layers
-    output       sigmoid softmax identity tanh relu                        activation of the output
-    loss         binary_cross_entropy cross_entropy squared_error          of a row
-    orientation  in_out out_in                                             shape of weights: (n_in, n_out) or (n_out,
-    n_in)
-    layout       rows columns one_row                                      X: (n, n_features) or (n_features, n), or one
-                                                                           row at a time
-    loss_rows    mean sum                                                  the loss of a batch
-    gradient_rows  mean sum                                                the gradient of a batch; the loss's where
-    left out
-    half         yes no                                                    squared error with the factor 1/2
-    outputs      sum mean                                                  the loss of a row with several outputs
-    l2           none half whole                                           penalty l2/2 sum W^2, or l2 sum W^2
+::
+
+    key            values                                           is
+    form           functions function object notebook layers        which of the forms above
+    sizes          2-3-1                                            the only network that the candidate can be
+    hidden         relu tanh sigmoid leaky_relu identity ...        activation of hidden layers
+    output         sigmoid softmax identity tanh relu               activation of the output
+    loss           binary_cross_entropy cross_entropy squared_error of a row
+    orientation    in_out out_in                                    weights are (n_in, n_out) or (n_out, n_in)
+    layout         rows columns one_row                             X is (n, n_features) or (n_features, n), or a row
+    loss_rows      mean sum                                         the loss of a batch
+    gradient_rows  mean sum                                         its gradient; the loss's where left out
+    half           yes no                                           squared error with the factor 1/2
+    outputs        sum mean                                         the loss of a row with several outputs
+    l2             none half whole                                  penalty l2/2 sum W^2, or l2 sum W^2
 """
 
 from __future__ import annotations

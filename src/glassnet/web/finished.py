@@ -49,7 +49,7 @@ _MOST_DIGITS = 17
 
 @dataclass(frozen=True)
 class FinishedPage:
-    """A page in one file. `title`: what is predicted; `html`: the whole file. A notebook shows it in a frame.
+    """A page in one file. `title`: what is predicted; ``html``: the whole file. A notebook shows it in a frame.
 
     The frame holds the page itself, so that it needs no server, and works where a notebook is only shown; it may run
     its script, and reach nothing around it.
@@ -80,7 +80,7 @@ def play(what: Model | Run | BecomesModel, *, height: int = 720) -> FinishedPage
 
     `what`: a model, a fitted estimator, which is taken by its `to_model`, or a run, whose inputs are x1, x2, ... In a
     notebook the page stands in a frame of so many pixels `height`; nothing is served, and nothing goes on running.
-    `.html` is the page, `.save(path)` writes it: `glassnet export MODEL --to html` writes the same.
+    Its ``html`` is the page, ``save(path)`` writes it: `glassnet export MODEL --to html` writes the same.
 
     Raises `UsageError`: a model too large to be drawn, numbers that are not finite, what is no model.
 
