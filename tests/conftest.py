@@ -13,7 +13,9 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -46,6 +48,18 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the larger data files are not beside this checkout (../shared/data)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, for the tests of one file."""
+    from playwright.sync_api import sync_playwright
+    from tests.browsing import launched
+
+    with sync_playwright() as playwright:
+        one = launched(playwright)
+        yield one
+        one.close()
 
 
 def allowed_skips(text: str) -> list[re.Pattern[str]]:

@@ -9,23 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.browsing import CHROMIUM_IS_MISSING, chromium, launched
+from tests.browsing import CHROMIUM_IS_MISSING, chromium
 from tests.finished_models import generated, printed, rows
 
 import glassnet as gn
 from glassnet.errors import DataError
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=CHROMIUM_IS_MISSING)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        one = launched(playwright)
-        yield one
-        one.close()
 
 
 class Opened:

@@ -8,19 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.browsing import CHROMIUM_IS_MISSING, Play, Visit, chromium, iris_like, launched
+from tests.browsing import CHROMIUM_IS_MISSING, Play, Visit, chromium, iris_like
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=CHROMIUM_IS_MISSING)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        one = launched(playwright)
-        yield one
-        one.close()
 
 
 @pytest.fixture(scope="module")

@@ -199,19 +199,16 @@ def ailing_by_going_through(page, start, epochs, is_ill):
             for k in range(so.shape[1])]  # fmt: skip
 
 
+SATURATING = {
+    "activation": "tanh", "hidden": [4], "learning_rate": 1.0, "optimizer": "adam", "starts": 12, "epochs": 150,
+}  # fmt: skip
+
+
 def test_a_saturated_unit_says_since_when(tumor_service):
     page = Page(tumor_service)
-    settings = {
-        "activation": "tanh",
-        "hidden": [4],
-        "learning_rate": 1.0,
-        "optimizer": "adam",
-        "starts": 12,
-        "epochs": 150,
-    }
     found = 0
     for start in range(12):
-        got = together(asked(page, start, {"start": start}, **settings))["ailing"]
+        got = together(asked(page, start, {"start": start}, **SATURATING))["ailing"]
         expected = ailing_by_going_through(
             page, start, 150, lambda a: (np.abs(1 - a * a) < 0.01).mean(axis=0) >= 0.9
         ) if got else []  # fmt: skip
@@ -252,18 +249,10 @@ def test_a_unit_that_a_hand_has_saturated_says_no_epoch(tumor_service):
 def test_a_training_too_long_to_be_looked_at_leaves_the_epoch_out(tumor_service, monkeypatch):
     monkeypatch.setattr(course, "_MOST_LOOKED_AT", 1.0)
     page = Page(tumor_service)
-    settings = {
-        "activation": "tanh",
-        "hidden": [4],
-        "learning_rate": 1.0,
-        "optimizer": "adam",
-        "starts": 12,
-        "epochs": 150,
-    }
     since = [
         one["since"]
         for start in range(12)
-        for one in together(asked(page, start, {"start": start}, **settings))["ailing"]
+        for one in together(asked(page, start, {"start": start}, **SATURATING))["ailing"]
     ]
     assert set(since) == {-1}
 
