@@ -380,3 +380,12 @@ def test_the_policy_forbids_every_request(opened: Opened, tumor: gn.Model) -> No
     said = opened.wrong.copy()
     opened.wrong.clear()
     assert any("Content Security Policy" in text for text in said)
+
+
+def test_paper_is_white_where_the_screen_is_dark(opened: Opened, tumor: gn.Model) -> None:
+    opened.show(gn.play(tumor).html)
+    corner = "[...document.querySelector('canvas').getContext('2d').getImageData(1, 1, 1, 1).data.slice(0, 3)]"
+    opened.page.emulate_media(color_scheme="dark")
+    opened.page.wait_for_function(f"() => {corner}[0] < 100")
+    opened.page.emulate_media(media="print", color_scheme="dark")
+    opened.page.wait_for_function(f"() => {corner}.every((part) => part === 255)")
