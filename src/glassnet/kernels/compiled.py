@@ -150,6 +150,7 @@ class Engine:
     scalars: tuple[Callable[..., Any], ...]
     penalised: bool
     dropout: bool
+    float_flags: int
 
     @classmethod
     def of(cls, network: Network, dtype: Any, optimizer: Optimizer, *, penalised: bool, dropout: bool) -> Engine:
@@ -257,6 +258,7 @@ class Engine:
         sizes[places.WITH_DROPOUT] = self.dropout
         sizes[places.PART_ROWS] = self.part_rows
         sizes[places.MOST_GRADIENTS] = self.most_gradients
+        sizes[places.FLOAT_FLAGS] = self.float_flags
         sizes[places.N_PIECES] = -(-self.n_padded // places.PIECE)
         return sizes
 
@@ -305,6 +307,8 @@ def _engine(
         ),
         penalised=penalised,
         dropout=dropout,
+        # Beside such an epsilon the root of a subnormal number is nothing, without it all that there is.
+        float_flags=places.FLUSHED if optimizer.settings.get("epsilon", 1.0) >= 1e-10 else 0,
     )
 
 

@@ -31,8 +31,9 @@ from glassnet.kernels.language import (
     kind_of,
     lanes_among,
     slot,
+    slot_of,
 )
-from glassnet.kernels.machine import BITS
+from glassnet.kernels.machine import BITS, ON_X86
 
 _INDEX = ir.IntType(32)
 
@@ -406,6 +407,33 @@ def give_way(address: Value) -> None:
     """Call the system's function at an address that lets other threads run."""
     function = ir.FunctionType(ir.IntType(32), [])
     address.builder.call(address.builder.inttoptr(address.llvm, function.as_pointer()), [])
+
+
+# --- subnormal numbers ----------------------------------------------------------------------------------------------
+
+
+def float_mode(place: Value) -> Value:
+    """How the processor treats floats at present, for `set_float_mode`; `place` is any pointer."""
+    builder, word = place.builder, ir.IntType(32)
+    found = slot(builder, word)
+    builder.store(ir.Constant(word, 0), found)
+    if ON_X86:
+        _call_with_mode(builder, "stmxcsr", found)
+    return Value(builder, Kind("int64"), builder.zext(builder.load(found), ir.IntType(64)))
+
+
+def set_float_mode(mode: Value, flags: Any) -> None:
+    """Treat floats as `mode` says, with flags more: `FLUSHED` for 0 in place of all that is subnormal."""
+    if ON_X86:
+        builder = mode.builder
+        changed = builder.or_(mode.llvm, as_number(builder, flags, "int64"))
+        _call_with_mode(builder, "ldmxcsr", slot_of(builder, builder.trunc(changed, ir.IntType(32))))
+
+
+def _call_with_mode(builder: Any, name: str, place: Any) -> None:
+    byte = ir.IntType(8).as_pointer()
+    function = declared(builder, f"llvm.x86.sse.{name}", ir.FunctionType(ir.VoidType(), [byte]))
+    builder.call(function, [builder.bitcast(place, byte)])
 
 
 # --- random bits of NumPy's -----------------------------------------------------------------------------------------

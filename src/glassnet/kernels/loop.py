@@ -16,7 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from glassnet.kernels.lanes import arrive, arrived, as_pointer_to, call, copy, give_way, is_finite, quotient, shifted
+from glassnet.kernels.lanes import (
+    arrive,
+    arrived,
+    as_pointer_to,
+    call,
+    copy,
+    float_mode,
+    give_way,
+    is_finite,
+    quotient,
+    set_float_mode,
+    shifted,
+)
 from glassnet.kernels.places import (
     ALL,
     AS_THEY_STAND,
@@ -32,6 +44,7 @@ from glassnet.kernels.places import (
     FINAL_LOSS,
     FIRST_NONFINITE,
     FIRST_STEP,
+    FLOAT_FLAGS,
     FOLLOWED,
     GIVEN_ORDERS,
     GRADIENT,
@@ -450,7 +463,9 @@ def train(
                     meeting[1] = stop[0]
                     if b == n_batches - 1:
                         _all_seen(sizes, seen, team)
-                piece = me
+                piece, mode = me, float_mode(stop)
+                # A state that decays becomes subnormal; with such numbers some processors take a hundred times as long.
+                set_float_mode(mode, sizes[FLOAT_FLAGS])
                 while piece < sizes[N_PIECES]:
                     at = piece * PIECE
                     call(
@@ -465,6 +480,7 @@ def train(
                         ),
                     )  # fmt: skip
                     piece += team
+                set_float_mode(mode, 0)
                 if team > 1:
                     call(tools[MEET_AT], (meeting, team, yield_at))
                 stopped = meeting[1]
