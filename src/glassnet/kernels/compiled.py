@@ -52,7 +52,7 @@ def train(
     """
     optimizer = spec.optimizer
     assert isinstance(optimizer, Optimizer)
-    penalised = bool(members.l1.any() or members.l2.any())
+    penalised = bool(np.count_nonzero(members.l1) or np.count_nonzero(members.l2))
     engine = Engine.of(network, data.dtype, optimizer, penalised=penalised, dropout=spec.has_dropout)
     n_rows = len(data.X) if members.rows is None else float(np.mean([len(rows) for rows in members.rows]))
     of_one = work(network, spec, n_rows, 0 if held_out is None else len(held_out.X))
@@ -73,6 +73,7 @@ def train(
         chunk = max(1, min(int(A_SHARE / of_one), -(-len(vectors) // threads)))
         n_finished = job.run(threads, chunk, progress)
     P, counts, states = engine.n_parameters, job.counts.astype(np.intp, copy=False), job.states
+    finals = job.result("finals")
     outcome = Outcome(
         vectors=job.vectors[:, :P],
         optimizer_state={name: states[:, k, :P] for k, name in enumerate(engine.state_names)},
@@ -80,7 +81,7 @@ def train(
         held_out_losses=np.full((len(vectors), spec.epochs + 1), np.nan)
         if held_out is None
         else job.result("held_losses"),
-        final_losses=job.result("finals")[:, places.FINAL_LOSS],
+        final_losses=finals[:, places.FINAL_LOSS],
         n_epochs=counts[:, places.EPOCHS],
         n_steps=counts[:, places.STEPS],
         diverged_at=counts[:, places.DIVERGED_AT],
@@ -88,7 +89,7 @@ def train(
         converged=np.zeros(len(counts), bool),
         stopped_early=counts[:, places.STOPPED_EARLY] != 0,
         best_epochs=counts[:, places.BEST_EPOCH],
-        best_losses=job.result("finals")[:, places.BEST_HELD_LOSS],
+        best_losses=finals[:, places.BEST_HELD_LOSS],
         best_vectors=job.best[:, :P],
         n_dead_units=counts[:, places.N_DEAD],
         dead_since=counts[:, places.DEAD_SINCE],

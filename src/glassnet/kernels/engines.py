@@ -64,6 +64,7 @@ _TRAIN = (
     "float64, int64*, float64*, {0}*, float64*, float64*, float64*, int64*, float64*, int64*, {0}*, int64*, float64*, "
     "{0}*, float64*, int64*, int64, int64, int64, int64)"
 )
+_TRAIN_AS_GIVEN = "float64(int64, int64*, float64*, int64*, int64, int64, int64, int64)"
 
 
 def _text(name: str) -> str:
@@ -95,6 +96,7 @@ def _tools(number: str, *, tiles: bool, zeros: bool, shuffle: bool, mask: bool) 
 def loop_addresses(number: str) -> dict[str, int]:
     """The addresses of the functions of `loop`."""
     signatures = {"meet": _MEET, "run_pass": _PASS, "note_health": _HEALTH, "train": _TRAIN}
+    signatures["train_as_given"] = _TRAIN_AS_GIVEN
     return machine.code(_text("loop"), {name: signature.format(number) for name, signature in signatures.items()})
 
 
@@ -119,8 +121,8 @@ def pass_function(number: str) -> Any:
 
 @cache
 def train_function(number: str) -> Any:
-    """`loop.train` for a dtype, as a function of Python\'s."""
-    return _callable(loop_addresses(number)["train"], _TRAIN)
+    """`loop.train_as_given` for a dtype, as a function of Python's."""
+    return _callable(loop_addresses(number)["train_as_given"], _TRAIN_AS_GIVEN)
 
 
 @cache

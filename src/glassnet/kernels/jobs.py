@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.kernels import places
 from glassnet.kernels.engines import Engine, loop_addresses, train_function
-from glassnet.kernels.memory import Places, address, aligned
+from glassnet.kernels.memory import Arrays, address, aligned, copy_of
 from glassnet.kernels.threads import in_threads, with_help
 from glassnet.network import FloatArray
 from glassnet.optimizers import Optimizer, Schedule, State
@@ -40,8 +40,7 @@ class Ways:
     steps_before: int = 0
 
 
-@dataclass(frozen=True)
-class _Shape:
+class _Shape(NamedTuple):
     """What settles the memory of a job, and all its numbers but those of the rows and of the single networks."""
 
     engine: Engine
@@ -53,6 +52,7 @@ class _Shape:
     epochs: int
     batch_size: int | None
     patience: int
+    least_gain: float
     dropout: tuple[float, ...]
     first_step: int
     last_step: int | None
@@ -78,48 +78,47 @@ class _Plan:
         made = last_step - shape.first_step
         n_held = size if shape.n_held else 0
         with_members = shape.n_members > 0
-        self.numbers = Places(
-            engine.dtype, vectors=(size, P), states=(size, len(engine.state_names), P), best=(n_held, P),
-            snapshots=(shape.ways.followed, P),
-        )  # fmt: skip
-        self.floats = Places(
-            np.dtype(np.float64),
-            losses=(size, epochs + 1),
-            held_losses=(n_held, epochs + 1),
-            finals=(size, places.N_FINALS),
-            records=(made if shape.recorded else 0, places.N_RECORDED),
-            rates=(size,),
-            l1=(size,),
-            l2=(size,),
-            schedule=(made,),
-            scalars=(made, len(engine.scalars)),
-            dropout=(sum(hidden) if engine.dropout else 0,),
-            objectives=(shape.ways.followed,),
+        floats, wholes, own = np.float64, np.int64, engine.dtype
+        self.arrays = arrays = Arrays(
+            vectors=(own, (size, P)),
+            states=(own, (size, len(engine.state_names), P)),
+            best=(own, (n_held, P)),
+            snapshots=(own, (shape.ways.followed, P)),
+            losses=(floats, (size, epochs + 1)),
+            held_losses=(floats, (n_held, epochs + 1)),
+            finals=(floats, (size, places.N_FINALS)),
+            records=(floats, (made if shape.recorded else 0, places.N_RECORDED)),
+            objectives=(floats, (shape.ways.followed,)),
+            rates=(floats, (size,)),
+            l1=(floats, (size,)),
+            l2=(floats, (size,)),
+            schedule=(floats, (made,)),
+            scalars=(floats, (made, len(engine.scalars))),
+            reals=(floats, (2,)),
+            dropout=(floats, (sum(hidden) if engine.dropout else 0,)),
+            counts=(wholes, (size, places.N_COUNTS)),
+            stop=(wholes, (1,)),
+            sizes=(wholes, (places.N_SIZES,)),
+            numbers=(wholes, (size,)),
+            seeds=(wholes, (size,)),
+            begins=(wholes, (size + 1 if with_members else 2,)),
+            subsets=(wholes, (size,)),
+            members=(wholes, (shape.n_members,)),
         )
-        self.wholes = Places(
-            np.dtype(np.int64),
-            counts=(size, places.N_COUNTS),
-            stop=(1,),
-            sizes=(places.N_SIZES,),
-            numbers=(size,),
-            seeds=(size,),
-            begins=(size + 1 if with_members else 2,),
-            subsets=(size,),
-            members=(shape.n_members,),
-        )
-        self.template = np.full(self.floats.size, np.nan)
+        self.template = np.zeros(arrays.size, np.uint8)
+        for name in ("losses", "held_losses", "finals", "records", "objectives"):
+            self.cut(name)[:] = np.nan
         self._schedules(shape, last_step, n_updates)
+        self.cut("reals")[:] = shape.least_gain, shape.ways.loss_scale
         if engine.dropout:
-            self.floats.cut(self.template, "dropout")[:] = np.repeat(shape.dropout, hidden)
+            self.cut("dropout")[:] = np.repeat(shape.dropout, hidden)
 
         rows_together = max(batch, _FEWEST_TOGETHER)
         stride, held_stride = (engine.block_rows(min(n, rows_together)) for n in (shape.n_rows, shape.n_held))
         n_order = shape.n_rows if batch < shape.n_rows else 0
-        self.whole_template = np.zeros(self.wholes.size, np.int64)
-        counts = self.wholes.cut(self.whole_template, "counts")
-        counts[:, [places.DIVERGED_AT, places.DEAD_SINCE, places.STUCK_SINCE]] = -1
-        self.wholes.cut(self.whole_template, "begins")[-1] = shape.n_rows
-        sizes = self.wholes.cut(self.whole_template, "sizes")
+        self.cut("counts")[:, [places.DIVERGED_AT, places.DEAD_SINCE, places.STUCK_SINCE]] = -1
+        self.cut("begins")[-1] = shape.n_rows
+        sizes = self.cut("sizes")
         sizes[:] = engine.sizes
         sizes[places.N_HELD] = shape.n_held
         sizes[places.WITH_MEMBERS] = with_members
@@ -135,8 +134,18 @@ class _Plan:
         sizes[places.SHUFFLES] = shape.ways.shuffles
         sizes[places.FOLLOWED] = shape.ways.followed > 0
         sizes[places.PENALTY_PER_WEIGHT] = shape.ways.penalty_per_weight
-        self.tools_at = engine.tools_at(zeros=shape.skips_zeros, shuffle=n_order > 0)
-        self.rooms: list[tuple[tuple[NDArray[Any], ...], tuple[int, ...]]] = []  # and where they lie
+        tools_at = engine.tools_at(zeros=shape.skips_zeros, shuffle=n_order > 0)
+        # What `loop.train` is told, in its order: addresses, and places in a job's memory.
+        told: list[int | str] = [
+            loop_addresses(engine.number)["run_pass"], engine.gradient, engine.update, tools_at, "sizes",
+            0, 0, 0, 0, 0, 0,  # the rows, which are a job's own
+            "members", "begins", "subsets", "vectors", "states", "best", engine.kinds_at, "numbers", "seeds", "rates",
+            "l1", "l2", "schedule", "scalars", "dropout", engine.hidden_at, 0,  # and its orders
+            "objectives", "snapshots", "losses", "held_losses", "finals", "counts", "records", "stop",
+        ]  # fmt: skip
+        self._told = np.array([arrays.offsets[part] if isinstance(part, str) else part for part in told], np.int64)
+        self.inside = np.array([isinstance(part, str) for part in told], np.int64)
+        self.rooms: list[tuple[tuple[NDArray[Any], ...], NDArray[np.int64]]] = []  # and where they lie
         per_row = engine.network.n_outputs + 1
         per_row += engine.network.n_features if engine.is_unrolled or shape.with_bytes else 0
         per_row += room.masks_per_row if engine.dropout else 0
@@ -148,23 +157,34 @@ class _Plan:
         )
         self.whole_room = stride + held_stride + 2 * places.ROWS_AHEAD + 3 * n_order + 1 + 2 * max(n_order, 2)
 
+    def cut(self, name: str) -> NDArray[Any]:
+        """One of the arrays of the template."""
+        return self.arrays.cut(self.template, name)
+
+    def told(self, at: int) -> NDArray[np.int64]:
+        """What `loop.train` is told where a job's memory lies there, but for its rows and their orders."""
+        return self._told + self.inside * at
+
     def _schedules(self, shape: _Shape, last_step: int, n_updates: int) -> None:
         """Write what is one number for each update: a schedule's rate, and what all parameters share."""
-        schedule = self.floats.cut(self.template, "schedule")
+        schedule = self.cut("schedule")
         schedule[:] = 1
         if isinstance(shape.optimizer.learning_rate, Schedule):
             schedule[:] = shape.optimizer.learning_rate.rates(shape.first_step + 1, last_step, n_updates)
         if shape.engine.scalars:
             t = np.arange(shape.first_step + 1.0, last_step + 1) + shape.ways.steps_before
             values = [t, *shape.optimizer.settings.values()]
-            scalars = self.floats.cut(self.template, "scalars")
+            scalars = self.cut("scalars")
             for k, scalar in enumerate(shape.engine.scalars):
                 scalars[:, k] = scalar(*values)
 
 
 _kept_plan = lru_cache(maxsize=64)(_Plan)
 
-_NO_ORDERS = np.empty(0, np.int64)
+# Places in what `loop.train` is told: of the rows and the held-out ones, of their orders, of `stop`, and of what all
+# threads of a team have in common.
+_ROWS, _ORDERS, _STOP = slice(5, 11), 27, 35
+_SHARED = [15, _STOP]  # the optimiser's states
 
 
 class Job:
@@ -206,19 +226,17 @@ class Job:
             0 if subsets is None else sum(map(len, subsets)),
             0 if held is None else len(held.X),
             spec.epochs, spec.batch_size, -1 if spec.patience is None else spec.patience,
-            spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded,
+            spec.min_improvement, spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded,
             is_one_weight(data) and (held is None or is_one_weight(held)),
             engine.skips_zeros(data.X), data.X.dtype == np.uint8, self.team, ways,
         )  # fmt: skip
         # A training that is repeated, with other rows perhaps, finds its plan made.
         self._plan = plan = (_kept_plan if self.size * spec.epochs <= 10_000 else _Plan)(shape)
-        numbers = aligned(plan.numbers.size, engine.dtype)
-        floats, wholes = plan.template.copy(), plan.whole_template.copy()
-        self._memory = numbers, floats, wholes
-        self.vectors = plan.numbers.cut(numbers, "vectors")
+        self._memory = memory = copy_of(plan.template)
+        self.vectors = self._cut("vectors")
         self.vectors[:, : engine.n_parameters] = vectors
-        self.counts = plan.wholes.cut(wholes, "counts")
-        self.stop = plan.wholes.cut(wholes, "stop") if stop is None else stop
+        self.counts = self._cut("counts")
+        self.stop = self._cut("stop") if stop is None else stop
         if state:
             for k, name in enumerate(engine.state_names):
                 self.states[:, k, : engine.n_parameters] = state[name]
@@ -226,69 +244,61 @@ class Job:
             self.counts[:, places.DEAD_SINCE], self.counts[:, places.STUCK_SINCE] = begun.dead_since, begun.stuck_since
             if held is not None:
                 self.counts[:, places.BEST_EPOCH] = begun.best_epochs
-                plan.floats.cut(floats, "finals")[:, places.BEST_HELD_LOSS] = begun.best_losses
-                plan.numbers.cut(numbers, "best")[:, : engine.n_parameters] = begun.best_vectors
-        plan.floats.cut(floats, "l1")[:] = members.l1
-        plan.floats.cut(floats, "l2")[:] = members.l2
+                self._cut("finals")[:, places.BEST_HELD_LOSS] = begun.best_losses
+                self._cut("best")[:, : engine.n_parameters] = begun.best_vectors
+        self._cut("l1")[:] = members.l1
+        self._cut("l2")[:] = members.l2
         if isinstance(optimizer.learning_rate, Schedule):
-            plan.floats.cut(floats, "rates")[:] = 1
+            self._cut("rates")[:] = 1
         else:
             given = members.learning_rates
-            plan.floats.cut(floats, "rates")[:] = optimizer.learning_rate if given is None else given
-        plan.wholes.cut(wholes, "numbers")[:] = members.numbers
-        plan.wholes.cut(wholes, "seeds")[:] = members.seeds.view(np.int64)
+            self._cut("rates")[:] = optimizer.learning_rate if given is None else given
+        self._cut("numbers")[:] = members.numbers
+        self._cut("seeds")[:] = members.seeds.view(np.int64)
         if subsets is not None:
-            np.cumsum([0, *map(len, subsets)], out=plan.wholes.cut(wholes, "begins"))
-            plan.wholes.cut(wholes, "subsets")[:] = np.arange(self.size)
-            np.concatenate(subsets, out=plan.wholes.cut(wholes, "members"), casting="same_kind")
+            np.cumsum([0, *map(len, subsets)], out=self._cut("begins"))
+            self._cut("subsets")[:] = np.arange(self.size)
+            np.concatenate(subsets, out=self._cut("members"), casting="same_kind")
         one = shape.one_weight
-        self._data = arrays_of(data, one_weight=one)
-        self._held = self._data if held is None else arrays_of(held, one_weight=one)
-        self._rows_at = tuple(map(address, self._data))
-        self._held_at = self._rows_at if held is None else tuple(map(address, self._held))
-        self._least_gain = float(spec.min_improvement)
-        self.orders, self._orders_at = (_NO_ORDERS, 0) if orders is None else (orders, address(orders))
+        self._rows = arrays_of(data, one_weight=one)
+        rows_at = [*map(address, self._rows)]
+        self._held = None if held is None else arrays_of(held, one_weight=one)
         self.quick = False
-        self._arguments = self._arguments_with(*self._memory)
+        self._loop_at = loop_addresses(engine.number)["train"]
+        self._told = plan.told(at := address(memory))
+        self._reals_at = at + plan.arrays.offsets["reals"]
+        self._told[_ROWS] = rows_at + (rows_at if self._held is None else [*map(address, self._held)])
+        self.orders = orders
+        if orders is not None:
+            self._told[_ORDERS] = address(orders)
+        if stop is not None:
+            self._told[_STOP] = address(stop)
 
-    def _arguments_with(self, numbers: FloatArray, floats: NDArray[Any], wholes: NDArray[Any]) -> tuple[Any, ...]:
-        """What `loop.train` is told, where a thread leaves in `numbers`, `floats` and `wholes` what comes of it."""
-        engine, plan = self.engine, self._plan
-        n, f, w = plan.numbers.offsets, plan.floats.offsets, plan.wholes.offsets
-        at_n, at_f, at_w = address(numbers), address(floats), address(wholes)
-        return (
-            loop_addresses(engine.number)["run_pass"], engine.gradient, engine.update, plan.tools_at, at_w + w["sizes"],
-            *self._rows_at, *self._held_at, at_w + w["members"], at_w + w["begins"], at_w + w["subsets"],
-            at_n, address(self._memory[0]) + n["states"], at_n + n["best"], engine.kinds_at, at_w + w["numbers"],
-            at_w + w["seeds"], at_f + f["rates"], at_f + f["l1"], at_f + f["l2"], at_f + f["schedule"],
-            at_f + f["scalars"], at_f + f["dropout"], engine.hidden_at,
-            self._least_gain, plan.ways.loss_scale, self._orders_at, at_f + f["objectives"],
-            at_n + n["snapshots"], at_f, at_f + f["held_losses"], at_f + f["finals"], at_w,
-            at_f + f["records"], address(self.stop),
-        )  # fmt: skip
+    def _cut(self, name: str) -> NDArray[Any]:
+        return self._plan.arrays.cut(self._memory, name)
 
     def schedule(self) -> NDArray[np.float64]:
         """What multiplies the learning rate in each of the job's updates."""
-        return self._plan.floats.cut(self._memory[1], "schedule")
+        return self._cut("schedule")
 
     def snapshots(self) -> FloatArray:
         """The parameters after each epoch of the last call of a course (epochs, n_parameters)."""
-        return self._plan.numbers.cut(self._memory[0], "snapshots")[:, : self.engine.n_parameters]
+        return self._cut("snapshots")[:, : self.engine.n_parameters]
 
     @property
     def states(self) -> FloatArray:
         """The optimiser's states (S, n_state, n_parameters)."""
-        return self._plan.numbers.cut(self._memory[0], "states")
+        return self._cut("states")
 
     @property
     def best(self) -> FloatArray:
         """The parameters with the lowest held-out loss, padded; (S, 0) without held-out rows."""
-        best = self._plan.numbers.cut(self._memory[0], "best")
+        best = self._cut("best")
         return best if len(best) == self.size else self.vectors[:, :0]
 
     def result(self, name: str) -> NDArray[np.float64]:
         """losses, held_losses, finals, records, rates or objectives."""
-        return self._plan.floats.cut(self._memory[1], name)
+        return self._cut(name)
 
     def run(self, threads: int, chunk: int, progress: Callable[[int], None] | None = None) -> int:
         """Train; returns how many networks, from the first on, were trained to their end.
@@ -331,7 +341,7 @@ class Job:
         What was left by the call before is where it begins. Returns whether nothing interrupted it: what comes when all
         is made is told as well, or the next call would go on.
         """
-        sizes = self._plan.wholes.cut(self._memory[2], "sizes")
+        sizes = self._cut("sizes")
         sizes[places.FIRST_STEP], sizes[places.LAST_STEP], sizes[places.SKIPPED] = first, last, skipped
         self.stop[0] = 0
         if self.team > 1:
@@ -343,20 +353,20 @@ class Job:
 
     def run_together(self) -> int:
         """Train the one network by the whole team; returns whether it was trained to its end."""
-        floats, wholes = self._memory[1:]
         together = self._meeting_place()
         kept: list[Any] = []  # what the threads work in
 
         def member(me: int) -> Callable[[], None]:
-            arguments, room = self._arguments, self._room()
+            told, rooms = self._told.copy(), (*self._room(), *together)
             if me:
-                # What comes of it is the same in all threads; each writes its own.
-                own = aligned(self._plan.numbers.size, self.engine.dtype), floats.copy(), wholes.copy()
-                self._plan.numbers.cut(own[0], "vectors")[:] = self.vectors
-                arguments = self._arguments_with(*own)
+                # What comes of it is the same in all threads; each writes its own, but for the optimiser's states.
+                own = copy_of(self._memory)
+                told += self._plan.inside * (address(own) - address(self._memory))
+                told[_SHARED] = self._told[_SHARED]
                 kept.append(own)
-            kept.append(room)
-            given = (*arguments, *map(address, (*room, *together)), me, self.team, 0, 1)
+            at = np.array([*map(address, rooms)])
+            kept.append((told, rooms, at))
+            given = self._loop_at, address(told), self._reals_at, address(at), me, self.team, 0, 1
             return lambda: train_function(self.engine.number)(*given)
 
         in_threads([member(me) for me in range(self.team)], self.stop)
@@ -374,8 +384,10 @@ class Job:
             rooms, at = plan.rooms.pop()
         except IndexError:
             rooms = (*self._room(), *self._meeting_place())
-            at = tuple(map(address, rooms))
-        train_function(self.engine.number)(*self._arguments, *at, 0, 1, first, last)
+            at = np.array([*map(address, rooms)])
+        train_function(self.engine.number)(
+            self._loop_at, address(self._told), self._reals_at, address(at), 0, 1, first, last
+        )
         if plan.room + plan.common < _KEPT_ROOM:
             plan.rooms.append((rooms, at))
 

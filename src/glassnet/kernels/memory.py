@@ -29,22 +29,28 @@ def aligned(n: int, dtype: np.dtype[Any]) -> FloatArray:
     return array[skipped : skipped + n]
 
 
-class Places:
-    """Arrays of one dtype by name, in one piece of memory; each begins at the boundary of a cache line."""
+class Arrays:
+    """Arrays by name, in one piece of memory; each begins at the boundary of a cache line."""
 
-    def __init__(self, dtype: np.dtype[Any], **shapes: tuple[int, ...]) -> None:
-        self.dtype = dtype
-        self.size = 0
-        self.offsets: dict[str, int] = {}  # in bytes
-        self._cuts: dict[str, tuple[slice, tuple[int, ...]]] = {}
-        line = 64 // dtype.itemsize
-        for name, shape in shapes.items():
-            n = math.prod(shape)
-            self._cuts[name] = slice(self.size, self.size + n), shape
-            self.offsets[name] = self.size * dtype.itemsize
-            self.size += -(-n // line) * line
+    def __init__(self, **arrays: tuple[Any, tuple[int, ...]]) -> None:
+        """Of each its dtype and its shape."""
+        self.size = 0  # in bytes
+        self.offsets: dict[str, int] = {}
+        self._arrays = arrays
+        for name, (dtype, shape) in arrays.items():
+            self.offsets[name] = self.size
+            self.size += -(-math.prod(shape) * np.dtype(dtype).itemsize // 64) * 64
 
-    def cut(self, memory: NDArray[Any], name: str) -> NDArray[Any]:
+    def cut(self, memory: NDArray[np.uint8], name: str) -> NDArray[Any]:
         """One of the arrays."""
-        where, shape = self._cuts[name]
-        return memory[where].reshape(shape)
+        dtype, shape = self._arrays[name]
+        return np.ndarray(shape, dtype, memory, self.offsets[name])
+
+
+def copy_of(memory: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same bytes, at the boundary of a cache line too."""
+    array = np.empty(memory.size + 64, np.uint8)
+    skipped = -address(array) % 64
+    copy = array[skipped : skipped + memory.size]
+    copy[:] = memory
+    return copy
