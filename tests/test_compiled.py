@@ -25,7 +25,7 @@ import glassnet as gn
 from glassnet import reference
 from glassnet.activations import ACTIVATIONS
 from glassnet.errors import GlassnetError, UsageError
-from glassnet.kernels import compiled, source
+from glassnet.kernels import compiled, engines, machine, source, stacked_training
 from glassnet.losses import LOSSES
 from glassnet.network import Network, Parameters, dropout_masks, initialize, weight_mask
 from glassnet.optimizers import LBFGS, Optimizer
@@ -274,6 +274,30 @@ def test_every_optimiser_with_every_penalty(optimizer: Any, number: str) -> None
         check_every_step(network, spec, data_of(network, 17, number), start_for(network, number), RELATIVE[number])
 
 
+@pytest.mark.skipif(not machine.ON_X86, reason="subnormal numbers are treated as any others here")
+@pytest.mark.parametrize("epsilon", [1e-8, 1e-20])
+def test_a_state_that_decays_ends_as_zero_where_that_changes_nothing(epsilon: float) -> None:
+    """0.9**1000 is subnormal in float32, and stays so for ever: a hundred times as slow, on some processors, as 0."""
+    network = SMALL["unrolled", "float32"]
+    data, start = data_of(network, 17, "float32"), start_for(network, "float32")
+    data.X[:, 0] = 0  # so its weights have no gradients
+    spec = Spec(gn.Adam(0.001, epsilon=epsilon), epochs=1000)
+    ones = np.ones((1, network.n_parameters), np.float32)
+    outcome, _ = compiled.train(
+        network, spec, data, start.vector[np.newaxis], Members.of(spec, np.array([0])), state={"m": ones, "v": ones}
+    )
+    m = Parameters(network, outcome.optimizer_state["m"][0]).weights[0][0]
+    if epsilon == 1e-8:
+        assert (m == 0).all()
+    else:  # the root of a subnormal second moment is all that may stand below
+        assert (m != 0).all()
+        assert (np.abs(m) < np.finfo(np.float32).tiny).all()
+    by_numpy = stacked_training.train_stack(
+        network, spec, data, start.vector[np.newaxis], np.array([0]), state={"m": ones, "v": ones}
+    )
+    assert_close(outcome.vectors, by_numpy.vectors, 100 * RELATIVE["float32"])  # after 1,000 updates
+
+
 def test_a_step_that_is_off_is_seen() -> None:
     network = SMALL["unrolled", "float64"]
     data, start = data_of(network, 17), start_for(network)
@@ -341,7 +365,7 @@ def test_shapes(network: Network, n: int, batch_size: int | None) -> None:
 def test_more_rows_than_the_buffers_hold(kind: str, n: int) -> None:
     network = SMALL[kind, "float64"]
     data, start = data_of(network, n), start_for(network)
-    assert compiled.CHUNK_ROWS == 4096  # else this is about nothing
+    assert engines.CHUNK_ROWS == 4096  # else this is about nothing
     spec = Spec(gn.SGD(0.1, momentum=0.9), epochs=2, l2=0.1)
     check_every_step(network, spec, data, start, 1e-12)
     check_every_step(network, replace(spec, batch_size=n - 1), data, start, 1e-12)

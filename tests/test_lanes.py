@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glassnet.kernels import compiled, machine, places, source
+from glassnet.kernels import engines, machine, places, source
 from glassnet.kernels.tiled import mark_size
 from glassnet.network import Network
 
@@ -463,8 +463,8 @@ def test_an_outer_product_in_registers_with_every_remainder(most: int, vectors: 
 @cache
 def tiles(number: str) -> dict[str, Callable[..., float]]:
     """The functions of `kernels.tiles`, as kernels get them."""
-    tools = compiled._tools(number, tiles=True, zeros=False, shuffle=False, mask=False)
-    return {name: _bound(int(address)) for name, address in zip(compiled._TILES, tools, strict=False)}
+    tools = engines._tools(number, tiles=True, zeros=False, shuffle=False, mask=False)
+    return {name: _bound(int(address)) for name, address in zip(engines._TILES, tools, strict=False)}
 
 
 def _bound(address: int) -> Callable[..., float]:
@@ -581,8 +581,8 @@ def test_dots_and_narrow_outer_and_turn(number: str) -> None:
 @cache
 def zeros(number: str) -> dict[str, Callable[..., float]]:
     """The functions of `kernels.zeros`, as kernels get them."""
-    tools = compiled._tools(number, tiles=True, zeros=True, shuffle=False, mask=False)
-    return {name: _bound(int(tools[places.PRODUCT_AT + k])) for k, name in enumerate(compiled._ZEROS)}
+    tools = engines._tools(number, tiles=True, zeros=True, shuffle=False, mask=False)
+    return {name: _bound(int(tools[places.PRODUCT_AT + k])) for k, name in enumerate(engines._ZEROS)}
 
 
 @pytest.mark.parametrize("number", NUMBERS)

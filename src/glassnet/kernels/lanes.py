@@ -31,8 +31,9 @@ from glassnet.kernels.language import (
     kind_of,
     lanes_among,
     slot,
+    slot_of,
 )
-from glassnet.kernels.machine import BITS
+from glassnet.kernels.machine import BITS, ON_X86
 
 _INDEX = ir.IntType(32)
 
@@ -408,6 +409,33 @@ def give_way(address: Value) -> None:
     address.builder.call(address.builder.inttoptr(address.llvm, function.as_pointer()), [])
 
 
+# --- subnormal numbers ----------------------------------------------------------------------------------------------
+
+
+def float_mode(place: Value) -> Value:
+    """How the processor treats floats at present, for `set_float_mode`; `place` is any pointer."""
+    builder, word = place.builder, ir.IntType(32)
+    found = slot(builder, word)
+    builder.store(ir.Constant(word, 0), found)
+    if ON_X86:
+        _call_with_mode(builder, "stmxcsr", found)
+    return Value(builder, Kind("int64"), builder.zext(builder.load(found), ir.IntType(64)))
+
+
+def set_float_mode(mode: Value, flags: Any) -> None:
+    """Treat floats as `mode` says, with flags more: `FLUSHED` for 0 in place of all that is subnormal."""
+    if ON_X86:
+        builder = mode.builder
+        changed = builder.or_(mode.llvm, as_number(builder, flags, "int64"))
+        _call_with_mode(builder, "ldmxcsr", slot_of(builder, builder.trunc(changed, ir.IntType(32))))
+
+
+def _call_with_mode(builder: Any, name: str, place: Any) -> None:
+    byte = ir.IntType(8).as_pointer()
+    function = declared(builder, f"llvm.x86.sse.{name}", ir.FunctionType(ir.VoidType(), [byte]))
+    builder.call(function, [builder.bitcast(place, byte)])
+
+
 # --- random bits of NumPy's -----------------------------------------------------------------------------------------
 
 
@@ -423,13 +451,22 @@ def random_word(address: Value, state: Value) -> Any:
 # --- calls --------------------------------------------------------------------------------------------------------
 
 
+def several(source: Value, first: int, last: int) -> tuple[Any, ...]:
+    """The numbers `first` to `last` - 1 that a pointer points to."""
+    return tuple(source[place] for place in range(first, last))
+
+
 def call(address: Value, arguments: tuple[Any, ...]) -> Any:
-    """Call the compiled function at an address, with a tuple of arguments; it returns a float64."""
+    """Call the compiled function at an address, with a tuple of arguments, or of tuples; it returns a float64.
+
+    An address among the arguments may come as an int64: C has both in the same registers.
+    """
     builder = address.builder
-    kinds = [kind_of(argument) for argument in arguments]
+    flat = [part for group in arguments for part in (group if isinstance(group, tuple) else (group,))]
+    kinds = [kind_of(argument) for argument in flat]
     given = [
         argument.llvm if isinstance(argument, Value) else as_number(builder, argument, kind.number)
-        for argument, kind in zip(arguments, kinds, strict=True)
+        for argument, kind in zip(flat, kinds, strict=True)
     ]
     function = ir.FunctionType(ir.DoubleType(), [kind.llvm for kind in kinds])
     return Value(builder, Kind("float64"), builder.call(builder.inttoptr(address.llvm, function.as_pointer()), given))

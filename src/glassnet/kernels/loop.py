@@ -16,7 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from glassnet.kernels.lanes import arrive, arrived, as_pointer_to, call, copy, give_way, is_finite, quotient, shifted
+from glassnet.kernels.lanes import (
+    arrive,
+    arrived,
+    as_pointer_to,
+    call,
+    copy,
+    float_mode,
+    give_way,
+    is_finite,
+    quotient,
+    set_float_mode,
+    several,
+    shifted,
+)
 from glassnet.kernels.places import (
     ALL,
     AS_THEY_STAND,
@@ -32,6 +45,7 @@ from glassnet.kernels.places import (
     FINAL_LOSS,
     FIRST_NONFINITE,
     FIRST_STEP,
+    FLOAT_FLAGS,
     FOLLOWED,
     GIVEN_ORDERS,
     GRADIENT,
@@ -450,7 +464,9 @@ def train(
                     meeting[1] = stop[0]
                     if b == n_batches - 1:
                         _all_seen(sizes, seen, team)
-                piece = me
+                piece, mode = me, float_mode(stop)
+                # A state that decays becomes subnormal; with such numbers some processors take a hundred times as long.
+                set_float_mode(mode, sizes[FLOAT_FLAGS])
                 while piece < sizes[N_PIECES]:
                     at = piece * PIECE
                     call(
@@ -465,6 +481,7 @@ def train(
                         ),
                     )  # fmt: skip
                     piece += team
+                set_float_mode(mode, 0)
                 if team > 1:
                     call(tools[MEET_AT], (meeting, team, yield_at))
                 stopped = meeting[1]
@@ -584,3 +601,20 @@ def train(
                 loss_of[count[EPOCHS]] = loss
         copy(vector, current, P)
     return 0.0
+
+
+def train_as_given(train_at: Any, given: Any, reals: Any, room: Any, me: Any, team: Any, first: Any, last: Any) -> Any:
+    """`train`, whose arguments lie in memory: Python takes longer to hand over so many than a tiny network to train."""
+    return call(
+        train_at,
+        (
+            several(given, 0, 27),
+            several(reals, 0, 2),
+            several(given, 27, 36),
+            several(room, 0, 6),
+            me,
+            team,
+            first,
+            last,
+        ),
+    )

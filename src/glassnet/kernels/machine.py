@@ -36,6 +36,9 @@ BITS = 512 if llvm.get_host_cpu_features().get("avx512f") else 256
 PROCESSOR: str = llvm.get_host_cpu_name()
 """What LLVM calls it, "znver4" say."""
 
+ON_X86: bool = llvm.get_default_triple().startswith(("x86", "i686", "amd64"))
+"""Whether it has that family's control of floats."""
+
 _LOCK = threading.RLock()
 # What compiled code may leave to the process that it is loaded into: all these are in every C library.
 _OUTSIDE = {"memcpy", "memset", "memmove"}

@@ -38,8 +38,12 @@ from __future__ import annotations
     FOLLOWED,  # 1 where what every epoch of the call leaves is kept
     PENALTY_PER_WEIGHT,  # 1 where l1 and l2 are divided by the sum of the batch's row weights
     SKIPPED,  # updates of earlier calls that schedule, scalars and records begin with
+    FLOAT_FLAGS,  # how floats are treated in an update: 0 or FLUSHED
     N_SIZES,
-) = range(35)
+) = range(36)
+
+# That subnormal numbers are read as 0 and written as 0, as x86 has it in its register of such modes.
+FLUSHED = 0x8040
 
 # What SHUFFLES may be: shuffled by numbers of our own, in orders that are given, or as they stand in the table.
 OWN_SHUFFLES, GIVEN_ORDERS, AS_THEY_STAND = range(3)
