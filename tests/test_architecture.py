@@ -59,7 +59,6 @@ ROOMS = (
     "verification",
     "export",
     "svg",
-    "drawing_regions",
     "drawing",
     "checking",
     "encoder",
