@@ -59,6 +59,7 @@ from glassnet.kernels.places import (
     MEET_AT,
     MOST_GRADIENTS,
     MOST_PARTS,
+    MOSTLY_ZEROS,
     N_COUNTS,
     N_DEAD,
     N_EPOCHS,
@@ -115,14 +116,14 @@ def _padded(n: Any, lanes: Any) -> Any:
 
 def _take(
     sizes: Any, data: Any, members: Any, order: Any, which: Any, first: Any, n: Any, alike: Any, block: Any,
-    stride: Any, later: Any, n_all: Any,
+    stride: Any, later: Any, n_later: Any, n_all: Any,
 ) -> Any:  # fmt: skip
     """Rows `first` to `first + n` into the buffers; returns the sum of their weights.
 
     `which`: of all rows (ALL), of a network's own (OWN), or of those in `order` (SHUFFLED). The buffers are filled up
     to whole vectors with the last row, which weighs nothing there. `table` is filled for unrolled kernels, column by
-    column, and where X holds bytes; `rows` are then rows of it. Behind the rows stand some of those from `later` on,
-    which will be wanted next, where there are as many as `n_all`.
+    column, and where X holds bytes; `rows` are then rows of it. Behind the rows stand `n_later` of those from `later`
+    on, which will be wanted next, where there are as many as `n_all`.
     """
     X, y, u = data
     rows, targets, weights, table, _ = block
@@ -131,7 +132,7 @@ def _take(
     _number_rows(rows, members, order, which, with_members, first, n, n_all)
     for r in range(n, padded):
         rows[r] = rows[n - 1]
-    _number_rows(shifted(rows, padded), members, order, which, with_members, later, ROWS_AHEAD, n_all)
+    _number_rows(shifted(rows, padded), members, order, which, with_members, later, n_later, n_all)
     total = 0.0
     if alike:
         weight = u[0 if sizes[ONE_WEIGHT] else rows[0]]
@@ -269,8 +270,9 @@ def run_pass(
             if taken < 0:
                 later = start + size + ((team - 1) * part_rows if start + size == end else 0)
                 total += _take(
-                    sizes, data, members, order, which, first + start, size, alike, block, stride, first + later, n_all
-                )
+                    sizes, data, members, order, which, first + start, size, alike, block, stride, first + later,
+                    ROWS_AHEAD if tools[MOSTLY_ZEROS] else 0, n_all,
+                )  # fmt: skip
             else:
                 total = taken
             padded = _padded(size, lanes)
