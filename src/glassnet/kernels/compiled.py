@@ -30,11 +30,15 @@ from glassnet.losses import LossRow
 from glassnet.network import FloatArray, Network, weight_mask
 from glassnet.optimizers import SGD, Optimizer, Schedule, State
 from glassnet.runs import Data, Members, Outcome, Spec
+from glassnet.sparse import SparseTable
 
 CHUNK_ROWS = 4096
 """Rows that a kernel's buffers hold at a time: a whole batch up to that size stays there from pass to pass."""
 
 _FEWEST_TOGETHER = 512  # rows that a buffer has room for at least, where there are so many
+
+_MOST_BUFFERED = 1 << 22
+"""Numbers of a sparse table that are in a buffer at a time, but those of so many rows as go through together."""
 
 PART_WORK = 3e6
 """Flops, about, that make a part of a pass: a share for one of the threads that train a network together."""
@@ -81,8 +85,13 @@ def _text(name: str) -> str:
 
 
 @cache
-def _tools(number: str, *, tiles: bool, zeros: bool, shuffle: bool, mask: bool) -> NDArray[np.int64]:
-    """The addresses of what a training calls, as `calls` and `loop` find them, and behind them 0, 1, 2, ..."""
+def _tools(
+    number: str, *, tiles: bool, zeros: bool, shuffle: bool, mask: bool, lists: bool = False
+) -> NDArray[np.int64]:
+    """The addresses of what a training calls, as `calls` and `loop` find them, and behind them 0, 1, 2, ...
+
+    With `lists` what reads the table reads those of a sparse one: what passes over zeros, else sums of a few units.
+    """
     tools = np.arange(-places.N_TOOLS, places.BLOCK_ROWS_AT_ONCE)
     tools[places.MOSTLY_ZEROS] = zeros
     tools[places.HEALTH_AT], tools[places.MEET_AT] = _loop(number)["note_health"], _loop(number)["meet"]
@@ -91,8 +100,14 @@ def _tools(number: str, *, tiles: bool, zeros: bool, shuffle: bool, mask: bool) 
         addresses = machine.code(_text("tiles"), {name: text.format(number) for name, text in _TILES.items()})
         tools[: len(_TILES)] = [addresses[name] for name in _TILES]
     if zeros:
-        addresses = machine.code(_text("zeros"), {name: text.format(number) for name, text in _ZEROS.items()})
+        source = "sparse" if lists else "zeros"
+        addresses = machine.code(_text(source), {name: text.format(number) for name, text in _ZEROS.items()})
         tools[places.PRODUCT_AT : places.PRODUCT_AT + len(_ZEROS)] = [addresses[name] for name in _ZEROS]
+    elif lists:
+        narrow = {name: _TILES[name].format(number) for name in ("dots", "narrow_outer")}
+        addresses = machine.code(_text("sparse"), narrow)
+        for name in narrow:
+            tools[list(_TILES).index(name)] = addresses[name]
     if shuffle:
         tools[places.SHUFFLE_AT] = machine.code(_text("chance"), {"shuffle": _SHUFFLE})["shuffle"]
     if mask:
@@ -185,18 +200,30 @@ class Engine:
         """Where what belongs to hidden units lies: see `source.Room`."""
         return np.array([self.room.begins, self.room.row_sizes, self.room.units], np.int64).ravel()
 
-    def tools_at(self, *, zeros: bool, shuffle: bool) -> int:
-        """Where the addresses of what a training calls lie in memory; `zeros`: most of its table is 0."""
-        tiles = not self.is_unrolled
-        return _address(_tools(self.number, tiles=tiles, zeros=zeros, shuffle=shuffle, mask=self.dropout))
+    def tools_at(self, *, zeros: bool, lists: bool, shuffle: bool) -> int:
+        """Where the addresses of what a training calls lie in memory; `zeros`, `lists`: how its table is read."""
+        tiles, mask = not self.is_unrolled, self.dropout
+        return _address(_tools(self.number, tiles=tiles, zeros=zeros, shuffle=shuffle, mask=mask, lists=lists))
 
-    def skips_zeros(self, X: FloatArray) -> bool:
+    def reads_lists(self, X: Any) -> bool:
+        """Whether it pays to go along the lists of a sparse table; else its rows are put into buffers, dense."""
+        if self.is_unrolled or not isinstance(X, SparseTable):
+            return False
+        if not may_skip_zeros(self.network, self.lanes):
+            return self.network.n_layers == 1 and X.density < 0.25
+        vectors = -(-self.network.sizes[1] // self.lanes)
+        dense, _, found, added = _CYCLES
+        return X.density * (found + added * vectors) < dense * vectors
+
+    def skips_zeros(self, X: Any) -> bool:
         """Whether it pays to pass over the zeros of a table; the numbers that come of it are the same.
 
         Judged from some of the rows by what was measured; see `_CYCLES`.
         """
         if self.is_unrolled or not may_skip_zeros(self.network, self.lanes):
             return False
+        if isinstance(X, SparseTable):
+            return self.reads_lists(X)
         some = X[:: max(1, len(X) // 128)]
         vectors = -(-self.network.sizes[1] // self.lanes)
         dense, marking, found, added = _CYCLES
@@ -233,10 +260,17 @@ class Engine:
         most = min(self.most_gradients, n // self.part_rows)
         return 1 << max(0, most.bit_length() - 1)
 
-    def block_rows(self, n: int) -> int:
+    def block_rows(self, n: int, most: int = CHUNK_ROWS) -> int:
         """How many of n rows are taken at a time, rounded up to whole vectors and tiles."""
         pad = max(self.lanes, 8)
-        return -(-min(n, CHUNK_ROWS) // pad) * pad
+        return -(-min(n, most) // pad) * pad
+
+    def most_rows(self, X: Any) -> int:
+        """The most rows that are taken at a time: fewer where those of a sparse table, made dense, are large."""
+        if not isinstance(X, SparseTable) or self.reads_lists(X):
+            return CHUNK_ROWS
+        blocks = max(1, _MOST_BUFFERED // (places.BLOCK_ROWS_AT_ONCE * self.network.n_features))
+        return min(CHUNK_ROWS, blocks * places.BLOCK_ROWS_AT_ONCE)
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
@@ -347,6 +381,9 @@ class _Shape:
     one_weight: bool
     skips_zeros: bool
     with_bytes: bool
+    with_lists: bool
+    reads_lists: bool
+    most_rows: int
     team: int
     ways: Ways
 
@@ -400,7 +437,9 @@ class _Plan:
             self.floats.cut(self.template, "dropout")[:] = np.repeat(shape.dropout, hidden)
 
         rows_together = max(batch, _FEWEST_TOGETHER)
-        stride, held_stride = (engine.block_rows(min(n, rows_together)) for n in (shape.n_rows, shape.n_held))
+        stride, held_stride = (
+            engine.block_rows(min(n, rows_together), shape.most_rows) for n in (shape.n_rows, shape.n_held)
+        )
         n_order = shape.n_rows if batch < shape.n_rows else 0
         self.whole_template = np.zeros(self.wholes.size, np.int64)
         counts = self.wholes.cut(self.whole_template, "counts")
@@ -418,14 +457,16 @@ class _Plan:
         sizes[places.WITH_RECORDS] = shape.recorded
         sizes[places.N_ORDER] = n_order
         sizes[places.ONE_WEIGHT] = shape.one_weight
-        sizes[places.WITH_BYTES] = shape.with_bytes
+        sizes[places.WITH_BYTES], sizes[places.WITH_LISTS] = shape.with_bytes, shape.with_lists
+        is_buffered = engine.is_unrolled or shape.with_bytes or (shape.with_lists and not shape.reads_lists)
+        sizes[places.BUFFERED] = is_buffered
         sizes[places.SHUFFLES] = shape.ways.shuffles
         sizes[places.FOLLOWED] = shape.ways.followed > 0
         sizes[places.PENALTY_PER_WEIGHT] = shape.ways.penalty_per_weight
-        self.tools_at = engine.tools_at(zeros=shape.skips_zeros, shuffle=n_order > 0)
+        self.tools_at = engine.tools_at(zeros=shape.skips_zeros, lists=shape.reads_lists, shuffle=n_order > 0)
         self.rooms: list[tuple[tuple[NDArray[Any], ...], tuple[int, ...]]] = []  # and where they lie
         per_row = engine.network.n_outputs + 1
-        per_row += engine.network.n_features if engine.is_unrolled or shape.with_bytes else 0
+        per_row += engine.network.n_features if is_buffered else 0
         per_row += room.masks_per_row if engine.dropout else 0
         # As `loop.train` cuts them up.
         self.room = per_row * (stride + held_stride) + room.seen + room.work + 8 * lanes
@@ -517,7 +558,8 @@ class Job:
             spec.epochs, spec.batch_size, -1 if spec.patience is None else spec.patience,
             spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded,
             _is_one_weight(data) and (held is None or _is_one_weight(held)),
-            engine.skips_zeros(data.X), data.X.dtype == np.uint8, self.team, ways,
+            engine.skips_zeros(data.X), data.X.dtype == np.uint8, isinstance(data.X, SparseTable),
+            engine.reads_lists(data.X), engine.most_rows(data.X), self.team, ways,
         )  # fmt: skip
         # A training that is repeated, with other rows perhaps, finds its plan made.
         self._plan = plan = (_kept_plan if self.size * spec.epochs <= 10_000 else _Plan)(shape)
@@ -551,6 +593,7 @@ class Job:
             plan.wholes.cut(wholes, "subsets")[:] = np.arange(self.size)
             np.concatenate(subsets, out=plan.wholes.cut(wholes, "members"), casting="same_kind")
         one = shape.one_weight
+        self._kept = data, held  # `_arrays` of a sparse table are where it lies
         self._data = _arrays(data, one_weight=one)
         self._held = self._data if held is None else _arrays(held, one_weight=one)
         self._rows_at = tuple(map(_address, self._data))
@@ -659,10 +702,9 @@ class Job:
         def member(me: int) -> Callable[[], None]:
             arguments, room = self._arguments, self._room()
             if me:
-                # What comes of it is the same in all threads; each writes its own.
-                own = _aligned(self._plan.numbers.size, self.engine.dtype), floats.copy(), wholes.copy()
-                self._plan.numbers.cut(own[0], "vectors")[:] = self.vectors
-                arguments = self._arguments_with(*own)
+                # What comes of it is the same in all threads: the first one writes vectors, each its own numbers.
+                own = floats.copy(), wholes.copy()
+                arguments = self._arguments_with(self._memory[0], *own)
                 kept.append(own)
             kept.append(room)
             given = (*arguments, *map(_address, (*room, *together)), me, self.team, 0, 1)
@@ -790,10 +832,11 @@ def _with_help(work: Callable[[], None], n_helpers: int, stop: NDArray[np.int64]
 _KEPT_ROOM = 100_000
 
 
-def _arrays(data: Data, *, one_weight: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _arrays(data: Data, *, one_weight: bool) -> tuple[NDArray[Any], FloatArray, FloatArray]:
     """X, y and row weights as kernels read them; where all rows weigh the same, their one weight."""
     u = data.row_weights[:1].copy() if one_weight else data.row_weights
-    return np.ascontiguousarray(data.X), np.ascontiguousarray(data.y), np.ascontiguousarray(u)
+    X = data.X.places if isinstance(data.X, SparseTable) else np.ascontiguousarray(data.X)
+    return X, np.ascontiguousarray(data.y), np.ascontiguousarray(u)
 
 
 def _is_one_weight(data: Data) -> bool:
@@ -915,22 +958,24 @@ class Passes:
         self.engine = engine = Engine.of(network, data.dtype, SGD(), penalised=False, dropout=False)
         dtype, room = engine.dtype, engine.room
         one = _is_one_weight(data)
-        self._data = _arrays(data, one_weight=one)
+        self._data, self._kept = _arrays(data, one_weight=one), data
         self._n = len(data.X)
         self._alike = int((data.row_weights == data.row_weights[0]).all())
-        self._tools_at = engine.tools_at(zeros=engine.skips_zeros(data.X), shuffle=False)
+        reads_lists = engine.reads_lists(data.X)
+        self._tools_at = engine.tools_at(zeros=engine.skips_zeros(data.X), lists=reads_lists, shuffle=False)
         self._sizes = engine.sizes.copy()
         self._sizes[places.ONE_WEIGHT] = one
-        self._sizes[places.WITH_BYTES] = data.X.dtype == np.uint8
+        with_bytes, with_lists = data.X.dtype == np.uint8, isinstance(data.X, SparseTable)
+        is_buffered = engine.is_unrolled or with_bytes or (with_lists and not reads_lists)
+        self._sizes[[places.WITH_BYTES, places.WITH_LISTS, places.BUFFERED]] = with_bytes, with_lists, is_buffered
         self._sizes[places.PART_ROWS] = self._n + places.BLOCK_ROWS_AT_ONCE  # one part, one gradient
-        self._stride = stride = engine.block_rows(self._n)
+        self._stride = stride = engine.block_rows(self._n, engine.most_rows(data.X))
         self._vector = _aligned(engine.n_padded + engine.lanes, dtype)
         self._gradient = _aligned(engine.n_padded + engine.lanes, dtype)
         self._rows = np.empty(stride + places.ROWS_AHEAD, np.int64)
         self._targets = np.empty(stride * network.n_outputs, dtype)
         self._weights = np.empty(stride, dtype)
-        with_table = engine.is_unrolled or data.X.dtype == np.uint8
-        self._table = _aligned(stride * network.n_features if with_table else 1, dtype)
+        self._table = _aligned(stride * network.n_features if is_buffered else 1, dtype)
         self._work = _aligned(room.work + engine.lanes, dtype)
         self.seen = np.empty(room.seen + engine.lanes, dtype)
         self._sums, self._total = np.zeros(2 * places.MOST_PARTS), np.zeros(1)
