@@ -624,12 +624,12 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     program = """
 import sys
 from glassnet import cli
-from glassnet.kernels import compiled
-def begun(self, *given, run=compiled.Job.run):
+from glassnet.kernels import jobs
+def begun(self, *given, run=jobs.Job.run):
     print("ready", flush=True)
-    compiled.Job.run = run
+    jobs.Job.run = run
     return run(self, *given)
-compiled.Job.run = begun
+jobs.Job.run = begun
 cli.main(sys.argv[1:])
 """
     command = [sys.executable, "-c", program, "train", str(TUMORS), *TWO, "--epochs", "100000", "-o", str(kept)]

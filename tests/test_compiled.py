@@ -25,7 +25,7 @@ import glassnet as gn
 from glassnet import reference
 from glassnet.activations import ACTIVATIONS
 from glassnet.errors import GlassnetError, UsageError
-from glassnet.kernels import compiled, machine, source, stacked_training
+from glassnet.kernels import compiled, engines, machine, source, stacked_training
 from glassnet.losses import LOSSES
 from glassnet.network import Network, Parameters, dropout_masks, initialize, weight_mask
 from glassnet.optimizers import LBFGS, Optimizer
@@ -365,7 +365,7 @@ def test_shapes(network: Network, n: int, batch_size: int | None) -> None:
 def test_more_rows_than_the_buffers_hold(kind: str, n: int) -> None:
     network = SMALL[kind, "float64"]
     data, start = data_of(network, n), start_for(network)
-    assert compiled.CHUNK_ROWS == 4096  # else this is about nothing
+    assert engines.CHUNK_ROWS == 4096  # else this is about nothing
     spec = Spec(gn.SGD(0.1, momentum=0.9), epochs=2, l2=0.1)
     check_every_step(network, spec, data, start, 1e-12)
     check_every_step(network, replace(spec, batch_size=n - 1), data, start, 1e-12)

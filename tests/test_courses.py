@@ -14,7 +14,7 @@ from sklearn.utils import shuffle
 import glassnet as gn
 from glassnet import reference
 from glassnet.courses import Epoch, Patience, follow, minimise
-from glassnet.kernels import compiled
+from glassnet.kernels import compiled, engines
 from glassnet.kernels.course import Course
 from glassnet.network import Network, Parameters, dropout_masks, initialize
 from glassnet.optimizers import SGD, Adam, FoldedAdam, Optimizer
@@ -53,7 +53,7 @@ def test_shuffles_are_scikit_learns(n: int) -> None:
     import ctypes
 
     word_at = ctypes.cast(interface.next_uint32, ctypes.c_void_p).value
-    compiled.shuffles()(n, 5, word_at, interface.state_address, orders.ctypes.data)
+    engines.shuffles()(n, 5, word_at, interface.state_address, orders.ctypes.data)
     expected = np.arange(n)
     for row in orders[1:]:
         expected = shuffle(expected, random_state=theirs)
@@ -112,10 +112,10 @@ def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch, quick: bool) -> 
     if not quick:  # as a job that takes long: by threads of its own, in parts
         monkeypatch.setattr(compiled, "A_MOMENT", 0)
     monkeypatch.setattr(compiled, "A_SHARE", 0)
-    monkeypatch.setattr(compiled, "PART_WORK", 1)
-    compiled._engine.cache_clear()
+    monkeypatch.setattr(engines, "PART_WORK", 1)
+    engines._engine.cache_clear()
     one, two = (made("penalties", [12], threads=threads) for threads in (1, 2))
-    compiled._engine.cache_clear()
+    engines._engine.cache_clear()
     assert np.array_equal(one[0], two[0])
     assert np.array_equal(one[1], two[1])
 

@@ -16,7 +16,7 @@ import pytest
 
 import glassnet as gn
 from glassnet import training
-from glassnet.kernels import compiled
+from glassnet.kernels import compiled, jobs
 from glassnet.network import Network, Parameters
 from glassnet.waiting import result_of
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="a process is sent Ct
 BEGIN = '''
 import numpy as np
 import glassnet as gn
-from glassnet.kernels import compiled
+from glassnet.kernels import compiled, jobs
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 3))
 y = (X[:, :1] * X[:, 1:2] > 0) * 1.0
@@ -37,12 +37,12 @@ def ready():
     print("ready", flush=True)
 def ready_when_it_trains():
     """Once the threads that train are about to begin."""
-    run = compiled.Job.run
+    run = jobs.Job.run
     def begun(self, *given):
-        compiled.Job.run = run
+        jobs.Job.run = run
         ready()
         return run(self, *given)
-    compiled.Job.run = begun
+    jobs.Job.run = begun
 '''
 ONE = """
 print(run.stop_reason, run.engine_used, len(run.history.loss) == run.counters["epochs"] + 1)
@@ -225,14 +225,14 @@ def test_half_a_replay_and_half_a_piece_of_steps_are_no_answer(monkeypatch: pyte
     X, network = np.random.default_rng(0).normal(size=(30, 3)), Network((3, 4, 1), "tanh")
     settings: dict[str, Any] = {"epochs": 50, "batch_size": 7, "engine": "compiled"}
     run = gn.train(network, X, X[:, 0] > 0, **settings)
-    trained, stopped = compiled.Job.run, []
+    trained, stopped = jobs.Job.run, []
 
     def pressed(self: Any, *given: Any) -> int:
         self.stop[0] = len(stopped) > 1  # as Ctrl-C does, in the third piece
         stopped.append(self)
         return trained(self, *given)
 
-    monkeypatch.setattr(compiled.Job, "run", pressed)
+    monkeypatch.setattr(jobs.Job, "run", pressed)
     monkeypatch.setattr(compiled, "A_MOMENT", 1.0)
     monkeypatch.setattr(training, "SMALL_JOB", 1e4)  # pieces of a few epochs
     losses: list[float] = []

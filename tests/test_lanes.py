@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from glassnet.kernels import compiled, machine, places, source
+from glassnet.kernels import engines, machine, places, source
 from glassnet.kernels.tiled import mark_size
 from glassnet.network import Network
 from glassnet.sparse import SparseTable
@@ -465,8 +465,8 @@ def test_an_outer_product_in_registers_with_every_remainder(most: int, vectors: 
 @cache
 def tiles(number: str) -> dict[str, Callable[..., float]]:
     """The functions of `kernels.tiles`, as kernels get them."""
-    tools = compiled._tools(number, tiles=True, zeros=False, shuffle=False, mask=False)
-    return {name: _bound(int(address)) for name, address in zip(compiled._TILES, tools, strict=False)}
+    tools = engines._tools(number, tiles=True, zeros=False, shuffle=False, mask=False)
+    return {name: _bound(int(address)) for name, address in zip(engines._TILES, tools, strict=False)}
 
 
 def _bound(address: int) -> Callable[..., float]:
@@ -583,8 +583,8 @@ def test_dots_and_narrow_outer_and_turn(number: str) -> None:
 @cache
 def zeros(number: str) -> dict[str, Callable[..., float]]:
     """The functions of `kernels.zeros`, as kernels get them."""
-    tools = compiled._tools(number, tiles=True, zeros=True, shuffle=False, mask=False)
-    return {name: _bound(int(tools[places.PRODUCT_AT + k])) for k, name in enumerate(compiled._ZEROS)}
+    tools = engines._tools(number, tiles=True, zeros=True, shuffle=False, mask=False)
+    return {name: _bound(int(tools[places.PRODUCT_AT + k])) for k, name in enumerate(engines._ZEROS)}
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -627,10 +627,10 @@ def test_sums_that_pass_over_zeros_have_the_bits_of_those_that_do_not(number: st
 @cache
 def lists(number: str, *, wide: bool) -> dict[str, Callable[..., float]]:
     """The functions of `kernels.sparse`, as kernels get them."""
-    tools = compiled._tools(number, tiles=True, zeros=wide, shuffle=False, mask=False, lists=True)
+    tools = engines._tools(number, tiles=True, zeros=wide, shuffle=False, mask=False, lists=True)
     if wide:
-        return {name: _bound(int(tools[places.PRODUCT_AT + k])) for k, name in enumerate(compiled._ZEROS)}
-    names = list(compiled._TILES)
+        return {name: _bound(int(tools[places.PRODUCT_AT + k])) for k, name in enumerate(engines._ZEROS)}
+    names = list(engines._TILES)
     return {name: _bound(int(tools[names.index(name)])) for name in ("dots", "narrow_outer")}
 
 

@@ -725,9 +725,8 @@ def test_what_is_not_finite_during_early_stopping_is_said() -> None:
 
 def test_it_takes_no_more_threads_than_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     from glassnet.estimators.multilayer import allowed_threads
-    from glassnet.kernels import compiled
 
-    monkeypatch.setattr(compiled, "all_threads", lambda: 4)
+    monkeypatch.setattr("glassnet.estimators.multilayer.all_threads", lambda: 4)
     for asked, allowed in (("1", 1), ("3", 3), ("9", 4), ("", 4), ("0", 4), ("two", 4)):
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
         assert allowed_threads() == allowed

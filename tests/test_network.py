@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from itertools import pairwise
 from typing import Any
@@ -35,6 +36,15 @@ def test_equal_networks_are_equal_and_hash_alike() -> None:
     assert pickle.loads(pickle.dumps(net)) == net
     with pytest.raises(AttributeError):
         net.sizes = (1, 1)  # type: ignore[misc]
+
+
+def test_copies_and_pickles_of_parameters_are_views_of_their_own_vector() -> None:
+    parameters = Parameters(Network((2, 3, 1)), np.arange(13.0))
+    assert parameters.weights[1].shape == (3, 1)
+    for copied in (parameters.copy(), pickle.loads(pickle.dumps(parameters)), copy.deepcopy(parameters)):
+        copied.weights[1][2] = copied.biases[0][1] = 7
+        assert copied.vector.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 7, 12]
+    assert parameters.vector.tolist() == list(range(13))
 
 
 def test_counts_and_rows() -> None:

@@ -18,7 +18,8 @@ import pytest
 
 import glassnet as gn
 from glassnet.errors import DataError, GlassnetError, UsageError
-from glassnet.kernels import compiled
+from glassnet.kernels import compiled, engines, jobs
+from glassnet.kernels.threads import move_to_processor
 from glassnet.network import Network
 from glassnet.optimizers import LBFGS
 from glassnet.runs import Data, Members, Spec
@@ -324,9 +325,9 @@ def test_zeros_passed_over_or_not(
     found = set()
     asked: list[bool] = []
     for skips in (True, False):
-        right = compiled.Engine.skips_zeros
+        right = engines.Engine.skips_zeros
         monkeypatch.setattr(
-            compiled.Engine, "skips_zeros", lambda engine, X, s=skips, right=right: asked.append(right(engine, X)) or s
+            engines.Engine, "skips_zeros", lambda engine, X, s=skips, right=right: asked.append(right(engine, X)) or s
         )
         for optimizer, batch_size in ((gn.Adam(), 70), (LBFGS(), None)):
             run = gn.train(
@@ -359,11 +360,11 @@ TEAMS: dict[str, tuple[Network, str, dict[str, Any]]] = {
 @pytest.fixture
 def in_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Small jobs as large ones: in parts of 64 rows, which threads share."""
-    compiled._engine.cache_clear()  # an engine knows its parts
-    monkeypatch.setattr(compiled, "PART_WORK", 1)
+    engines._engine.cache_clear()  # an engine knows its parts
+    monkeypatch.setattr(engines, "PART_WORK", 1)
     monkeypatch.setattr(compiled, "A_SHARE", 0)
     yield
-    compiled._engine.cache_clear()
+    engines._engine.cache_clear()
 
 
 def team_run(case: str, threads: int | None) -> gn.Run:
@@ -386,8 +387,8 @@ def digest_of_all(run: gn.Run) -> str:
 @pytest.mark.parametrize("case", TEAMS)
 def test_one_network_by_several_threads(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     teams = []
-    together = compiled.Job.run_together
-    monkeypatch.setattr(compiled.Job, "run_together", lambda job: teams.append(job.team) or together(job))
+    together = jobs.Job.run_together
+    monkeypatch.setattr(jobs.Job, "run_together", lambda job: teams.append(job.team) or together(job))
     assert len({digest_of_all(team_run(case, threads)) for threads in (1, 2, 3, 4, 2, 4)}) == 1
     assert max(teams) > 2
     assert ("diverged" in team_run(case, 2).stop_reason) == ("diverges" in case)
@@ -467,5 +468,5 @@ def test_held_out_rows_are_no_bytes_where_the_others_are_none() -> None:
 def test_threads_begin_apart_and_may_go_anywhere() -> None:
     allowed = os.sched_getaffinity(0)
     for number in range(5):
-        compiled._move_to_processor(number)
+        move_to_processor(number)
         assert os.sched_getaffinity(0) == allowed

@@ -19,7 +19,7 @@ from sklearn.model_selection import GridSearchCV
 import glassnet as gn
 from glassnet import reference
 from glassnet.errors import DataError, UsageError
-from glassnet.kernels import compiled
+from glassnet.kernels import compiled, engines
 from glassnet.network import Network, Parameters
 from glassnet.optimizers import LBFGS
 from glassnet.sparse import SparseTable
@@ -168,7 +168,7 @@ def test_wide_rows_are_put_into_buffers_a_few_at_a_time(monkeypatch: pytest.Monk
     network, rng = Network((90, 20, 1), "tanh", "mean_squared_error"), np.random.default_rng(1)
     X, y = rng.normal(size=(300, 90)), rng.normal(size=(300, 1))
     dense = gn.train(network, X, y, epochs=3, engine="compiled")
-    monkeypatch.setattr(compiled, "_MOST_BUFFERED", 64 * 90)
+    monkeypatch.setattr(engines, "_MOST_BUFFERED", 64 * 90)
     run = gn.train(network, sparse.csr_array(X), y, epochs=3, engine="compiled")
     np.testing.assert_array_equal(run.parameters.vector, dense.parameters.vector)
     np.testing.assert_allclose(run.history.loss, dense.history.loss, rtol=1e-14)

@@ -133,8 +133,6 @@ class Parameters:
     ([[1.0], [2.0]], [1.0, 2.0, 7.0])
     """
 
-    __slots__ = ("biases", "network", "vector", "weights")
-
     def __init__(self, network: Network, vector: FloatArray) -> None:
         vector = np.asarray(vector)
         if vector.dtype not in (np.float32, np.float64) or vector.shape[-1:] != (network.n_parameters,):
@@ -142,17 +140,26 @@ class Parameters:
                 f"The vector of a network of sizes {network.sizes} holds {network.n_parameters} floats; "
                 f"got shape {vector.shape} of {vector.dtype}."
             )
-        weights, biases, at = [], [], 0
-        stack = vector.shape[:-1]
-        for n_in, n_out in pairwise(network.sizes):
-            weights.append(vector[..., at : at + n_in * n_out].reshape(*stack, n_in, n_out))
-            at += n_in * n_out
-            biases.append(vector[..., at : at + n_out])
-            at += n_out
         self.network = network
         self.vector = vector
-        self.weights: tuple[FloatArray, ...] = tuple(weights)
-        self.biases: tuple[FloatArray, ...] = tuple(biases)
+
+    @cached_property
+    def weights(self) -> tuple[FloatArray, ...]:
+        """The matrices, layer by layer: views of `vector`."""
+        stack, found, at = self.vector.shape[:-1], [], 0
+        for n_in, n_out in pairwise(self.network.sizes):
+            found.append(self.vector[..., at : at + n_in * n_out].reshape(*stack, n_in, n_out))
+            at += (n_in + 1) * n_out
+        return tuple(found)
+
+    @cached_property
+    def biases(self) -> tuple[FloatArray, ...]:
+        """The biases, layer by layer: views of `vector`."""
+        found, at = [], 0
+        for n_in, n_out in pairwise(self.network.sizes):
+            found.append(self.vector[..., at + n_in * n_out : at + (n_in + 1) * n_out])
+            at += (n_in + 1) * n_out
+        return tuple(found)
 
     @classmethod
     def from_layers(
@@ -176,6 +183,9 @@ class Parameters:
     def copy(self) -> Parameters:
         """The same numbers in a vector of their own."""
         return Parameters(self.network, self.vector.copy())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parameters, (self.network, self.vector)  # matrices that were pickled would be views of nothing
 
     def __repr__(self) -> str:
         return f"Parameters(sizes={self.network.sizes}, shape={self.vector.shape}, dtype={self.vector.dtype})"

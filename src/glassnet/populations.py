@@ -343,7 +343,7 @@ def _train_in_parts(
     done = 0 if kept.found is None else len(kept.found.vectors)
     together = size  # NumPy may add up otherwise in a smaller stack, and has jobs of a moment
     if engine == "compiled":
-        from glassnet.kernels.compiled import all_threads
+        from glassnet.kernels.threads import all_threads
 
         together = threads or all_threads()
     try:

@@ -85,6 +85,8 @@ class Spec:
 
     def rates(self, network: Network) -> tuple[float, ...]:
         """The dropout rate of every hidden layer."""
+        if self.dropout == 0:
+            return (0.0,) * (network.n_layers - 1)
         return checked_dropout(network, self.dropout)
 
 

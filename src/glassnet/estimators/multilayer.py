@@ -34,8 +34,9 @@ from glassnet.drawing import network_svg
 from glassnet.errors import UsageError
 from glassnet.estimators.rules import check_parameters
 from glassnet.importing.sklearn import from_sklearn
-from glassnet.kernels import compiled, stacked
+from glassnet.kernels import stacked
 from glassnet.kernels.course import Course, Rates
+from glassnet.kernels.threads import all_threads
 from glassnet.model import Model
 from glassnet.network import FloatArray, Network, Parameters, checked_dropout
 from glassnet.optimizers import SGD, SGDW, FoldedAdam, Optimizer, Schedule, State
@@ -695,4 +696,4 @@ def _listed(X: Any) -> Any:
 def allowed_threads() -> int:
     """As many threads as there are processors, or as `OMP_NUM_THREADS` says, as joblib does within its workers."""
     allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return min(compiled.all_threads(), int(allowed)) if allowed.isdigit() and int(allowed) else compiled.all_threads()
+    return min(all_threads(), int(allowed)) if allowed.isdigit() and int(allowed) else all_threads()

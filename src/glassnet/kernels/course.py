@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.kernels import compiled, places
-from glassnet.kernels.compiled import Engine, Job, Ways
+from glassnet.kernels.engines import Engine, shuffles
+from glassnet.kernels.jobs import Job, Ways
+from glassnet.kernels.threads import all_threads
 from glassnet.network import FloatArray, Network
 from glassnet.optimizers import Optimizer, State
 from glassnet.runs import Data, Members, Spec
@@ -82,7 +84,7 @@ class Course:
         self._spec = Spec(optimizer, epochs, batch_size, seed, number, None, l1, l2, dropout)
         self._network, self._data, self._rates, self._recorded = network, data, rates, recorded
         self._shuffled = shuffled if self.n_batches > 1 else None
-        self._threads = threads or compiled.all_threads()
+        self._threads = threads or all_threads()
         per_epoch = max(network.n_parameters, n if self._shuffled else 1, self.n_batches * 8)
         self.most_together = max(1, min(epochs, 64, _MOST_NUMBERS // per_epoch))
         self._ways = Ways(
@@ -170,5 +172,5 @@ class Course:
         word_at = ctypes.cast(interface.next_uint32, ctypes.c_void_p).value
         if self.made:
             self._orders[0] = self._orders[self._n_shuffled]
-        compiled.shuffles()(len(self._data.X), epochs, word_at, interface.state_address, self._orders.ctypes.data)
+        shuffles()(len(self._data.X), epochs, word_at, interface.state_address, self._orders.ctypes.data)
         self._n_shuffled = epochs

@@ -459,13 +459,22 @@ def random_word(address: Value, state: Value) -> Any:
 # --- calls --------------------------------------------------------------------------------------------------------
 
 
+def several(source: Value, first: int, last: int) -> tuple[Any, ...]:
+    """The numbers `first` to `last` - 1 that a pointer points to."""
+    return tuple(source[place] for place in range(first, last))
+
+
 def call(address: Value, arguments: tuple[Any, ...]) -> Any:
-    """Call the compiled function at an address, with a tuple of arguments; it returns a float64."""
+    """Call the compiled function at an address, with a tuple of arguments, or of tuples; it returns a float64.
+
+    An address among the arguments may come as an int64: C has both in the same registers.
+    """
     builder = address.builder
-    kinds = [kind_of(argument) for argument in arguments]
+    flat = [part for group in arguments for part in (group if isinstance(group, tuple) else (group,))]
+    kinds = [kind_of(argument) for argument in flat]
     given = [
         argument.llvm if isinstance(argument, Value) else as_number(builder, argument, kind.number)
-        for argument, kind in zip(arguments, kinds, strict=True)
+        for argument, kind in zip(flat, kinds, strict=True)
     ]
     function = ir.FunctionType(ir.DoubleType(), [kind.llvm for kind in kinds])
     return Value(builder, Kind("float64"), builder.call(builder.inttoptr(address.llvm, function.as_pointer()), given))

@@ -28,6 +28,7 @@ from glassnet.kernels.lanes import (
     lists_at,
     quotient,
     set_float_mode,
+    several,
     shifted,
 )
 from glassnet.kernels.places import (
@@ -627,3 +628,20 @@ def train(
         if me == 0:
             copy(vector, current, P)
     return 0.0
+
+
+def train_as_given(train_at: Any, given: Any, reals: Any, room: Any, me: Any, team: Any, first: Any, last: Any) -> Any:
+    """`train`, whose arguments lie in memory: Python takes longer to hand over so many than a tiny network to train."""
+    return call(
+        train_at,
+        (
+            several(given, 0, 27),
+            several(reals, 0, 2),
+            several(given, 27, 36),
+            several(room, 0, 6),
+            me,
+            team,
+            first,
+            last,
+        ),
+    )

@@ -25,7 +25,7 @@ from glassnet.derivations.worked import explain
 from glassnet.derivations.worked_mathml import marked_lines
 from glassnet.errors import DataError, GlassnetError, UsageError
 from glassnet.kernels import stacked
-from glassnet.kernels.compiled import all_threads
+from glassnet.kernels.threads import all_threads
 from glassnet.model import Model
 from glassnet.network import FloatArray, Network, Parameters
 from glassnet.optimizers import LBFGS
