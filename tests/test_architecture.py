@@ -60,7 +60,6 @@ ROOMS = (
     "verification",
     "export",
     "svg",
-    "drawing_regions",
     "drawing",
     "checking",
     "encoder",

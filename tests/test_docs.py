@@ -564,4 +564,4 @@ def test_the_reference_lists_every_module():
         if path.stat().st_size
     }
     assert len(listed) == len(set(listed))
-    assert set(listed) == modules - set(NOT_IN_THE_REFERENCE)
+    assert set(listed) == {name for name in modules if not name.startswith("glassnet.cli.")} - set(NOT_IN_THE_REFERENCE)

@@ -14,16 +14,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from glassnet.drawing import (
-    _bin_edges,
     boundary_figure,
     distribution_figure,
     figure_svg,
     learning_curves_figure,
     network_svg,
-    significant,
 )
+from glassnet.drawing.figures import _bin_edges
 from glassnet.errors import UsageError
 from glassnet.network import Network, Parameters
+from glassnet.svg import significant
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = [

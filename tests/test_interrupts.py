@@ -9,14 +9,16 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet import training
+from glassnet import populations, training
 from glassnet.kernels import compiled, jobs
+from glassnet.kernels.threads import in_threads
 from glassnet.network import Network, Parameters
 from glassnet.waiting import result_of
 
@@ -242,6 +244,49 @@ def test_half_a_replay_and_half_a_piece_of_steps_are_no_answer(monkeypatch: pyte
     assert np.isfinite(losses).all()
     with pytest.raises(KeyboardInterrupt):
         run.trace(40)
+
+
+@pytest.mark.parametrize("optimizer", [gn.SGD(0.1), gn.LBFGS()])
+@pytest.mark.parametrize("size", [1, 9])
+def test_ctrl_c_when_a_piece_has_just_ended_ends_the_training(
+    size: int, optimizer: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The main thread sleeps until a piece ends; a signal that another thread took finds it when it wakes."""
+    network, pieces = Network((3, 4, 1), "tanh"), []
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    settings: dict[str, Any] = {"optimizer": optimizer, "epochs": 60, "l2": 0.1, "engine": "compiled", "threads": 1}
+    settings |= {"checkpoint": tmp_path / "kept"}
+
+    def late(works: Any, stop: Any) -> None:
+        in_threads(works, stop)
+        pieces.append(stop)
+        stop[0] = len(pieces) == 3
+
+    def late_as_well(future: Any) -> Any:
+        pieces.append(future.result())
+        if len(pieces) == 3:
+            raise KeyboardInterrupt
+        return pieces[-1]
+
+    monkeypatch.setattr(jobs, "in_threads", late)
+    monkeypatch.setattr(training, "result_of", late_as_well)
+    monkeypatch.setattr(compiled, "A_MOMENT", 0)
+    monkeypatch.setattr(populations, "_A_PART", 0.0)
+    if size == 1:
+        run = gn.train(network, X, X[:, 0] > 0, **settings)
+        assert run.stop_reason == "interrupted"
+        assert 0 < run.counters["epochs"] < 60
+        resumed = gn.train(network, X, X[:, 0] > 0, resume=True, **settings).parameters
+    else:
+        many = gn.train_population(network, X, X[:, 0] > 0, size=size, **settings)
+        assert many.interrupted
+        assert 0 < len(many) < size
+        resumed = gn.train_population(network, X, X[:, 0] > 0, size=size, resume=True, **settings).parameters
+    settings.pop("checkpoint")
+    whole: Any = gn.train(network, X, X[:, 0] > 0, **settings)
+    if size > 1:
+        whole = gn.train_population(network, X, X[:, 0] > 0, size=size, **settings)
+    np.testing.assert_array_equal(resumed.vector, whole.parameters.vector)
 
 
 def test_an_error_of_progress_ends_it_all() -> None:

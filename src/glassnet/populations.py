@@ -300,17 +300,17 @@ def train_population(
             outcome = train_in_pieces(*job) if size == 1 else _train_in_parts(*job, progress)
     n = outcome.n_finished
     trained = Parameters(network, outcome.vectors[:n])
-    penalties = [
-        stacked.penalties(Parameters(network, trained.vector[k : k + 1]), float(members.l1[k]), float(members.l2[k]))
-        for k in range(n)
-    ]
+    penalties = np.zeros(n, vectors.dtype)
+    for k in np.flatnonzero(members.l1[:n] + members.l2[:n]):  # each by itself: NumPy may add up otherwise in a stack
+        alone = Parameters(network, trained.vector[k : k + 1])
+        penalties[k] = stacked.penalties(alone, float(members.l1[k]), float(members.l2[k]))[0]
     return Population(
         network=network,
         spec=spec,
         parameters=trained,
         initial=Parameters(network, vectors[:n]),
         losses=outcome.losses[:n],
-        objectives=outcome.final_losses[:n] + np.concatenate([np.zeros(0), *penalties]),
+        objectives=outcome.final_losses[:n] + penalties,
         n_dead_units=outcome.n_dead_units[:n],
         dead_since=outcome.dead_since[:n],
         stuck_since=outcome.stuck_since[:n],
@@ -341,6 +341,7 @@ def _train_in_parts(
     size = len(members)
     parts = [] if kept.found is None else [kept.found]
     done = 0 if kept.found is None else len(kept.found.vectors)
+    stop = np.zeros(1, np.int64)
     together = size  # NumPy may add up otherwise in a smaller stack, and has jobs of a moment
     if engine == "compiled":
         from glassnet.kernels.threads import all_threads
@@ -353,13 +354,13 @@ def _train_in_parts(
             begun = time.monotonic()
             part = train_members(
                 network, spec, data, vectors[of], members.at(of), engine=engine, held_out=held_out, threads=threads,
-                progress=count,
+                progress=count, stop=stop,
             )  # fmt: skip
             if part.n_finished:
                 part.optimizer_state = {}  # nobody goes on from it
                 parts.append(part.at(np.arange(part.n_finished)))
                 done += part.n_finished
-            if part.n_finished < len(of):
+            if part.n_finished < len(of) or (stop[0] and done < size):  # it may come when a part has just ended
                 raise KeyboardInterrupt
             if time.monotonic() - begun < _A_PART:
                 together *= 2

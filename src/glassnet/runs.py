@@ -230,10 +230,12 @@ class Members:
         >>> [of.tolist() for of in members.together(Spec(), 10)]
         [[0, 1, 2]]
         """
-        if len(self) == 1:
-            return [np.array([0])]
-        keys = np.stack([(self.l1 != 0) | (self.l2 != 0), np.zeros(len(self), bool)]).astype(np.int64)
-        if isinstance(spec.optimizer, Optimizer) and isinstance(spec.optimizer.learning_rate, Schedule):
+        penalised = (self.l1 != 0) | (self.l2 != 0)
+        scheduled = isinstance(spec.optimizer, Optimizer) and isinstance(spec.optimizer.learning_rate, Schedule)
+        if not scheduled and (penalised == penalised[0]).all():
+            return [np.arange(len(self))]
+        keys = np.stack([penalised, np.zeros(len(self), bool)]).astype(np.int64)
+        if scheduled:
             lengths = np.full(len(self), n) if self.rows is None else np.array([len(rows) for rows in self.rows])
             keys[1] = 1 if spec.batch_size is None else -(-lengths // spec.batch_size)
         _, of = np.unique(keys, axis=1, return_inverse=True)

@@ -781,7 +781,7 @@ def _minimised(
     outcome = Outcome.joined(every)
     if stopped[0]:
         unfinished = [s for s, part in enumerate(every) if not part.n_finished]
-        outcome.n_finished = unfinished[0] if unfinished else len(every)
+        outcome.n_finished = unfinished[0] if unfinished else 0 if len(every) == 1 else len(every)
     return outcome
 
 

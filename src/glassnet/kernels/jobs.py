@@ -314,7 +314,8 @@ class Job:
     def run(self, threads: int, chunk: int, progress: Callable[[int], None] | None = None) -> int:
         """Train; returns how many networks, from the first on, were trained to their end.
 
-        Each thread takes `chunk` networks at a time. A KeyboardInterrupt ends it with the batches under way.
+        Each thread takes `chunk` networks at a time. A KeyboardInterrupt ends it with the batches under way. Of a lone
+        network one that comes when all is made is told as well: there may be more pieces of it to come.
         """
         size = self.size
         starts = range(0, size, chunk)
@@ -343,6 +344,8 @@ class Job:
             in_threads([work] * n_threads, self.stop)
         else:
             with_help(work, n_threads - 1, self.stop)
+        if size == 1 and self.stop[0]:
+            return 0
         n_whole = done.index(False) if False in done else len(done)
         return min(n_whole * chunk, size)
 

@@ -396,6 +396,7 @@ def train(
             held_alike = 0
 
     n_epochs = sizes[N_EPOCHS]
+    taken = held_taken = -1.0
     for s in range(first, last):
         begin = begins[subsets[s]]
         n = begins[subsets[s] + 1] - begin
@@ -419,7 +420,8 @@ def train(
         if team > 1:
             call(tools[MEET_AT], (meeting, team, yield_at))
         stopped = meeting[1]
-        taken = held_taken = -1.0
+        if sizes[WITH_MEMBERS]:
+            taken = -1.0  # else the buffers hold the rows of the network before, which are the same
         step = sizes[FIRST_STEP]
         first_epoch = step // n_batches + 1
         if step == 0 and sizes[FOLLOWED] == 0:
