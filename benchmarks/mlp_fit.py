@@ -41,6 +41,9 @@ JOBS: dict[str, tuple[str, dict[str, Any], str, float | None]] = {
     "digits, 64-32-10, batches of 32, 50 epochs": ("digits", DIGITS, "float64", 12),
     "the same, in float32": ("digits", DIGITS, "float32", 12),
     "digits, 64-100-10, all default": ("digits", {}, "float64", None),
+    "sparse, 4000-100-1, 1 % filled, 3 epochs": ("sparse", {"max_iter": 3}, "float64", 2),
+    "the same sparse rows, float32": ("sparse", {"max_iter": 3}, "float32", 2),
+    "words, 50000-100-20, 1 epoch": ("words", {"max_iter": 1}, "float64", 2),
 }
 
 
@@ -50,6 +53,8 @@ def rows_of(name: str) -> tuple[Any, Any]:
 
     import glassnet as gn
 
+    if name in ("sparse", "words"):
+        return listed_rows(name)
     if name == "digits":
         X, y = load_digits(return_X_y=True)
         return X / 16, y
@@ -59,6 +64,28 @@ def rows_of(name: str) -> tuple[Any, Any]:
     else:
         X, y = load_breast_cancer(return_X_y=True)
     return (X - X.mean(axis=0)) / X.std(axis=0), np.asarray(y)
+
+
+def listed_rows(name: str) -> tuple[Any, Any]:
+    """Generated: 10,000 rows of 4,000 columns, any of them filled; or the words of 11,314 texts, as 20 newsgroups has.
+
+    A text has about a hundred different words of 50,000, drawn by Zipf's law; a number is 1 + log(count), and a row has
+    the length 1.
+    """
+    import numpy as np
+    from scipy.sparse import csr_array, random_array
+
+    rng = np.random.default_rng(0)
+    if name == "sparse":
+        return random_array((10_000, 4_000), density=0.01, format="csr", rng=rng), rng.integers(0, 2, 10_000)
+    n, n_words = 11_314, 50_000
+    lengths = np.clip(rng.lognormal(np.log(110), 0.75, n).astype(int), 1, n_words // 4)
+    often = np.cumsum(1 / np.arange(1, n_words + 1))
+    words = rng.permutation(n_words)[np.searchsorted(often, rng.uniform(0, often[-1], lengths.sum()))]
+    counts = csr_array((np.ones(len(words)), (np.repeat(np.arange(n), lengths), words)), shape=(n, n_words))
+    counts.data = 1 + np.log(counts.data)
+    counts.data /= np.repeat(np.sqrt(np.add.reduceat(counts.data**2, counts.indptr[:-1])), np.diff(counts.indptr))
+    return counts, rng.integers(0, 20, n)
 
 
 def seconds(fit: Callable[[], Any]) -> tuple[float, Any]:

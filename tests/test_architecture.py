@@ -29,6 +29,7 @@ ROOMS = (
     "network",
     "equations",
     "reference",
+    "sparse",
     "piecewise",
     "flips",
     "checks",

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from glassnet.kernels import engines, machine, places, source
 from glassnet.kernels.tiled import mark_size
 from glassnet.network import Network
+from glassnet.sparse import SparseTable
 
 NUMBERS = ("float64", "float32")
 GUARD = -77.25
@@ -620,6 +622,74 @@ def test_sums_that_pass_over_zeros_have_the_bits_of_those_that_do_not(number: st
                 np.zeros(n_units, number), n_rows,
             )  # fmt: skip
             np.testing.assert_array_equal(goal, dense)
+
+
+@cache
+def lists(number: str, *, wide: bool) -> dict[str, Callable[..., float]]:
+    """The functions of `kernels.sparse`, as kernels get them."""
+    tools = engines._tools(number, tiles=True, zeros=wide, shuffle=False, mask=False, lists=True)
+    if wide:
+        return {name: _bound(int(tools[places.PRODUCT_AT + k])) for k, name in enumerate(engines._ZEROS)}
+    names = list(engines._TILES)
+    return {name: _bound(int(tools[names.index(name)])) for name in ("dots", "narrow_outer")}
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_sums_along_lists_are_those_of_the_dense_table(number: str) -> None:
+    lanes, rng = lanes_of(number), np.random.default_rng(15)
+    for case, n_units in enumerate([*sizes(number), 8 * lanes, 11 * lanes + 1, 17 * lanes - 1]):
+        n_rows, n_inputs = (8, 16, 24, 64)[case % 4], 32 + 13 * case % 70
+        size = up(n_units, lanes)
+        table = rng.uniform(-1, 1, (40, n_inputs)).astype(number)
+        table[rng.random(table.shape) < (0, 0.5, 0.9, 1)[case % 4 if case % 5 else 2]] = 0
+        held = SparseTable.of(csr_array(table))
+        at = held.places
+        index = rng.integers(0, 40, n_rows + places.ROWS_AHEAD)
+        weights, bias = rng.uniform(-1, 1, n_inputs * n_units + lanes), rng.uniform(-1, 1, n_units + lanes)
+        weights, bias = weights.astype(number), bias.astype(number)
+        deltas = rng.uniform(-1, 1, (n_rows, size)).astype(number)
+        begun = rng.uniform(-1, 1, n_inputs * n_units).astype(number)
+        room = mark_size(n_inputs)
+        marks = np.full(room + lanes, GUARD, number)
+        along, dense_way = lists(number, wide=True), tiles(number)
+
+        goal, dense = (np.full((n_rows + 1) * size, GUARD, number) for _ in range(2))
+        along["product"](at, index, 0, n_inputs, weights, bias, n_units, goal, size, n_rows, marks)
+        dense_way["product"](
+            table, index, n_inputs, 1, n_inputs, weights, n_units, bias, 1, n_units, dense, size, n_rows
+        )
+        np.testing.assert_array_equal(goal, dense)
+        for start_size in (n_units, 0):
+            goal, dense = (np.concatenate([begun, np.full(2 * lanes, GUARD, number)]) for _ in range(2))
+            nothing = np.zeros(size, number)
+            starts = (goal, dense) if start_size else (nothing, nothing)
+            along["outer"](at, index, 0, n_inputs, deltas, size, n_units, starts[0], start_size, goal, marks)
+            assert (marks[room:] == GUARD).all()
+            dense_way["outer"](
+                table, index, n_inputs, n_inputs, deltas, size, n_units, starts[1], start_size, dense,
+                np.zeros(n_units, number), n_rows,
+            )  # fmt: skip
+            np.testing.assert_array_equal(goal, dense)
+
+        n_rows = up(n_rows, lanes)
+        narrow, few = lists(number, wide=False), min(n_units, 3)
+        turned = rng.uniform(-1, 1, few * up(n_inputs, lanes)).astype(number)
+        goal, dense = (np.full((few + 1) * n_rows, GUARD, number) for _ in range(2))
+        for way, rows, put in ((narrow, at, goal), (dense_way, table, dense)):
+            way["dots"](rows, index, n_inputs, n_inputs, turned, up(n_inputs, lanes), bias, few, put, n_rows, n_rows)
+        tolerance = 1e-13 if number == "float64" else 1e-5
+        np.testing.assert_allclose(goal, dense, rtol=tolerance, atol=tolerance)
+        turned_deltas = rng.uniform(-1, 1, few * n_rows).astype(number)
+        found = []
+        for way, rows in ((narrow, at), (dense_way, table)):
+            goal = np.concatenate([begun[: n_inputs * few], np.full(lanes, GUARD, number)])
+            bias_goal = bias[:few].copy()
+            way["narrow_outer"](
+                rows, index, n_inputs, n_inputs, turned_deltas, n_rows, few, goal, bias_goal, n_rows,
+                np.empty(64 * lanes, number),
+            )  # fmt: skip
+            found.append(np.concatenate([goal, bias_goal]))
+        np.testing.assert_allclose(*found, rtol=tolerance, atol=tolerance)
 
 
 def test_lanes_are_those_that_sources_are_written_for() -> None:

@@ -18,8 +18,8 @@ from glassnet.kernels import stacked
 from glassnet.network import FloatArray, Network, Parameters, initialize
 from glassnet.optimizers import Adam
 from glassnet.randomness import Purpose, Stream
-from glassnet.reference import checked_table
 from glassnet.runs import AnyOptimizer, Data, Members, Outcome, Spec, is_whole
+from glassnet.sparse import checked_rows
 from glassnet.training import (
     HeldOut,
     History,
@@ -119,8 +119,8 @@ class Population:
         >>> many.probabilities([[0.5]]).shape
         (3, 1, 1)
         """
-        X = checked_table(self.network, X)
-        parts = [stacked.forward(self.network, part, X).probabilities for part in _parts(self.parameters, len(X))]
+        rows = checked_rows(self.network, X)
+        parts = [stacked.forward(self.network, part, rows).probabilities for part in _parts(self.parameters, len(rows))]
         return np.swapaxes(np.concatenate(parts), 1, 2)
 
     def scores(self, X: ArrayLike, y: ArrayLike, row_weights: ArrayLike | None = None) -> dict[str, FloatArray]:

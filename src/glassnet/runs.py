@@ -15,6 +15,7 @@ from glassnet.errors import UsageError
 from glassnet.network import FloatArray, Network, checked_dropout
 from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
 from glassnet.randomness import check_numbers
+from glassnet.sparse import SparseTable, checked_rows
 
 AnyOptimizer = Optimizer | LBFGS
 
@@ -104,10 +105,11 @@ def ones_for(n: int, dtype: Any) -> FloatArray:
 class Data:
     """The training rows, checked: X (n, n_features), y (n, n_outputs), row_weights (n,).
 
-    X may hold uint8, pixels say, which kernels read as they are; all that is computed has the dtype of y.
+    X may hold uint8, pixels say, which kernels read as they are; all that is computed has the dtype of y. Or it is a
+    `SparseTable`.
     """
 
-    X: FloatArray
+    X: Any
     y: FloatArray
     row_weights: FloatArray
 
@@ -122,13 +124,14 @@ class Data:
         """
         if isinstance(X, np.ndarray) and X.dtype == np.uint8 and X.ndim == 2 and len(X):
             reference.checked_table(network, X[:1])  # its shape: no byte is infinite
+            rows: Any = X
         else:
-            X = reference.checked_table(network, X)
-            dtype = X.dtype
-        y = reference.checked_targets(network, y, len(X), dtype)
+            rows = checked_rows(network, X)
+            dtype = rows.dtype
+        y = reference.checked_targets(network, y, len(rows), dtype)
         if row_weights is None:
-            return cls(X, y, ones_for(len(X), dtype))
-        return cls(X, y, reference.checked_row_weights(row_weights, len(X), dtype))
+            return cls(rows, y, ones_for(len(rows), dtype))
+        return cls(rows, y, reference.checked_row_weights(row_weights, len(rows), dtype))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -136,14 +139,17 @@ class Data:
         return self.y.dtype
 
     def as_floats(self) -> Data:
-        """X in the dtype of all else, for what does not read bytes."""
+        """X dense and in the dtype of all else, for what reads neither bytes nor a `SparseTable`."""
+        if isinstance(self.X, SparseTable):
+            return replace(self, X=self.X.toarray())
         return replace(self, X=self.X.astype(self.dtype, copy=False))
 
     @property
     def hash(self) -> str:
         """SHA-256 over shapes, types and numbers: two trainings on the same data have the same."""
         digest = hashlib.sha256()
-        for array in (self.X, self.y, self.row_weights):
+        X = self.X.lists if isinstance(self.X, SparseTable) else (self.X,)
+        for array in (*X, self.y, self.row_weights):
             digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()

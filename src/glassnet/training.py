@@ -24,6 +24,7 @@ from glassnet.kernels import stacked, stacked_training
 from glassnet.network import FloatArray, Network, Parameters, dropout_masks, initialize
 from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
 from glassnet.runs import NONFINITE, AnyOptimizer, Data, Members, Outcome, Spec, ones_for
+from glassnet.sparse import SparseTable
 from glassnet.waiting import result_of
 
 ENGINES = ("compiled", "numpy")
@@ -96,7 +97,8 @@ class Run:
     def objective(self) -> float:
         """Loss plus penalty over all training rows at the end."""
         trained = Parameters(self.network, self.parameters.vector[np.newaxis])
-        losses, _ = stacked_training.losses_and_pass(self.network, trained, self.data.as_floats())
+        data = self.data if isinstance(self.data.X, SparseTable) else self.data.as_floats()
+        losses, _ = stacked_training.losses_and_pass(self.network, trained, data)
         return float(losses[0] + stacked.penalties(trained, self.spec.l1, self.spec.l2)[0])
 
     def trace(self, epoch: int, batch: int = 1) -> reference.Trace:
@@ -235,7 +237,7 @@ def train(
     engine: str | None = None,
     threads: int | None = None,
 ) -> Run:
-    """Train `network` on X (n, n_features), y (n, n_outputs) or (n,).
+    """Train `network` on X (n, n_features), y (n, n_outputs) or (n,). X may be a sparse matrix of SciPy's.
 
     `optimizer`: Adam() where left out.  `epochs`: passes over all rows; with L-BFGS, iterations.
     `batch_size`: rows an update looks at, in an order shuffled anew every epoch; None takes all at once.
@@ -441,6 +443,12 @@ def held_out_data(network: Network, held_out: HeldOut | None, data: Data, patien
         raise UsageError(f"held_out is (X, y), or (X, y, row_weights); got {len(held_out)} of them.")
     X, y, row_weights = (*held_out, None)[:3]
     given = Data.checked(network, X, y, row_weights, data.dtype)
+    if isinstance(given.X, SparseTable) and not isinstance(data.X, SparseTable):
+        given = given.as_floats()
+    elif isinstance(data.X, SparseTable) and not isinstance(given.X, SparseTable):
+        from scipy.sparse import csr_array
+
+        given = replace(given, X=SparseTable(csr_array(given.as_floats().X)))
     if data.X.dtype == np.uint8 != given.X.dtype:
         raise DataError(f"held_out has rows of the type of X, which is uint8; got {given.X.dtype}.")
     weights = ones_for(len(given.X), data.dtype) if row_weights is None else given.row_weights
@@ -791,13 +799,12 @@ def _minimise(
     """One network, to the end or to `last_epoch`, into `result`; returns the optimiser's state."""
     optimizer = spec.optimizer
     assert isinstance(optimizer, LBFGS)
-    passes: Any = _StackedPasses(network, data)
-    watched: Any = None if held_out is None else _StackedPasses(network, held_out)
+    kind: Any = _StackedPasses
     if engine == "compiled":
         from glassnet.kernels import compiled
 
-        passes = compiled.Passes(network, data)
-        watched = None if held_out is None else compiled.Passes(network, held_out)
+        kind = compiled.Passes
+    passes, watched = kind(network, data), None if held_out is None else kind(network, held_out)
     only = np.array([0])
 
     def penalty(vector: FloatArray) -> tuple[float, FloatArray]:

@@ -41,6 +41,7 @@ from glassnet.model import Model
 from glassnet.network import FloatArray, Network, Parameters, checked_dropout
 from glassnet.optimizers import SGD, SGDW, FoldedAdam, Optimizer, Schedule, State
 from glassnet.runs import Data, ones_for
+from glassnet.sparse import SparseTable, is_sparse
 from glassnet.waiting import result_of
 
 _OUT_ACTIVATIONS = {"identity": "identity", "exp": "exp", "sigmoid": "logistic", "softmax": "softmax"}
@@ -85,7 +86,7 @@ class _Trained:
 class Rows:
     """Rows to train on or to judge by: X (n, n_features), targets (n, n_outputs), their weights or None."""
 
-    X: FloatArray
+    X: FloatArray | SparseTable
     targets: FloatArray
     weights: Weights | None
 
@@ -192,7 +193,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         if X_val is None or y_val is None:
             raise UsageError("Validation rows are given as X_val and y_val, both of them; got one alone.")
         X = validate_data(self, X_val, accept_sparse=("csr", "csc"), dtype=dtype, reset=False)
-        X = _dense(X)
+        X = _listed(X)
         targets = self._held_targets(y_val, dtype)
         if len(targets) != len(X):
             raise UsageError(f"X_val and y_val have a row each for every row; got {len(X)} and {len(targets)}.")
@@ -261,7 +262,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         labels = y
         X, targets = self._validated(X, y, incremental, first_pass)
-        X = _dense(X)
+        X = _listed(X)
         weights = self._row_weights(sample_weight, X, labels)
         if weights is not None and not weights.sum() > 0:
             raise UsageError(f"The weights of the rows add up to more than 0; these to {weights.sum():g}.")
@@ -621,15 +622,13 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
     def _outputs(self, X: Any) -> FloatArray:
         """Probabilities, or predictions, (n_samples, n_outputs)."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=("csr", "csc"), reset=False)
-        if hasattr(X, "tocsr"):
-            X = X.tocsr()
+        X = _listed(validate_data(self, X, accept_sparse=("csr", "csc"), reset=False))
         network, members = self._current_network(), list(self._members())
-        step = max(1, _BLOCK // max(network.sizes))
+        step = max(1, _BLOCK // max(network.sizes[isinstance(X, SparseTable) :]))
         parts = []
         with np.errstate(all="ignore"):
-            for at in range(0, X.shape[0], step):
-                block = _dense(X[at : at + step])
+            for at in range(0, len(X), step):
+                block = X[at : at + step]
                 if block.dtype.kind != "f":
                     block = block.astype(np.float64)
                 outputs = [
@@ -689,9 +688,9 @@ def _seeded(random_state: Any) -> np.random.RandomState:
     return found
 
 
-def _dense(X: Any) -> FloatArray:
-    dense: FloatArray = X.toarray() if hasattr(X, "toarray") else X
-    return dense
+def _listed(X: Any) -> Any:
+    """X as it is, or of SciPy's sparse ones a `SparseTable`."""
+    return SparseTable.of(X) if is_sparse(X) else X
 
 
 def allowed_threads() -> int:

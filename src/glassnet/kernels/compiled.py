@@ -15,6 +15,7 @@ from glassnet.kernels.threads import all_threads
 from glassnet.network import FloatArray, Network
 from glassnet.optimizers import SGD, Optimizer, State
 from glassnet.runs import Data, Members, Outcome, Spec
+from glassnet.sparse import SparseTable
 
 
 def work(network: Network, spec: Spec, n_rows: float, n_held: int = 0) -> float:
@@ -111,22 +112,24 @@ class Passes:
         self.engine = engine = Engine.of(network, data.dtype, SGD(), penalised=False, dropout=False)
         dtype, room = engine.dtype, engine.room
         one = is_one_weight(data)
-        self._data = arrays_of(data, one_weight=one)
+        self._data, self._kept = arrays_of(data, one_weight=one), data
         self._n = len(data.X)
         self._alike = int((data.row_weights == data.row_weights[0]).all())
-        self._tools_at = engine.tools_at(zeros=engine.skips_zeros(data.X), shuffle=False)
+        reads_lists = engine.reads_lists(data.X)
+        self._tools_at = engine.tools_at(zeros=engine.skips_zeros(data.X), lists=reads_lists, shuffle=False)
         self._sizes = engine.sizes.copy()
         self._sizes[places.ONE_WEIGHT] = one
-        self._sizes[places.WITH_BYTES] = data.X.dtype == np.uint8
+        with_bytes, with_lists = data.X.dtype == np.uint8, isinstance(data.X, SparseTable)
+        is_buffered = engine.is_unrolled or with_bytes or (with_lists and not reads_lists)
+        self._sizes[[places.WITH_BYTES, places.WITH_LISTS, places.BUFFERED]] = with_bytes, with_lists, is_buffered
         self._sizes[places.PART_ROWS] = self._n + places.BLOCK_ROWS_AT_ONCE  # one part, one gradient
-        self._stride = stride = engine.block_rows(self._n)
+        self._stride = stride = engine.block_rows(self._n, engine.most_rows(data.X))
         self._vector = aligned(engine.n_padded + engine.lanes, dtype)
         self._gradient = aligned(engine.n_padded + engine.lanes, dtype)
         self._rows = np.empty(stride + places.ROWS_AHEAD, np.int64)
         self._targets = np.empty(stride * network.n_outputs, dtype)
         self._weights = np.empty(stride, dtype)
-        with_table = engine.is_unrolled or data.X.dtype == np.uint8
-        self._table = aligned(stride * network.n_features if with_table else 1, dtype)
+        self._table = aligned(stride * network.n_features if is_buffered else 1, dtype)
         self._work = aligned(room.work + engine.lanes, dtype)
         self.seen = np.empty(room.seen + engine.lanes, dtype)
         self._sums, self._total = np.zeros(2 * places.MOST_PARTS), np.zeros(1)

@@ -22,9 +22,13 @@ from glassnet.kernels.tiled import may_skip_zeros
 from glassnet.losses import LossRow
 from glassnet.network import FloatArray, Network, weight_mask
 from glassnet.optimizers import Optimizer
+from glassnet.sparse import SparseTable
 
 CHUNK_ROWS = 4096
 """Rows that a kernel's buffers hold at a time: a whole batch up to that size stays there from pass to pass."""
+
+_MOST_BUFFERED = 1 << 22
+"""Numbers of a sparse table that are in a buffer at a time, but those of so many rows as go through together."""
 
 PART_WORK = 3e6
 """Flops, about, that make a part of a pass: a share for one of the threads that train a network together."""
@@ -72,8 +76,13 @@ def _text(name: str) -> str:
 
 
 @cache
-def _tools(number: str, *, tiles: bool, zeros: bool, shuffle: bool, mask: bool) -> NDArray[np.int64]:
-    """The addresses of what a training calls, as `calls` and `loop` find them, and behind them 0, 1, 2, ..."""
+def _tools(
+    number: str, *, tiles: bool, zeros: bool, shuffle: bool, mask: bool, lists: bool = False
+) -> NDArray[np.int64]:
+    """The addresses of what a training calls, as `calls` and `loop` find them, and behind them 0, 1, 2, ...
+
+    With `lists` what reads the table reads those of a sparse one: what passes over zeros, else sums of a few units.
+    """
     tools = np.arange(-places.N_TOOLS, places.BLOCK_ROWS_AT_ONCE)
     tools[places.MOSTLY_ZEROS] = zeros
     loop = loop_addresses(number)
@@ -83,8 +92,14 @@ def _tools(number: str, *, tiles: bool, zeros: bool, shuffle: bool, mask: bool) 
         addresses = machine.code(_text("tiles"), {name: text.format(number) for name, text in _TILES.items()})
         tools[: len(_TILES)] = [addresses[name] for name in _TILES]
     if zeros:
-        addresses = machine.code(_text("zeros"), {name: text.format(number) for name, text in _ZEROS.items()})
+        source = "sparse" if lists else "zeros"
+        addresses = machine.code(_text(source), {name: text.format(number) for name, text in _ZEROS.items()})
         tools[places.PRODUCT_AT : places.PRODUCT_AT + len(_ZEROS)] = [addresses[name] for name in _ZEROS]
+    elif lists:
+        narrow = {name: _TILES[name].format(number) for name in ("dots", "narrow_outer")}
+        addresses = machine.code(_text("sparse"), narrow)
+        for name in narrow:
+            tools[list(_TILES).index(name)] = addresses[name]
     if shuffle:
         tools[places.SHUFFLE_AT] = machine.code(_text("chance"), {"shuffle": _SHUFFLE})["shuffle"]
     if mask:
@@ -180,18 +195,30 @@ class Engine:
         """Where what belongs to hidden units lies: see `source.Room`."""
         return np.array([self.room.begins, self.room.row_sizes, self.room.units], np.int64).ravel()
 
-    def tools_at(self, *, zeros: bool, shuffle: bool) -> int:
-        """Where the addresses of what a training calls lie in memory; `zeros`: most of its table is 0."""
-        tiles = not self.is_unrolled
-        return address(_tools(self.number, tiles=tiles, zeros=zeros, shuffle=shuffle, mask=self.dropout))
+    def tools_at(self, *, zeros: bool, lists: bool, shuffle: bool) -> int:
+        """Where the addresses of what a training calls lie in memory; `zeros`, `lists`: how its table is read."""
+        tiles, mask = not self.is_unrolled, self.dropout
+        return address(_tools(self.number, tiles=tiles, zeros=zeros, shuffle=shuffle, mask=mask, lists=lists))
 
-    def skips_zeros(self, X: FloatArray) -> bool:
+    def reads_lists(self, X: Any) -> bool:
+        """Whether it pays to go along the lists of a sparse table; else its rows are put into buffers, dense."""
+        if self.is_unrolled or not isinstance(X, SparseTable):
+            return False
+        if not may_skip_zeros(self.network, self.lanes):
+            return self.network.n_layers == 1 and X.density < 0.25
+        vectors = -(-self.network.sizes[1] // self.lanes)
+        dense, _, found, added = _CYCLES
+        return X.density * (found + added * vectors) < dense * vectors
+
+    def skips_zeros(self, X: Any) -> bool:
         """Whether it pays to pass over the zeros of a table; the numbers that come of it are the same.
 
         Judged from some of the rows by what was measured; see `_CYCLES`.
         """
         if self.is_unrolled or not may_skip_zeros(self.network, self.lanes):
             return False
+        if isinstance(X, SparseTable):
+            return self.reads_lists(X)
         some = X[:: max(1, len(X) // 128)]
         vectors = -(-self.network.sizes[1] // self.lanes)
         dense, marking, found, added = _CYCLES
@@ -228,10 +255,17 @@ class Engine:
         most = min(self.most_gradients, n // self.part_rows)
         return 1 << max(0, most.bit_length() - 1)
 
-    def block_rows(self, n: int) -> int:
+    def block_rows(self, n: int, most: int = CHUNK_ROWS) -> int:
         """How many of n rows are taken at a time, rounded up to whole vectors and tiles."""
         pad = max(self.lanes, 8)
-        return -(-min(n, CHUNK_ROWS) // pad) * pad
+        return -(-min(n, most) // pad) * pad
+
+    def most_rows(self, X: Any) -> int:
+        """The most rows that are taken at a time: fewer where those of a sparse table, made dense, are large."""
+        if not isinstance(X, SparseTable) or self.reads_lists(X):
+            return CHUNK_ROWS
+        blocks = max(1, _MOST_BUFFERED // (places.BLOCK_ROWS_AT_ONCE * self.network.n_features))
+        return min(CHUNK_ROWS, blocks * places.BLOCK_ROWS_AT_ONCE)
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from glassnet.kernels.threads import in_threads, with_help
 from glassnet.network import FloatArray
 from glassnet.optimizers import Optimizer, Schedule, State
 from glassnet.runs import Data, Members, Outcome, Spec
+from glassnet.sparse import SparseTable
 
 _FEWEST_TOGETHER = 512  # rows that a buffer has room for at least, where there are so many
 
@@ -60,6 +61,9 @@ class _Shape(NamedTuple):
     one_weight: bool
     skips_zeros: bool
     with_bytes: bool
+    with_lists: bool
+    reads_lists: bool
+    most_rows: int
     team: int
     ways: Ways
 
@@ -80,10 +84,6 @@ class _Plan:
         with_members = shape.n_members > 0
         floats, wholes, own = np.float64, np.int64, engine.dtype
         self.arrays = arrays = Arrays(
-            vectors=(own, (size, P)),
-            states=(own, (size, len(engine.state_names), P)),
-            best=(own, (n_held, P)),
-            snapshots=(own, (shape.ways.followed, P)),
             losses=(floats, (size, epochs + 1)),
             held_losses=(floats, (n_held, epochs + 1)),
             finals=(floats, (size, places.N_FINALS)),
@@ -104,6 +104,11 @@ class _Plan:
             begins=(wholes, (size + 1 if with_members else 2,)),
             subsets=(wholes, (size,)),
             members=(wholes, (shape.n_members,)),
+            # What a team has in common, which may be large.
+            vectors=(own, (size, P)),
+            states=(own, (size, len(engine.state_names), P)),
+            best=(own, (n_held, P)),
+            snapshots=(own, (shape.ways.followed, P)),
         )
         self.template = np.zeros(arrays.size, np.uint8)
         for name in ("losses", "held_losses", "finals", "records", "objectives"):
@@ -114,7 +119,9 @@ class _Plan:
             self.cut("dropout")[:] = np.repeat(shape.dropout, hidden)
 
         rows_together = max(batch, _FEWEST_TOGETHER)
-        stride, held_stride = (engine.block_rows(min(n, rows_together)) for n in (shape.n_rows, shape.n_held))
+        stride, held_stride = (
+            engine.block_rows(min(n, rows_together), shape.most_rows) for n in (shape.n_rows, shape.n_held)
+        )
         n_order = shape.n_rows if batch < shape.n_rows else 0
         self.cut("counts")[:, [places.DIVERGED_AT, places.DEAD_SINCE, places.STUCK_SINCE]] = -1
         self.cut("begins")[-1] = shape.n_rows
@@ -130,11 +137,13 @@ class _Plan:
         sizes[places.WITH_RECORDS] = shape.recorded
         sizes[places.N_ORDER] = n_order
         sizes[places.ONE_WEIGHT] = shape.one_weight
-        sizes[places.WITH_BYTES] = shape.with_bytes
+        sizes[places.WITH_BYTES], sizes[places.WITH_LISTS] = shape.with_bytes, shape.with_lists
+        is_buffered = engine.is_unrolled or shape.with_bytes or (shape.with_lists and not shape.reads_lists)
+        sizes[places.BUFFERED] = is_buffered
         sizes[places.SHUFFLES] = shape.ways.shuffles
         sizes[places.FOLLOWED] = shape.ways.followed > 0
         sizes[places.PENALTY_PER_WEIGHT] = shape.ways.penalty_per_weight
-        tools_at = engine.tools_at(zeros=shape.skips_zeros, shuffle=n_order > 0)
+        tools_at = engine.tools_at(zeros=shape.skips_zeros, lists=shape.reads_lists, shuffle=n_order > 0)
         # What `loop.train` is told, in its order: addresses, and places in a job's memory.
         told: list[int | str] = [
             loop_addresses(engine.number)["run_pass"], engine.gradient, engine.update, tools_at, "sizes",
@@ -147,7 +156,7 @@ class _Plan:
         self.inside = np.array([isinstance(part, str) for part in told], np.int64)
         self.rooms: list[tuple[tuple[NDArray[Any], ...], NDArray[np.int64]]] = []  # and where they lie
         per_row = engine.network.n_outputs + 1
-        per_row += engine.network.n_features if engine.is_unrolled or shape.with_bytes else 0
+        per_row += engine.network.n_features if is_buffered else 0
         per_row += room.masks_per_row if engine.dropout else 0
         # As `loop.train` cuts them up.
         self.room = per_row * (stride + held_stride) + room.seen + room.work + 8 * lanes
@@ -184,7 +193,7 @@ _kept_plan = lru_cache(maxsize=64)(_Plan)
 # Places in what `loop.train` is told: of the rows and the held-out ones, of their orders, of `stop`, and of what all
 # threads of a team have in common.
 _ROWS, _ORDERS, _STOP = slice(5, 11), 27, 35
-_SHARED = [15, _STOP]  # the optimiser's states
+_SHARED = [14, 15, 16, 29, _STOP]  # vectors, states, best and snapshots
 
 
 class Job:
@@ -228,7 +237,8 @@ class Job:
             spec.epochs, spec.batch_size, -1 if spec.patience is None else spec.patience,
             spec.min_improvement, spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded,
             is_one_weight(data) and (held is None or is_one_weight(held)),
-            engine.skips_zeros(data.X), data.X.dtype == np.uint8, self.team, ways,
+            engine.skips_zeros(data.X), data.X.dtype == np.uint8, isinstance(data.X, SparseTable),
+            engine.reads_lists(data.X), engine.most_rows(data.X), self.team, ways,
         )  # fmt: skip
         # A training that is repeated, with other rows perhaps, finds its plan made.
         self._plan = plan = (_kept_plan if self.size * spec.epochs <= 10_000 else _Plan)(shape)
@@ -260,6 +270,7 @@ class Job:
             self._cut("subsets")[:] = np.arange(self.size)
             np.concatenate(subsets, out=self._cut("members"), casting="same_kind")
         one = shape.one_weight
+        self._kept = data, held  # `arrays_of` a sparse table are where it lies
         self._rows = arrays_of(data, one_weight=one)
         rows_at = [*map(address, self._rows)]
         self._held = None if held is None else arrays_of(held, one_weight=one)
@@ -362,8 +373,8 @@ class Job:
         def member(me: int) -> Callable[[], None]:
             told, rooms = self._told.copy(), (*self._room(), *together)
             if me:
-                # What comes of it is the same in all threads; each writes its own, but for the optimiser's states.
-                own = copy_of(self._memory)
+                # What comes of it is the same in all threads; each writes its own, parameters and states apart.
+                own = copy_of(self._memory[: self._plan.arrays.offsets["vectors"]])
                 told += self._plan.inside * (address(own) - address(self._memory))
                 told[_SHARED] = self._told[_SHARED]
                 kept.append(own)
@@ -405,10 +416,11 @@ class Job:
         return aligned(plan.common, self.engine.dtype), np.empty(6 * places.MOST_PARTS), np.zeros(2, np.int64)
 
 
-def arrays_of(data: Data, *, one_weight: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
+def arrays_of(data: Data, *, one_weight: bool) -> tuple[NDArray[Any], FloatArray, FloatArray]:
     """X, y and row weights as kernels read them; where all rows weigh the same, their one weight."""
     u = data.row_weights[:1].copy() if one_weight else data.row_weights
-    return np.ascontiguousarray(data.X), np.ascontiguousarray(data.y), np.ascontiguousarray(u)
+    X = data.X.places if isinstance(data.X, SparseTable) else np.ascontiguousarray(data.X)
+    return X, np.ascontiguousarray(data.y), np.ascontiguousarray(u)
 
 
 def is_one_weight(data: Data) -> bool:

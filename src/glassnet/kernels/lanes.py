@@ -67,10 +67,18 @@ def shifted(pointer: Value, index: Any) -> Any:
     return Value(pointer.builder, pointer.kind, pointer.at(index))
 
 
-def as_pointer_to(number: str, pointer: Value) -> Value:
-    """The same memory as numbers of another type."""
-    kind = Kind(number, "pointer")
-    return Value(pointer.builder, kind, pointer.builder.bitcast(pointer.llvm, kind.llvm))
+def as_pointer_to(number: str, place: Value) -> Value:
+    """What a pointer points to, or what lies at an address, as numbers of a type."""
+    kind, builder = Kind(number, "pointer"), place.builder
+    as_pointer = builder.bitcast if place.kind.form == "pointer" else builder.inttoptr
+    return Value(builder, kind, as_pointer(place.llvm, kind.llvm))
+
+
+def lists_at(source: Value) -> Any:
+    """Of a sparse table, whose three addresses lie at `source`: its numbers, their inputs, and where rows begin."""
+    places = as_pointer_to("int64", source)
+    kinds = (source.kind.number, "int32", "int64")
+    return tuple(as_pointer_to(kind, places[number]) for number, kind in enumerate(kinds))
 
 
 def load(source: Value, index: Any) -> Value:

@@ -25,6 +25,7 @@ from glassnet.kernels.lanes import (
     float_mode,
     give_way,
     is_finite,
+    lists_at,
     quotient,
     set_float_mode,
     several,
@@ -37,6 +38,7 @@ from glassnet.kernels.places import (
     BEST_EPOCH,
     BEST_HELD_LOSS,
     BLOCK_ROWS,
+    BUFFERED,
     CLASSES,
     DEAD_SINCE,
     DERIVATIVES_ANEW,
@@ -102,6 +104,7 @@ from glassnet.kernels.places import (
     UNROLLED,
     WITH_BYTES,
     WITH_DROPOUT,
+    WITH_LISTS,
     WITH_MEMBERS,
     WITH_RECORDS,
     YIELD_AT,
@@ -122,8 +125,8 @@ def _take(
 
     `which`: of all rows (ALL), of a network's own (OWN), or of those in `order` (SHUFFLED). The buffers are filled up
     to whole vectors with the last row, which weighs nothing there. `table` is filled for unrolled kernels, column by
-    column, and where X holds bytes; `rows` are then rows of it. Behind the rows stand `n_later` of those from `later`
-    on, which will be wanted next, where there are as many as `n_all`.
+    column, and where kernels do not read X as it is; `rows` are then rows of it. Behind the rows stand `n_later` of
+    those from `later` on, which will be wanted next, where there are as many as `n_all`.
     """
     X, y, u = data
     rows, targets, weights, table, _ = block
@@ -148,7 +151,9 @@ def _take(
     for k in range(n_out):
         for r in range(padded):
             targets[k * stride + r] = y[rows[r] * n_out + k]
-    if sizes[UNROLLED] and sizes[WITH_BYTES]:
+    if sizes[BUFFERED] and sizes[WITH_LISTS]:
+        _take_lists(X, rows, table, padded, n_in, sizes[UNROLLED], stride)
+    elif sizes[UNROLLED] and sizes[WITH_BYTES]:
         bytes_of_X = as_pointer_to("uint8", X)
         for i in range(n_in):
             for r in range(padded):
@@ -165,6 +170,24 @@ def _take(
                 goal[i] = row[i]
             rows[r] = r
     return total
+
+
+def _take_lists(X: Any, rows: Any, table: Any, n: Any, n_in: Any, unrolled: Any, stride: Any) -> None:
+    """Rows of a sparse table into `table`, where an element of a row is `stride` numbers behind the last, or 1."""
+    values, inputs, begins = lists_at(X)
+    for r in range(n):
+        if unrolled:
+            for i in range(n_in):
+                table[i * stride + r] = 0
+            for k in range(begins[rows[r]], begins[rows[r] + 1]):
+                table[inputs[k] * stride + r] = values[k]
+        else:
+            row = shifted(table, r * n_in)
+            for i in range(n_in):
+                row[i] = 0
+            for k in range(begins[rows[r]], begins[rows[r] + 1]):
+                row[inputs[k]] = values[k]
+            rows[r] = r
 
 
 def _number_rows(
@@ -291,7 +314,7 @@ def run_pass(
             loss += call(
                 kernel,
                 (
-                    vector, table if sizes[UNROLLED] or sizes[WITH_BYTES] else X, targets, weights, masks, rows, padded,
+                    vector, table if sizes[BUFFERED] else X, targets, weights, masks, rows, padded,
                     stride, alike, DERIVATIVES_ANEW if derivatives and start == part * part_rows else derivatives,
                     gradient, work, seen, tools,
                 ),
@@ -340,7 +363,7 @@ def train(
     """Train networks `first` to `last` - 1, from update FIRST_STEP on, until LAST_STEP are made."""
     P, lanes, n_held = sizes[N_PARAMETERS], sizes[LANES], sizes[N_HELD]
     stride, held_stride = sizes[BLOCK_ROWS], sizes[HELD_BLOCK_ROWS]
-    n_in, n_out = sizes[N_FEATURES] if sizes[UNROLLED] or sizes[WITH_BYTES] else 0, sizes[N_OUTPUTS]
+    n_in, n_out = sizes[N_FEATURES] if sizes[BUFFERED] else 0, sizes[N_OUTPUTS]
     masks_per_row = sizes[MASKS_PER_ROW] if sizes[WITH_DROPOUT] else 0
 
     rows, held_rows = whole_room, shifted(whole_room, stride + ROWS_AHEAD)
@@ -415,7 +438,8 @@ def train(
                     ),
                 )  # fmt: skip
                 held_loss_of[0] = final[BEST_HELD_LOSS] = quotient(loss, total_weight[0])
-                copy(shifted(best, s * P), vector, P)
+                if me == 0:
+                    copy(shifted(best, s * P), vector, P)
             if n_batches > 1:
                 loss = call(
                     pass_at,
@@ -529,7 +553,8 @@ def train(
             current = shifted(ring, now * (P + lanes))
             if sizes[FOLLOWED]:
                 objectives[epoch - first_epoch] = epoch_objective / n
-                copy(shifted(snapshots, (epoch - first_epoch) * P), current, P)
+                if me == 0:
+                    copy(shifted(snapshots, (epoch - first_epoch) * P), current, P)
             if n_batches > 1:
                 loss_of[epoch] = quotient(epoch_loss, epoch_total)
                 call(tools[HEALTH_AT], (sizes, hidden, epoch, seen, count))
@@ -553,7 +578,8 @@ def train(
                 if loss < best_loss - least_gain or (best_loss != best_loss and loss == loss):
                     final[BEST_HELD_LOSS] = loss
                     count[BEST_EPOCH] = epoch
-                    copy(shifted(best, s * P), current, P)
+                    if me == 0:
+                        copy(shifted(best, s * P), current, P)
                 elif sizes[PATIENCE] >= 0 and epoch - count[BEST_EPOCH] >= sizes[PATIENCE]:
                     count[STOPPED_EARLY] = 1
                     going = False
@@ -603,7 +629,8 @@ def train(
                 call(tools[HEALTH_AT], (sizes, hidden, count[EPOCHS], seen, count))
             if n_batches == 1 and count[DIVERGED_AT] < 0 and not keeps_best:
                 loss_of[count[EPOCHS]] = loss
-        copy(vector, current, P)
+        if me == 0:
+            copy(vector, current, P)
     return 0.0
 
 

@@ -31,6 +31,8 @@ from __future__ import annotations
     N_ORDER,  # the most rows to shuffle
     ONE_WEIGHT,  # 1 where all rows weigh u[0], and u holds no more
     WITH_BYTES,  # 1 where X holds whole numbers of 8 bits
+    WITH_LISTS,  # 1 where X is sparse, see `sparse`
+    BUFFERED,  # 1 where a kernel does not read X itself, but what is put into the buffers of it
     PART_ROWS,  # the fewest rows that make a part of a pass, a thread's work
     MOST_GRADIENTS,  # the most parts of a batch, each with a gradient of its own
     N_PIECES,  # of the parameters, for an update
@@ -40,7 +42,7 @@ from __future__ import annotations
     SKIPPED,  # updates of earlier calls that schedule, scalars and records begin with
     FLOAT_FLAGS,  # how floats are treated in an update: 0 or FLUSHED
     N_SIZES,
-) = range(36)
+) = range(38)
 
 # That subnormal numbers are read as 0 and written as 0, as x86 has it in its register of such modes.
 FLUSHED = 0x8040

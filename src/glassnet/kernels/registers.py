@@ -6,6 +6,7 @@ language, which LLVM gets as the loop that it is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -252,27 +253,86 @@ def marked_tile(
     `adds` is 1, x_k is factors[index[k] * step], the sum begins at 0 and is added to start[v] at the end, and of the
     last vector no more is read and written than belongs to `n_units` units.
     """
-    builder, vector = source.builder, lanes_of(source).llvm
-    n_vectors_, step_, row_size_, n_units_ = _wholes(builder, n_vectors, step, row_size, n_units)
-    lanes, at_end = vector.count, adds == 1
-    zero = ir.Constant(vector, [0.0] * lanes)
+    builder = source.builder
+    step_, row_size_ = _wholes(builder, step, row_size)
+
+    def terms(add: _Add) -> None:
+        left = slot_of(builder, builder.load(word.llvm))
+        with repeated(builder, lambda: builder.icmp_unsigned("!=", builder.load(left), _number(0))):
+            k = _taken_bit(builder, left)
+            number = builder.load(builder.gep(index.llvm, [k])) if adds == 1 else k
+            add(builder.gep(factors.llvm, [builder.mul(number, step_)]), builder.mul(k, row_size_))
+
+    _summed(adds == 1, n_vectors, terms, source, start, goal, n_units)
+
+
+def listed_tile(
+    n_vectors: Any, first: Any, last: Any, factors: Value, index: Value, source: Value, row_size: Any, start: Value,
+    goal: Value,
+) -> None:  # fmt: skip
+    """goal[v] = start[v] + sum over k from `first` to `last` - 1 of factors[k] * source[index[k] * row_size + v].
+
+    v: `n_vectors` vectors, but no more than `MOST_VECTORS`. `index` holds int32.
+    """
+    builder = source.builder
+    first_, last_, row_size_ = _wholes(builder, first, last, row_size)
+    count = builder.sub(last_, first_)
+
+    def terms(add: _Add) -> None:
+        with counted(builder, count) as at_index:
+            k = builder.add(first_, at_index)
+            row = builder.sext(builder.load(builder.gep(index.llvm, [k])), _WHOLE)
+            add(builder.gep(factors.llvm, [k]), builder.mul(row, row_size_))
+
+    _summed(False, n_vectors, terms, source, start, goal, 0)
+
+
+def gathered(goal: Value, word: Value, values: Value, cursors: Value) -> None:
+    """For the bits k that are set in word[0], from the lowest on: goal[k] = values[cursors[k]], and cursors[k] += 1."""
+    builder = goal.builder
+    left = slot_of(builder, builder.load(word.llvm))
+    with repeated(builder, lambda: builder.icmp_unsigned("!=", builder.load(left), _number(0))):
+        k = _taken_bit(builder, left)
+        at = builder.gep(cursors.llvm, [k])
+        place = builder.load(at)
+        builder.store(builder.load(builder.gep(values.llvm, [place])), builder.gep(goal.llvm, [k]))
+        builder.store(builder.add(place, _number(1)), at)
+
+
+def _taken_bit(builder: Any, left: Any) -> Any:
+    """The number of the lowest bit that is set in a slot, which is cleared."""
     cttz = declared(builder, "llvm.cttz.i64", ir.FunctionType(_WHOLE, [_WHOLE, ir.IntType(1)]))
+    bits = builder.load(left)
+    k = builder.call(cttz, [bits, ir.Constant(ir.IntType(1), 1)])
+    builder.store(builder.and_(bits, builder.sub(bits, _number(1))), left)
+    return k
+
+
+_Add = Callable[[Any, Any], None]
+"""Adds a term: where its factor lies, and the first place of what it multiplies, in the source."""
+
+
+def _summed(
+    at_end: bool, n_vectors: Any, terms: Callable[[_Add], None], source: Value, start: Value, goal: Value, n_units: Any
+) -> None:
+    """The sums of a tile over the terms that `terms` writes down; `at_end`: what is at `start` is added after them."""
+    builder, vector = source.builder, lanes_of(source).llvm
+    n_vectors_, n_units_ = _wholes(builder, n_vectors, n_units)
+    lanes = vector.count
+    zero = ir.Constant(vector, [0.0] * lanes)
 
     def tile(V: int) -> None:
         places = [_number(v * lanes) for v in range(V)]
         sums = [slot_of(builder, zero if at_end else _lanes_at(builder, start.llvm, place, vector)) for place in places]
-        left = slot_of(builder, builder.load(word.llvm))
-        with repeated(builder, lambda: builder.icmp_unsigned("!=", builder.load(left), _number(0))):
-            bits = builder.load(left)
-            k = builder.call(cttz, [bits, ir.Constant(ir.IntType(1), 1)])
-            builder.store(builder.and_(bits, builder.sub(bits, _number(1))), left)
-            number = builder.load(builder.gep(index.llvm, [k])) if at_end else k
-            x = builder.load(builder.gep(factors.llvm, [builder.mul(number, step_)]))
-            x = filled_vector(builder, x, vector)
-            row = builder.gep(source.llvm, [builder.mul(k, row_size_)])
+
+        def add(factor_at: Any, row_at: Any) -> None:
+            x = filled_vector(builder, builder.load(factor_at), vector)
+            row = builder.gep(source.llvm, [row_at])
             for total, place in zip(sums, places, strict=True):
                 term = _lanes_at(builder, row, place, vector)
                 builder.store(_add_product(builder, builder.load(total), term, x), total)
+
+        terms(add)
         for v, (total, place) in enumerate(zip(sums, places, strict=True)):
             goal_at, found = as_vector(builder, goal.llvm, place, vector), builder.load(total)
             if not at_end:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from glassnet.expressions import const, function, parse
 from glassnet.losses import LINKS
 from glassnet.network import FloatArray, Network, Parameters
+from glassnet.sparse import SparseTable
 
 _EXP_SHIFTED = parse("exp(o - m)")
 _ONE = const(1)
@@ -45,8 +46,11 @@ class Pass:
     exp_sum: FloatArray
 
 
-def forward(network: Network, parameters: Parameters, X: FloatArray, masks: Sequence[FloatArray] | None = None) -> Pass:
-    """z = W^T a + b and a = f(z) for stacked parameters; X is (n, n_features) for all, or (S, n, n_features).
+def forward(
+    network: Network, parameters: Parameters, X: FloatArray | SparseTable, masks: Sequence[FloatArray] | None = None
+) -> Pass:
+    """z = W^T a + b and a = f(z) for stacked parameters; X is (n, n_features) for all, or (S, n, n_features). A sparse
+    one is for passes that go forward alone: there are no activations of it.
 
     With `masks` of X's dtype, (n, units) for all or (S, n, units) per hidden layer, a = mask * f(z) in hidden layers.
 
@@ -55,10 +59,13 @@ def forward(network: Network, parameters: Parameters, X: FloatArray, masks: Sequ
     >>> forward(net, two, np.array([[3.0]])).logits.ravel().tolist()
     [3.0, 11.0]
     """
-    pre_activations, unmasked, activations = [], [], [_turned(X)]
+    pre_activations, unmasked, activations = [], [], [] if isinstance(X, SparseTable) else [_turned(X)]
     turned_masks = [_turned(mask) for mask in masks or ()]
     for layer, (W, b) in enumerate(zip(parameters.weights, parameters.biases, strict=True), start=1):
-        z = _turned(W) @ activations[-1]
+        if layer == 1 and isinstance(X, SparseTable):
+            z = np.stack([(X @ W_of_one).T for W_of_one in W])
+        else:
+            z = _turned(W) @ activations[-1]
         z += b[..., np.newaxis]
         pre_activations.append(z)
         h = function(network.activation_row(layer).value, ("z",), "library")(z)
