@@ -10,7 +10,7 @@ import hashlib
 import math
 import re
 import unicodedata
-from xml.sax.saxutils import escape
+from html import escape
 
 BLUE = "#0072b2"  # above zero, or the positive class (Okabe and Ito's palette)
 ORANGE = "#d55e00"  # below zero, or the negative class
@@ -109,11 +109,11 @@ def text(
     x: float, y: float, content: str, *, size: float = 12, anchor: str = "middle", kind: str = "", title: str = ""
 ) -> str:
     """A line of text at (x, y), its own `kind` of the rules' classes; `title` is shown where one points at it."""
-    tooltip = f"<title>{escape(title)}</title>" if title else ""
+    tooltip = f"<title>{escape(title, quote=False)}</title>" if title else ""
     css = f' class="{kind}"' if kind else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}"{css}>'
-        f"{escape(content)}{tooltip}</text>"
+        f"{escape(content, quote=False)}{tooltip}</text>"
     )
 
 

@@ -10,8 +10,8 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -332,6 +332,6 @@ def figure_svg(figure: Figure) -> str:
     svg = svg.replace(
         "*{stroke-linejoin: round; stroke-linecap: butt}", f".{scope} *{{stroke-linejoin:round;stroke-linecap:butt}}"
     )
-    name = escape(title, {'"': "&quot;"})
+    name = escape(title, quote=False).replace('"', "&quot;")
     root = f'<svg role="img" aria-label="{name}" class="{scope}" style="max-width:100%;height:auto" '
     return svg.replace("<svg ", root, 1)

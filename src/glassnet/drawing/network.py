@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from html import escape
 from itertools import pairwise
-from xml.sax.saxutils import escape
 
 from glassnet.cells import counted
 from glassnet.drawing.layout import MARGIN, NAME_SIZE, SMALL_SIZE, Plan, bias_text, planned
@@ -252,7 +252,7 @@ def network_svg(
         title += f", {', '.join(sorted(lit))} lit" if len(lit) <= 4 else f", {len(lit)} of its parts lit"
     content = "\n".join(
         (
-            f"<title>{title}</title><desc>{escape(_description(plan))}</desc>",
+            f"<title>{title}</title><desc>{escape(_description(plan), quote=False)}</desc>",
             f'<rect class="gn-paper" width="{width}" height="{height}" rx="8"/>',
             *_drawn_edges(plan),
             *_drawn_units(plan),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from xml.sax.saxutils import escape
+from html import escape
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -49,7 +49,7 @@ def regions_svg(regions: Regions, *, points: ArrayLike | None = None) -> str:
     below, height = _below(regions, numbered)
     content = "\n".join(
         (
-            f"<title>{_title(regions)}</title><desc>{escape(_description(regions, numbered))}</desc>",
+            f"<title>{_title(regions)}</title><desc>{escape(_description(regions, numbered), quote=False)}</desc>",
             f'<rect class="gn-paper" width="{_WIDTH}" height="{height}" rx="8"/>',
             *_sides(plan),
             *_borders(plan, ordered),
@@ -121,7 +121,7 @@ def _sides(plan: _Plan) -> Iterator[str]:
 
 def _borders(plan: _Plan, ordered: Sequence[Region]) -> Iterator[str]:
     for number, region in enumerate(ordered, start=1):
-        said = escape(f"Region {number}: {_equation(plan.regions, region)}")
+        said = escape(f"Region {number}: {_equation(plan.regions, region)}", quote=False)
         yield f'<polygon class="gn-region" points="{plan.corners(region.corners)}"><title>{said}</title></polygon>'
 
 
