@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 from functools import cache
@@ -34,6 +36,7 @@ NETWORKS = {
     "few columns": Network((20, 33, 9, 1), ("gelu", "elu"), "mean_squared_error"),
     "a narrow end": Network((75, 19, 1), "tanh", "mean_squared_error"),
     "many outputs": Network((40, 21, 12), "relu", "mean_squared_error"),
+    "few columns, one layer": Network((20, 13), (), "mean_squared_error"),
     "one layer": Network((130, 11), (), "mean_squared_error"),
     "one layer, one output": Network((200, 1), (), "mean_squared_error"),
 }
@@ -220,6 +223,10 @@ def test_what_can_be_asked_of_a_run(tmp_path: Path) -> None:
     assert len(hashes) == 2  # a listed zero is listed
     assert run.data.at(np.array([3, 1])).X.csr.toarray().tolist() == X[[3, 1]].tolist()
     np.testing.assert_array_equal(run.data.X[5], X[5])
+    assert str(gn.explain(run, 5)) == str(gn.explain(dense, 5))
+    for other in (pickle.loads(pickle.dumps(run)), copy.deepcopy(run)):
+        assert (other.data.X.places != run.data.X.places).all()  # it lies elsewhere, and its rows with it
+        assert other.data_hash == run.data_hash
 
 
 @pytest.mark.parametrize("sides", ["sparse and dense", "dense and sparse"])

@@ -85,6 +85,9 @@ class SparseTable:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SparseTable, (self.csr,)  # what is `cached` says where this one lies, not its copy
+
     @property
     def density(self) -> float:
         """The share of its numbers that are listed."""
@@ -119,9 +122,9 @@ class SparseTable:
     @cached_property
     def lists(self) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.int64]]:
         """Numbers, columns (int32) and where the rows begin (n + 1,) (int64), as kernels read them."""
-        csr = self.csr
+        csr, n_listed = self.csr, self.csr.nnz
         return (
-            np.ascontiguousarray(csr.data), np.ascontiguousarray(csr.indices, np.int32),
+            np.ascontiguousarray(csr.data[:n_listed]), np.ascontiguousarray(csr.indices[:n_listed], np.int32),
             np.ascontiguousarray(csr.indptr, np.int64),
         )  # fmt: skip
 

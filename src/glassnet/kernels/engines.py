@@ -18,7 +18,7 @@ from glassnet.activations import ActivationRow
 from glassnet.expressions import function
 from glassnet.kernels import machine, places, source
 from glassnet.kernels.memory import address
-from glassnet.kernels.tiled import may_skip_zeros
+from glassnet.kernels.tiled import FEWEST_INPUTS_TO_SKIP, may_skip_zeros
 from glassnet.losses import LossRow
 from glassnet.network import FloatArray, Network, weight_mask
 from glassnet.optimizers import Optimizer
@@ -204,8 +204,10 @@ class Engine:
         """Whether it pays to go along the lists of a sparse table; else its rows are put into buffers, dense."""
         if self.is_unrolled or not isinstance(X, SparseTable):
             return False
+        if self.network.n_features < FEWEST_INPUTS_TO_SKIP:
+            return False
         if not may_skip_zeros(self.network, self.lanes):
-            return self.network.n_layers == 1 and X.density < 0.25
+            return X.density < 0.25  # one layer with few outputs
         vectors = -(-self.network.sizes[1] // self.lanes)
         dense, _, found, added = _CYCLES
         return X.density * (found + added * vectors) < dense * vectors

@@ -133,7 +133,7 @@ def _of_model(model: Model) -> dict[str, Any]:
 
 
 def _of_run(run: Run) -> dict[str, Any]:
-    X = run.data.X
+    X = run.data.as_floats().X
     columns = []
     for j in range(X.shape[1]):
         low, high = float(X[:, j].min()), float(X[:, j].max())
