@@ -39,6 +39,8 @@ ROOMS = (
     "runs",
     "kernels",
     "checkpoints",
+    "minimization",
+    "dispatch",
     "training",
     "courses",
     "populations",

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet import checkpoints, cli, persistence, populations, training
+from glassnet import checkpoints, cli, dispatch, persistence, populations
 from glassnet.errors import CannotWriteError, DataError, UsageError
 from glassnet.persistence import CHECKPOINT, file_bytes, read_file
 
@@ -44,7 +44,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """An epoch, or two networks, at a time, and a checkpoint after each."""
-    monkeypatch.setattr(training, "_A_PIECE", -1.0)
+    monkeypatch.setattr(dispatch, "_A_PIECE", -1.0)
     monkeypatch.setattr(populations, "_A_PART", -1.0)
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", -1.0)
     monkeypatch.setattr(checkpoints, "_LARGEST_SHARE", 1e9)
@@ -163,7 +163,7 @@ def test_a_finished_training_is_not_trained_again(path: Path, monkeypatch: pytes
     def none(*given: Any, **more: Any) -> None:
         pytest.fail("it trains")
 
-    monkeypatch.setattr(training, "train_members", none)
+    monkeypatch.setattr(dispatch, "train_members", none)
     monkeypatch.setattr(populations, "train_members", none)
     for name, result in first.items():
         again = made(name, monkeypatch, checkpoint=path.with_name(name), resume=True)
@@ -203,7 +203,6 @@ PROGRAM = """
 import sys
 import numpy as np
 import glassnet as gn
-from glassnet import training
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 3))
 y = (X[:, :1] * X[:, 1:2] > 0) * 1.0

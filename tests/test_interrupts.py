@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet import populations, training
+from glassnet import dispatch, minimization, populations
 from glassnet.kernels import compiled, jobs
 from glassnet.kernels.threads import in_threads
 from glassnet.network import Network, Parameters
@@ -236,7 +236,7 @@ def test_half_a_replay_and_half_a_piece_of_steps_are_no_answer(monkeypatch: pyte
 
     monkeypatch.setattr(jobs.Job, "run", pressed)
     monkeypatch.setattr(compiled, "A_MOMENT", 1.0)
-    monkeypatch.setattr(training, "SMALL_JOB", 1e4)  # pieces of a few epochs
+    monkeypatch.setattr(dispatch, "SMALL_JOB", 1e4)  # pieces of a few epochs
     losses: list[float] = []
     with pytest.raises(KeyboardInterrupt):
         losses.extend(step.loss for step in gn.steps(network, X, X[:, 0] > 0, **settings))
@@ -269,7 +269,7 @@ def test_ctrl_c_when_a_piece_has_just_ended_ends_the_training(
         return pieces[-1]
 
     monkeypatch.setattr(jobs, "in_threads", late)
-    monkeypatch.setattr(training, "result_of", late_as_well)
+    monkeypatch.setattr(minimization, "result_of", late_as_well)
     monkeypatch.setattr(compiled, "A_MOMENT", 0)
     monkeypatch.setattr(populations, "_A_PART", 0.0)
     if size == 1:

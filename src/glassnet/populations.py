@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from glassnet import metrics
 from glassnet.checkpoints import Checkpoint, keeping
+from glassnet.dispatch import chosen_engine, train_in_pieces, train_members, updates_per_epoch
 from glassnet.errors import UsageError
 from glassnet.kernels import stacked
 from glassnet.network import FloatArray, Network, Parameters, initialize
@@ -20,15 +21,7 @@ from glassnet.optimizers import Adam
 from glassnet.randomness import Purpose, Stream
 from glassnet.runs import AnyOptimizer, Data, Members, Outcome, Spec, is_whole
 from glassnet.sparse import checked_rows
-from glassnet.training import (
-    HeldOut,
-    History,
-    chosen_engine,
-    held_out_data,
-    train_in_pieces,
-    train_members,
-    updates_per_epoch,
-)
+from glassnet.training import HeldOut, History, held_out_data
 
 # Numbers (networks x rows x units) in one array of a stack: enough that NumPy's overhead per call is small beside the
 # work, few enough that a pass stays in cache.

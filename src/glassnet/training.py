@@ -1,39 +1,27 @@
-"""Training: `train` runs to the end and returns a `Run`, `steps` yields a record of every update.
-
-Two engines do the work. `compiled` runs kernels made from the network's equations (see `kernels`); the first of a shape
-takes a second or two to compile, once. `numpy` begins at once and takes the jobs that are done before that: those of up
-to `SMALL_JOB` (see `job_size`). Which one it is follows from the job alone.
-"""
+"""Training: `train` runs to the end and returns a `Run`, `steps` yields a record of every update."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from glassnet import reference
-from glassnet.checkpoints import Checkpoint, keeping
+from glassnet import dispatch, reference
+from glassnet.checkpoints import keeping
+from glassnet.dispatch import chosen_engine, job_size, train_in_pieces, train_members, updates_per_epoch
 from glassnet.errors import DataError, UsageError
 from glassnet.kernels import stacked, stacked_training
 from glassnet.network import FloatArray, Network, Parameters, dropout_masks, initialize
 from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
 from glassnet.runs import NONFINITE, AnyOptimizer, Data, Members, Outcome, Spec, ones_for
 from glassnet.sparse import SparseTable
-from glassnet.waiting import result_of
-
-ENGINES = ("compiled", "numpy")
 
 HeldOut = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
 """Rows that are watched and not trained on: X, y and, where they do not all weigh the same, their weights."""
-
-SMALL_JOB = 2e7
-"""Jobs up to this size run on NumPy: about a tenth of a second there."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +239,7 @@ def train(
     so many epochs, about once a second where left out; when it is interrupted or terminated; and at the end.
     `resume`: a run of the same network, data and settings, whose epochs are continued as if it had not ended; or True,
     to go on from the checkpoint, where there is one. The bits are those of a training that was never ended.
-    `engine`: "compiled" or "numpy"; where left out, see the head of this module.
+    `engine`: "compiled" or "numpy"; where left out, `dispatch.chosen_engine` chooses.
     `threads`: as many as the process may use processors where left out; the result does not depend on it.
 
     A KeyboardInterrupt ends a compiled training with the batch under way and returns the run as it is then; with a
@@ -494,7 +482,7 @@ def _compiled_records(
     per_epoch = stacked_training.n_batches(len(data.X), spec)
     n_updates = per_epoch * spec.epochs
     members, state, at = Members.of(spec, np.array([spec.start])), None, 0
-    together = max(1, int(SMALL_JOB * n_updates / max(job_size(network, spec, len(data.X), 1), 1.0)))
+    together = max(1, int(dispatch.SMALL_JOB * n_updates / max(job_size(network, spec, len(data.X), 1), 1.0)))
     while at < n_updates:
         end = min(at + together, n_updates)
         outcome, records = compiled.train(
@@ -518,353 +506,3 @@ def _compiled_records(
             if first is not None:
                 return
         vectors, state, at = outcome.vectors, outcome.optimizer_state, end
-
-
-# --- engines ------------------------------------------------------------------------------------------------------
-
-
-def job_size(network: Network, spec: Spec, n_rows: int, n_networks: int) -> float:
-    """How large a training is: its flops, six for each parameter, row and epoch, and 20,000 for every update.
-
-    >>> job_size(Network((2, 2, 1)), Spec(epochs=100), 455, 1)
-    4457000.0
-    """
-    n_updates = stacked_training.n_batches(n_rows, spec) * spec.epochs
-    return n_networks * (6.0 * network.n_parameters * n_rows * spec.epochs + 2e4 * n_updates)
-
-
-def chosen_engine(engine: str | None, network: Network, spec: Spec, n_rows: int, n_networks: int) -> str:
-    """The engine that is asked for, or the one that the size of the job calls for.
-
-    >>> [chosen_engine(None, Network((2, 2, 1)), Spec(), 455, n_networks) for n_networks in (1, 50)]
-    ['numpy', 'compiled']
-    """
-    if engine is None:
-        return "numpy" if job_size(network, spec, n_rows, n_networks) <= SMALL_JOB else "compiled"
-    if engine not in ENGINES:
-        raise UsageError(f"engine is one of {', '.join(ENGINES)}, or None to choose by the job; got {engine!r}.")
-    return engine
-
-
-def train_members(
-    network: Network,
-    spec: Spec,
-    data: Data,
-    vectors: FloatArray,
-    members: Members,
-    *,
-    engine: str,
-    held_out: Data | None = None,
-    begun: Outcome | None = None,
-    last_epoch: int | None = None,
-    threads: int | None = None,
-    progress: Callable[[int], None] | None = None,
-    stop: NDArray[np.int64] | None = None,
-) -> Outcome:
-    """Train networks that start at vectors (S, n_parameters) and differ by what `members` says.
-
-    A single network may go on from what had `begun`, and be left as it stands after `last_epoch`.
-    `stop`: one number, which another thread may set to 1. A compiled training then ends with the update under way, as
-    by Ctrl-C: the outcome's `n_finished` networks, from the first on, were trained to their end.
-    """
-    if isinstance(spec.optimizer, LBFGS):
-        return _minimised(
-            network, spec, data, vectors, members, engine, held_out, threads, progress, begun, last_epoch, stop
-        )
-    first_step, state = 0, None
-    if begun is not None:
-        vectors, state, first_step = begun.vectors, begun.optimizer_state, int(begun.n_steps[0])
-    if engine == "compiled":
-        from glassnet.kernels import compiled
-
-        groups = members.together(spec, len(data.X))
-        if len(groups) > 1:
-            return _in_groups(network, spec, data, vectors, members, groups, held_out, threads, progress, stop)
-        last_step = None if last_epoch is None else last_epoch * updates_per_epoch(spec, data, members)
-        return compiled.train(
-            network, spec, data, vectors, members, held_out=held_out, state=state, first_step=first_step,
-            last_step=last_step, begun=begun, threads=threads, progress=progress, stop=stop,
-        )[0]  # fmt: skip
-    data, held_out = data.as_floats(), None if held_out is None else held_out.as_floats()
-    if members.are_alike and (held_out is None or len(members) == 1):
-        alike = members.spec(spec, 0)
-        outcome = stacked_training.train_stack(
-            network, alike, data, vectors, members.numbers, held_out=held_out, state=state, first_step=first_step,
-            begun=begun, last_epoch=last_epoch,
-        )  # fmt: skip
-        if progress is not None:
-            progress(len(members))
-        return outcome
-    every = []
-    for s in range(len(members)):
-        own, rows = members.spec(spec, s), members.data(data, s)
-        number = members.numbers[s : s + 1]
-        every.append(
-            stacked_training.train_stack(
-                network, own, rows, vectors[s : s + 1], number, held_out=held_out, state=state, first_step=first_step,
-                begun=begun, last_epoch=last_epoch,
-            )
-        )  # fmt: skip
-        if progress is not None:
-            progress(s + 1)
-    return Outcome.joined(every)
-
-
-def updates_per_epoch(spec: Spec, data: Data, members: Members) -> int:
-    """The updates of an epoch of the first network, over its own rows."""
-    return stacked_training.n_batches(len(data.X) if members.rows is None else len(members.rows[0]), spec)
-
-
-def train_in_pieces(
-    network: Network,
-    spec: Spec,
-    data: Data,
-    vectors: FloatArray,
-    members: Members,
-    kept: Checkpoint,
-    engine: str,
-    threads: int | None,
-    held_out: Data | None = None,
-) -> Outcome:
-    """Train one network some epochs at a time, and keep in between what has come of it.
-
-    The bits do not depend on how it is cut up. Ctrl-C leaves it as it is kept.
-    """
-    outcome = kept.found
-    if kept.finished:
-        assert outcome is not None
-        return outcome
-
-    def trained(begun: Outcome | None, last_epoch: int | None) -> Outcome:
-        piece = train_members(
-            network, spec, data, vectors, members, engine=engine, held_out=held_out, begun=begun,
-            last_epoch=last_epoch, threads=threads,
-        )  # fmt: skip
-        if not piece.n_finished:
-            raise KeyboardInterrupt
-        return piece
-
-    pace, ended = 1, False
-    try:
-        while not ended:
-            made = 0 if outcome is None else int(outcome.n_epochs[0])
-            goal = min(made + pace, kept.next_epoch(made), spec.epochs)
-            begun_at = time.monotonic()
-            piece = trained(outcome, goal)
-            if piece.diverged_at[0] >= 0 and outcome is not None:
-                # How far a divergence is taken back may depend on what was before this piece: it is gone to at once.
-                piece = trained(None, None)
-            elif outcome is not None:
-                piece = piece.after(outcome)
-            taken = time.monotonic() - begun_at
-            pace = 2 * pace if taken < _A_PIECE else max(1, pace // 2) if taken > 5 * _A_PIECE else pace
-            outcome = piece
-            over = (piece.diverged_at >= 0) | piece.converged | piece.stopped_early
-            ended = goal == spec.epochs or bool(over[0])
-            if ended or kept.is_due(goal):
-                kept.write(outcome, finished=ended)
-    except KeyboardInterrupt:
-        if outcome is None:
-            return replace(Outcome.begun(vectors, spec.epochs), n_finished=0)
-        kept.write(outcome, finished=ended)
-        return outcome if ended else replace(outcome, n_finished=0)
-    assert outcome is not None
-    return outcome
-
-
-_A_PIECE = 0.1
-"""Seconds: about what can be lost of a training that is interrupted, where an epoch does not take longer."""
-
-
-def _in_groups(
-    network: Network,
-    spec: Spec,
-    data: Data,
-    vectors: FloatArray,
-    members: Members,
-    groups: list[NDArray[np.intp]],
-    held_out: Data | None,
-    threads: int | None,
-    progress: Callable[[int], None] | None,
-    stop: NDArray[np.int64] | None,
-) -> Outcome:
-    """By compiled kernels, one group of networks after the other."""
-    from glassnet.kernels import compiled
-
-    assert isinstance(spec.optimizer, Optimizer)
-    parts: list[Outcome] = []
-    finished = np.zeros(len(members), bool)
-    for of in groups:
-        done = int(finished.sum())
-        if done < sum(len(part.vectors) for part in parts):
-            part = Outcome.begun(vectors[of], spec.epochs)  # it was interrupted before these
-            part.optimizer_state = spec.optimizer.init(vectors[of])
-            if held_out is not None:
-                part.best_vectors = part.vectors
-        else:
-            count = None if progress is None else lambda n, done=done: progress(done + n)
-            part, _ = compiled.train(
-                network, spec, data, vectors[of], members.at(of), held_out=held_out, threads=threads, progress=count,
-                stop=stop,
-            )  # fmt: skip
-            finished[of[: part.n_finished]] = True
-        parts.append(part)
-    outcome = Outcome.joined(parts).at(np.argsort(np.concatenate(groups)))
-    outcome.n_finished = len(members) if finished.all() else int(np.argmin(finished))
-    return outcome
-
-
-# --- L-BFGS -------------------------------------------------------------------------------------------------------
-
-
-class _StackedPasses:
-    """Losses and gradients over fixed rows by NumPy; `compiled.Passes` does the same."""
-
-    def __init__(self, network: Network, data: Data) -> None:
-        self.network, self.data = network, data.as_floats()
-
-    def loss(self, vector: FloatArray, *, derivatives: bool = False) -> float:
-        parameters = Parameters(self.network, vector[np.newaxis])
-        losses, self._done = stacked_training.losses_and_pass(self.network, parameters, self.data)
-        if derivatives:
-            with np.errstate(all="ignore"):
-                share = self.data.share()
-                self.gradient = stacked.backward(self.network, parameters, self._done, self.data.y, share, 0.0, 0.0)[0]
-        return float(losses[0])
-
-    def health(self) -> tuple[int, bool]:
-        found = stacked.health(self.network, self._done)
-        return int(found.n_dead_units[0]), bool(found.one_class[0])
-
-
-def _minimised(
-    network: Network,
-    spec: Spec,
-    data: Data,
-    vectors: FloatArray,
-    members: Members,
-    engine: str,
-    held_out: Data | None,
-    threads: int | None,
-    progress: Callable[[int], None] | None,
-    begun: Outcome | None,
-    last_epoch: int | None,
-    stop: NDArray[np.int64] | None,
-) -> Outcome:
-    """L-BFGS on every network; an epoch is one iteration."""
-    stopped = np.zeros(1, np.int64) if stop is None else stop
-
-    def one(s: int) -> Outcome:
-        result = Outcome.begun(vectors[s : s + 1], spec.epochs)
-        if not stopped[0]:
-            state = _minimise(
-                network, members.spec(spec, s), members.data(data, s), result, engine, held_out, stopped, begun,
-                last_epoch,
-            )  # fmt: skip
-            if len(vectors) == 1:  # those of many differ in size, and nobody goes on from them
-                result.optimizer_state = {name: value[np.newaxis] for name, value in state.items()}
-        else:
-            result.n_finished = 0
-        return result
-
-    every: list[Outcome] = []
-    with ThreadPoolExecutor(threads or 1) as pool:
-        futures = [pool.submit(one, s) for s in range(len(members))]
-        try:
-            for future in futures:
-                every.append(result_of(future))
-                if progress is not None:
-                    progress(len(every))
-        except KeyboardInterrupt:
-            stopped[0] = 1
-            every += [future.result() for future in futures[len(every) :]]
-    outcome = Outcome.joined(every)
-    if stopped[0]:
-        unfinished = [s for s, part in enumerate(every) if not part.n_finished]
-        outcome.n_finished = unfinished[0] if unfinished else 0 if len(every) == 1 else len(every)
-    return outcome
-
-
-def _minimise(
-    network: Network,
-    spec: Spec,
-    data: Data,
-    result: Outcome,
-    engine: str,
-    held_out: Data | None,
-    stopped: NDArray[np.int64],
-    begun: Outcome | None,
-    last_epoch: int | None,
-) -> State:
-    """One network, to the end or to `last_epoch`, into `result`; returns the optimiser's state."""
-    optimizer = spec.optimizer
-    assert isinstance(optimizer, LBFGS)
-    kind: Any = _StackedPasses
-    if engine == "compiled":
-        from glassnet.kernels import compiled
-
-        kind = compiled.Passes
-    passes, watched = kind(network, data), None if held_out is None else kind(network, held_out)
-    only = np.array([0])
-
-    def penalty(vector: FloatArray) -> tuple[float, FloatArray]:
-        parameters = Parameters(network, vector[np.newaxis])
-        slope = Parameters(network, np.zeros_like(vector))
-        for W, dW in zip(parameters.weights, slope.weights, strict=True):
-            dW += spec.l1 * np.sign(W[0]) + spec.l2 * W[0]
-        return float(stacked.penalties(parameters, spec.l1, spec.l2)[0]), slope.vector
-
-    def objective(vector: FloatArray) -> tuple[float, FloatArray]:
-        loss = passes.loss(vector, derivatives=True)
-        with np.errstate(all="ignore"):
-            of_weights, slope = penalty(vector)
-            return loss + of_weights, passes.gradient + slope
-
-    best, kept, first, state, ended = np.inf, result.vectors[0].copy(), 0, None, False
-    last = spec.epochs if last_epoch is None else last_epoch
-    if begun is not None:
-        first, state = int(begun.n_epochs[0]), {name: value[0] for name, value in begun.optimizer_state.items()}
-        result.vectors[:], result.n_epochs[:], result.n_steps[:] = begun.vectors, begun.n_epochs, begun.n_steps
-        result.final_losses[:], result.n_dead_units[:] = begun.final_losses, begun.n_dead_units
-        result.dead_since[:], result.stuck_since[:] = begun.dead_since, begun.stuck_since
-        if watched is not None:
-            best, kept = float(begun.best_losses[0]), begun.best_vectors[0]
-            result.best_epochs[:] = begun.best_epochs
-    for epoch, step in enumerate(optimizer.iterations(objective, result.vectors[0], state), start=first):
-        if begun is not None and epoch == first:
-            continue  # it has been told of
-        result.vectors[0] = step.vector
-        result.n_epochs[0] = result.n_steps[0] = epoch
-        loss = passes.loss(step.vector)
-        if not np.isfinite(step.value):
-            # There is no way from here.
-            result.diverged_at[0], result.first_nonfinite[0] = 0, 1
-            result.final_losses[0] = loss
-            break
-        result.losses[0, epoch] = result.final_losses[0] = loss
-        n_dead, one_class = passes.health()
-        result.since(only, epoch, np.array([n_dead]), np.array([one_class]))
-        if watched is not None:
-            result.held_out_losses[0, epoch] = held = watched.loss(step.vector)
-            if held < best - (spec.min_improvement if epoch else 0):
-                best, kept = held, step.vector
-                result.best_epochs[0] = epoch
-            elif spec.patience is not None and epoch - result.best_epochs[0] >= spec.patience:
-                result.stopped_early[0] = True
-        if step.message is not None:
-            result.converged[0] = True
-            # It stays where it is: so do its curves.
-            result.losses[0, epoch:] = result.losses[0, epoch]
-            result.held_out_losses[0, epoch:] = result.held_out_losses[0, epoch]
-        ended = bool(stopped[0])
-        if ended:
-            result.n_finished = 0
-        if epoch == last or ended or result.stopped_early[0]:
-            break
-    if watched is not None:
-        result.best_losses[0], result.best_vectors = best, kept[np.newaxis]
-        is_over = last == spec.epochs or result.converged[0] or result.stopped_early[0] or ended
-        if spec.patience is not None and is_over and result.diverged_at[0] < 0:
-            result.vectors[0] = kept
-            result.final_losses[0] = passes.loss(kept)
-    return step.state

@@ -49,7 +49,7 @@ def train(
 
     `first_step` and `last_step` are updates made before and after, where not all are; `state` is the optimiser's then,
     and `begun` what had come of them, where their health and their best parameters are to be told from the beginning.
-    `stop`, as `training.train_members` has it.
+    `stop`, as `dispatch.train_members` has it.
     """
     optimizer = spec.optimizer
     assert isinstance(optimizer, Optimizer)

@@ -8,17 +8,17 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from glassnet.dispatch import job_size, train_members, updates_per_epoch
 from glassnet.errors import UsageError
 from glassnet.model import network_for
 from glassnet.network import FloatArray, Network, initialize
 from glassnet.optimizers import LBFGS, SGD, Adam, AdamW, RMSprop
 from glassnet.runs import AnyOptimizer, Data, Members, Outcome, Spec
-from glassnet.training import job_size, train_members, updates_per_epoch
 from glassnet.web.ground import Ground
 from glassnet.web.state import Settings
 
 MOST_WORK = 4e10
-"""Size of one start's training, as `training.job_size` has it: some seconds."""
+"""Size of one start's training, as `dispatch.job_size` has it: some seconds."""
 
 MOST_NUMBERS = 4e6
 """Parameters, and points of curves, of all starts together."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from glassnet import metrics
 from glassnet.derivations.worked import explain
 from glassnet.derivations.worked_mathml import marked_lines
+from glassnet.dispatch import job_size
 from glassnet.errors import DataError, GlassnetError, UsageError
 from glassnet.kernels import stacked
 from glassnet.kernels.threads import all_threads
@@ -31,7 +32,6 @@ from glassnet.network import FloatArray, Network, Parameters
 from glassnet.optimizers import LBFGS
 from glassnet.reading import read_table
 from glassnet.regions import boundary_of
-from glassnet.training import job_size
 from glassnet.web.course import Course, by_hand
 from glassnet.web.edits import altered
 from glassnet.web.ground import GRID, LINE, Ground, Plane, Source, first_source
@@ -50,7 +50,7 @@ MOST_SECONDS = 60.0
 
 _STEP = 0.040  # seconds of training before anything is shown, and then between two looks for a newer request
 _LONG = 0.1  # seconds of one start's training, from which on a newer request ends it
-_SPEED = 2e10  # `training.job_size` per second, until it was measured
+_SPEED = 2e10  # `dispatch.job_size` per second, until it was measured
 _MUCH_QUICKER = 1.5  # times, and a core less for the browser is worth it
 _TRIED_EVERY = 32  # trainings between two by the other number of threads
 _UNIT_GRID = GRID // 2
