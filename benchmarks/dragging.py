@@ -5,9 +5,12 @@ fro with the mouse, 60 moves a second: tumor data, 2-2-1, 100 starts of 100 epoc
 whether the page keeps up or not. For every move: the time from the pointer event that Chromium made, also of one that
 it handed to the page together with later ones, to the end of the frame in which what is trained for this position, or
 for a later one, is painted: its scripts have run, styles and layout are done, its canvases are drawn. That the
-compositor then puts it on a screen is not in it. On a slow machine some of the starts may be painted first; how often
-all are is printed. Where several moves wait they are answered by the newest; none is left out of the figures. Memory,
-of the page's heap after a collection and of the server, is taken before, during and after.
+compositor then puts it on a screen is not in it. Painted is a position with the start that is looked at, its boundary,
+its curve, and some of the other starts: how many is printed, and how long it takes until all of them are, which in a
+drag without a rest is when it ends. Below the latencies stands where the time goes: from the newest move until the page
+has sent it, the answer is there, it is drawn, the frame's scripts have run, the frame is painted. Where several moves
+wait they are answered by the newest; none is left out of the figures. Memory, of the page's heap after a collection and
+of the server, is taken before, during and after.
 
 python benchmarks/dragging.py                  # 20 seconds
 python benchmarks/dragging.py --seconds 600    # ten minutes
@@ -38,38 +41,70 @@ from websockets.sync.client import connect
 RATE = 60  # moves a second
 SLIDER = "document.getElementById('handle-learning_rate')"
 
-# In the page: the times of the pointer events behind each input, the request it led to, and when that was painted.
+# In the page: the times of the pointer events behind each input, the request it led to, and when that was painted. And
+# of each request when it was sent, when its first answer came and was drawn, when the frame's scripts and the frame
+# ended.
 WATCH = """
-window.moves = [];
+window.moves = []; // [request, time]: not painted yet
+window.partly = []; // the same: not all of their starts are painted yet
 window.latencies = [];
-window.wholes = 0; // moves whose first paint had every start in it
+window.starts = []; // how many were in that paint
+window.wholes = []; // latencies of the paints that have all starts
+window.stages = []; // of each request that was painted: milliseconds
+const times = new Map();
 let pointed = [];
+let raw = 0;
+addEventListener("pointerrawupdate", (event) => { raw = event.timeStamp; }, true);
 addEventListener("pointermove", (event) => {
   pointed = [...event.getCoalescedEvents(), event].map((one) => one.timeStamp);
   if (pointed.length > 1) pointed.pop(); // the last of several is the event itself
 }, true);
 addEventListener("input", (event) => {
   if (event.target.id !== "handle-learning_rate") return;
-  for (const at of pointed) window.moves.push([Number(document.documentElement.dataset.asked), at]);
+  const asked = Number(document.documentElement.dataset.asked);
+  for (const at of pointed) for (const list of [window.moves, window.partly]) list.push([asked, at]);
+});
+const { send } = WebSocket.prototype;
+WebSocket.prototype.send = function (text) {
+  send.call(this, text);
+  times.set(parseInt(text.slice(6), 10), [raw, performance.now()]);
+};
+const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
+Object.defineProperty(WebSocket.prototype, "onmessage", {
+  set(handler) {
+    set.call(this, (event) => {
+      const came = performance.now();
+      const number = /^{"id": (\\d+)/.exec(new TextDecoder().decode(new Uint8Array(event.data, 4, 30)))?.[1];
+      handler(event);
+      const of = times.get(Number(number));
+      if (of?.length === 2) of.push(came, performance.now());
+    });
+  },
 });
 const after = new MessageChannel();
-let shown = 0;
+let [shown, framed] = [0, 0];
 after.port1.onmessage = () => {
   const now = performance.now();
   const [done, size] = document.documentElement.dataset.starts.split(" of ");
   while (window.moves.length && window.moves[0][0] <= shown) {
     window.latencies.push(now - window.moves.shift()[1]);
-    window.wholes += done === size;
+    window.starts.push(Number(done));
   }
+  while (done === size && window.partly[0]?.[0] <= shown) window.wholes.push(now - window.partly.shift()[1]);
+  const of = times.get(shown);
+  if (of?.length === 4) window.stages.push([...of, framed, now].map((at, n, all) => at - (all[n - 1] ?? 0)).slice(1));
+  for (const number of times.keys()) if (number <= shown) times.delete(number);
 };
 addEventListener("DOMContentLoaded", () => {
   // It runs when the frame's callbacks have drawn; the message is delivered when the frame is painted.
   new MutationObserver(() => {
+    framed = performance.now();
     shown = Number(document.documentElement.dataset.shown);
     after.port2.postMessage(0);
   }).observe(document.documentElement, { attributeFilter: ["data-shown"] });
 });
 """
+STAGES = ("sent", "answered", "drawn", "frame begun", "frame done")
 
 
 class Chromium:
@@ -215,28 +250,37 @@ def percentile(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
+def spread(ordered: list[float]) -> str:
+    shares = (("median", 0.5), ("p95", 0.95), ("p99", 0.99), ("worst", 1.0))
+    return ", ".join(f"{name} {percentile(ordered, share):.1f}" for name, share in shares) + " ms"
+
+
 def measured(page: Chromium, server: int, seconds: float) -> dict[str, Any]:
     """Latencies in ms, and memory as it went."""
     drag(page, 3)  # what is compiled or fetched once is, now
     rest(page)
-    page.evaluate("window.latencies.length = window.wholes = 0")
+    page.evaluate("for (const list of [latencies, starts, wholes, stages]) list.length = 0")
     memory = [(heap(page), resident(server))]
-    latencies: list[float] = []
+    found: dict[str, list[Any]] = {"latencies": [], "starts": [], "wholes": [], "stages": []}
     late = 0
     pieces = max(1, round(seconds / 60))
     for _ in range(pieces):
         late += drag(page, seconds / pieces)
         rest(page)
-        latencies += page.evaluate("window.latencies.splice(0)")
+        for name, values in found.items():
+            values += page.evaluate(f"window.{name}.splice(0)")
         memory.append((heap(page), resident(server)))
     slider = page.evaluate(f"{SLIDER}.getAttribute('aria-valuetext')")
     told = page.evaluate("document.querySelector('[aria-label=\"Learning rate, as a number\"]').value")
     data = page.evaluate("({...document.documentElement.dataset})")
     return {
-        "latencies": sorted(latencies),
+        "latencies": sorted(found["latencies"]),
+        "starts": sorted(found["starts"]),
+        "wholes": sorted(found["wholes"]),
+        "at_rest": found["wholes"][-1],
+        "stages": [sorted(of) for of in zip(*found["stages"], strict=True)],
         "memory": memory,
         "late": late,
-        "wholes": page.evaluate("window.wholes"),
         "unanswered": page.evaluate("window.moves.length"),
         "last": data["shown"] == data["asked"] and slider == told,
     }
@@ -265,9 +309,13 @@ def main() -> int:
     print(f"{job}, {RATE} moves a second for {arguments.seconds:g} s")
     print(f"first paint {first_paint:.0f} ms after the address was opened")
     print(f"moves      {len(latencies)} painted, {found['unanswered']} not; {found['late']} more were due")
-    print(f"starts     all of them in the first paint of {100 * found['wholes'] / len(latencies):.1f} % of moves")
-    print("latency    " + ", ".join(f"{name} {percentile(latencies, share):.1f} ms" for name, share in
-                                    (("median", 0.5), ("p95", 0.95), ("p99", 0.99), ("worst", 1.0))))  # fmt: skip
+    print(f"latency    {spread(latencies)}: the start that is looked at and some others are painted")
+    least, median, most = (percentile(found["starts"], share) for share in (0.0, 0.5, 1.0))
+    share = 100 * found["starts"].count(arguments.starts) / len(latencies)
+    print(f"starts     {least} to {most} in that paint, median {median}; all of them in {share:.1f} %")
+    print(f"all starts {found['at_rest']:.1f} ms after the last move; every move: {spread(found['wholes'])}")
+    for name, values in zip(STAGES, found["stages"], strict=True):
+        print(f"  {name:<16} {spread(values)}")
     for name, of in (("page", 0), ("server", 1)):
         print(f"{name:<10} " + " ".join(f"{at[of]:.1f}" for at in memory) + " MiB")
     print("the last position is the one shown" if found["last"] else "THE LAST POSITION IS NOT SHOWN")

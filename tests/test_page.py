@@ -69,6 +69,7 @@ def test_a_dragged_slider_trains_anew_and_the_last_position_is_shown(visit):
     value = float(visit.page.get_by_label("Learning rate, as a number").input_value())
     assert value < 0.01
     assert visit.text("#scores") != before
+    assert visit.data()["starts"] == "100 of 100"
     visit.until(lambda: f"learning_rate={value:g}" in visit.url)
     visit.move("epochs", 0.5)
     visit.rest()

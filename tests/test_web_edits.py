@@ -23,7 +23,9 @@ SMALL = {"starts": 4, "epochs": 10}
 
 def asked(page, edits, number=1, view=None, **settings):
     text = json.dumps({"id": number, "settings": SMALL | settings, "view": view or {}, "edits": edits})
-    return together([unpacked(pack(message)) for message in page.answers(parse(text)) if message is not None])
+    return together(
+        [unpacked(pack(message)) for message in page.answers(parse(text)) if not isinstance(message, float)]
+    )
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def flowers() -> Table:
 
 def asked(page: Page, number: int = 1, view: dict[str, Any] | None = None, **settings: Any) -> list[dict[str, Any]]:
     request = parse(json.dumps({"id": number, "settings": settings, "view": view or {}}))
-    return [unpacked(pack(message)) for message in page.answers(request) if message is not None]
+    return [unpacked(pack(message)) for message in page.answers(request) if not isinstance(message, float)]
 
 
 def together(messages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -275,22 +275,58 @@ def test_only_what_changed_is_sent_again(tumor_service):
     assert set(together(asked(page, 5, {"row": 3}, starts=4, epochs=11))) == of_the_view | {"starts"}
 
 
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_FIRST", "_STEP"):
+        monkeypatch.setattr(service, name, 0.0)
+
+
 def test_a_heavy_training_shows_its_first_start_at_once(tumor_service, monkeypatch):
-    monkeypatch.setattr(service, "_STEP", 0.0)
+    one_at_a_time(monkeypatch)
     got = asked(Page(tumor_service), starts=9, epochs=300)
     parts = [message["starts"] for message in got if "starts" in message]
     assert parts[0]["done"] == 1
     assert [part["first"] for part in parts[1:]] == [part["done"] for part in parts[:-1]]
     assert parts[-1]["done"] == 9
     assert [message["last"] for message in got] == [False] * (len(got) - 1) + [True]
-    monkeypatch.undo()
+    monkeypatch.setattr(service, "_FIRST", 60.0)
     at_once = together(asked(Page(tumor_service), starts=9, epochs=300))["starts"]
     assert parts[-1]["kept"] == at_once["kept"]
     np.testing.assert_array_equal(np.concatenate([part["losses"] for part in parts]), at_once["losses"])
 
 
+def test_the_start_that_is_looked_at_comes_first_and_then_the_one_that_was_best(tumor_service, monkeypatch):
+    every = together(asked(Page(tumor_service), starts=9, epochs=30, learning_rate=0.3))["starts"]
+    one_at_a_time(monkeypatch)
+    page = Page(tumor_service)
+    got = asked(page, 1, {"start": 7}, starts=9, epochs=30, learning_rate=0.3)
+    assert [message["starts"]["numbers"].tolist() for message in got[:3]] == [[7], [0], [1]]
+    assert {message["view"]["start"] for message in got if "view" in message} == {7}
+    order = np.argsort(np.concatenate([message["starts"]["numbers"] for message in got if "starts" in message]))
+    for name in ("losses", "scores", "ails"):
+        parts = np.concatenate([message["starts"][name] for message in got if "starts" in message])
+        np.testing.assert_array_equal(parts[order], every[name][np.argsort(every["numbers"])])
+    kept = page._trained.kept
+    assert kept == every["kept"] != 0
+    (first, *_) = asked(page, 2, starts=9, epochs=31)
+    assert first["starts"]["numbers"].tolist() == [kept]
+
+
+def test_what_fills_up_waits_for_a_moment_of_rest_and_ends_where_it_is_overtaken(tumor_service, monkeypatch):
+    monkeypatch.setattr(service, "_FIRST", 0.0)
+    page = Page(tumor_service)
+    settings = {"starts": 30, "epochs": 50}
+    answers = page.answers(parse(json.dumps({"id": 1, "settings": settings, "view": {}})))
+    first, rest = next(answers), next(answers)
+    assert first["starts"]["done"] == 1
+    assert rest == service._FILL
+    page.overtaken()
+    assert list(answers) == []
+    parts = [first["starts"], *(message["starts"] for message in asked(page, 2, **settings) if "starts" in message)]
+    assert sorted(np.concatenate([part["numbers"] for part in parts])) == list(range(30))  # each once
+
+
 def test_a_request_that_is_dropped_and_asked_again_goes_on(tumor_service, monkeypatch):
-    monkeypatch.setattr(service, "_STEP", 0.0)
+    one_at_a_time(monkeypatch)
     page = Page(tumor_service)
     request = parse(json.dumps({"id": 1, "settings": {"starts": 30, "epochs": 50}, "view": {}}))
     first = next(page.answers(request))
@@ -302,6 +338,7 @@ def test_a_request_that_is_dropped_and_asked_again_goes_on(tumor_service, monkey
 @pytest.mark.parametrize("optimizer", ["sgd", "lbfgs"])
 def test_a_long_training_ends_where_it_is_overtaken_and_leaves_no_trace(tumor_service, monkeypatch, optimizer):
     settings = {"starts": 3, "epochs": 30, "optimizer": optimizer}
+    monkeypatch.setattr(service, "_FIRST", 60.0)
     at_once = together(asked(Page(tumor_service), **settings))["starts"]
     monkeypatch.setattr(service, "_LONG", 0.0)
     page = Page(tumor_service)
@@ -313,7 +350,7 @@ def test_a_long_training_ends_where_it_is_overtaken_and_leaves_no_trace(tumor_se
 
 
 def test_what_takes_too_long_is_stopped_and_said(tumor_service, monkeypatch):
-    monkeypatch.setattr(service, "_STEP", 0.0)
+    one_at_a_time(monkeypatch)
     monkeypatch.setattr(service, "MOST_SECONDS", 0.0)
     last = together(asked(Page(tumor_service), starts=30, epochs=50))
     assert "Stopped after 0 s: 1 of 30 starts are trained" in last["problem"]

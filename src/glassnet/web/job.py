@@ -68,8 +68,8 @@ class Job:
         return cls(ground, network, spec, rate, Data.checked(network, prepared.X, prepared.y, prepared.row_weights))
 
     def initial(self, numbers: NDArray[np.intp]) -> FloatArray:
-        """Where starts of numbers that follow one another begin (S, n_parameters), to be read only."""
-        return _initial(self.network, self.spec.random_state, int(numbers[0]), int(numbers[-1]))
+        """Where starts of these numbers begin (S, n_parameters), to be read only."""
+        return _initial(self.network, self.spec.random_state, tuple(numbers.tolist()))
 
     def train(
         self,
@@ -103,8 +103,8 @@ class Job:
 
 
 @lru_cache(maxsize=16)
-def _initial(network: Network, seed: int, first: int, last: int) -> FloatArray:
+def _initial(network: Network, seed: int, numbers: tuple[int, ...]) -> FloatArray:
     # While a slider is dragged they are the same again and again.
-    vector = initialize(network, seed, start=np.arange(first, last + 1)).vector
+    vector = initialize(network, seed, start=np.array(numbers)).vector
     vector.flags.writeable = False
     return vector

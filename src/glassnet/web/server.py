@@ -54,9 +54,6 @@ MOST_CONNECTIONS = 128
 SLOWEST = 10.0
 """Seconds in which a request's head has to be complete, and seconds for every MiB of its body."""
 
-REST = 0.15
-"""Seconds without a request after which what can wait is computed."""
-
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -275,11 +272,11 @@ async def _serve(socket: WebSocket, page: Page) -> None:
                 await socket.send_bytes(pack(asked))
                 continue
             answers = page.answers(asked)
-            while (frame := await asyncio.to_thread(_next_frame, answers, asked.id)) is not None:
-                if frame:
-                    await socket.send_bytes(frame)
+            while (found := await asyncio.to_thread(_next_frame, answers, asked.id)) is not None:
+                if isinstance(found, bytes):
+                    await socket.send_bytes(found)
                 else:
-                    await _rest(arrived)
+                    await _rest(arrived, found)
                 if waiting:
                     break
 
@@ -302,10 +299,10 @@ async def _serve(socket: WebSocket, page: Page) -> None:
             await worker
 
 
-async def _rest(arrived: asyncio.Event) -> None:
-    """A moment, or until a newer request is there."""
+async def _rest(arrived: asyncio.Event, seconds: float) -> None:
+    """So long, or until a newer request is there."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(arrived.wait(), REST)
+        await asyncio.wait_for(arrived.wait(), seconds)
 
 
 def _asked(text: str | None) -> Asked | dict[str, Any]:
@@ -318,11 +315,11 @@ def _asked(text: str | None) -> Asked | dict[str, Any]:
         return {"status": 422, "problem": str(problem), "last": True}
 
 
-def _next_frame(answers: Iterator[dict[str, Any] | None], number: int) -> bytes | None:
-    """The next frame; an empty one where what follows can wait; None at the end."""
+def _next_frame(answers: Iterator[dict[str, Any] | float], number: int) -> bytes | float | None:
+    """The next frame, or for how many seconds what follows can wait; None at the end."""
     try:
         message = next(answers, _END)
-        return None if message is _END else b"" if message is None else pack(message)
+        return None if message is _END else message if isinstance(message, float) else pack(message)
     except Exception:
         _log.exception("request %d", number)
         said = "Something in glassnet went wrong; what it was stands in the terminal where glassnet play runs."

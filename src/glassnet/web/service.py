@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -48,74 +48,87 @@ MOST_TABLES = 8
 MOST_SECONDS = 60.0
 """Time for all starts of one request."""
 
-_STEP = 0.040  # seconds of training before anything is shown, and then between two looks for a newer request
+_FIRST = 0.005  # seconds of training before anything is shown
+_FILL = 0.05  # seconds without a newer request, and the other starts are trained
+_STEP = 0.040  # seconds of training between two looks for a newer request, then
+_REST = 0.15  # seconds without a newer request, and what is read and not looked at is computed
+_ALIKE = 1.5  # times as many starts, or as few, in the time: as many as the last time are shown, for they would flicker
 _LONG = 0.1  # seconds of one start's training, from which on a newer request ends it
 _SPEED = 2e10  # `dispatch.job_size` per second, until it was measured
-_MUCH_QUICKER = 1.5  # times, and a core less for the browser is worth it
-_TRIED_EVERY = 32  # trainings between two by the other number of threads
+_WEIGHT = 0.3  # of the last training in what is known of the speed
 _UNIT_GRID = GRID // 2
 _MOST_EXACT_UNITS = 16
 _MOST_EXPLAINED = 40  # parameters of a network whose equations are all shown at once
 
 
 class Trained:
-    """The starts of a job, as far as they are trained. Arrays have one entry per start that is done."""
+    """The starts of a job, as far as they are trained: `first` before all others. Arrays have an entry for each."""
 
-    def __init__(self, job: Job, size: int) -> None:
+    def __init__(self, job: Job, size: int, first: int = 0) -> None:
         network, epochs = job.network, job.spec.epochs
         self.job, self.size, self.done = job, size, 0
+        first = min(max(first, 0), size - 1)
+        self.order = np.concatenate([[first], np.delete(np.arange(size), first)])  # in which they are trained
         self.seconds = 0.0
         self.vectors = np.empty((size, network.n_parameters))
-        self.curve_epochs = np.unique(np.linspace(0, epochs, min(epochs + 1, CURVE_POINTS)).astype(np.int32))
+        self.kept = -1  # the start with the lowest training objective of those that did not diverge, so far
+        self.curve_epochs = _curve_epochs(epochs)
         self.losses = np.empty((size, epochs + 1))
         self.objectives = np.empty(size)
         self.scores = np.empty(size)
         self.ails = np.full((size, 3), -1, np.int32)  # dead since, stuck since: epochs; diverged at: a step
 
-    @property
-    def kept(self) -> int:
-        """The start with the lowest training objective of those that did not diverge, so far."""
-        objectives = self.objectives[: self.done]
-        steady = np.where((self.ails[: self.done, 2] < 0) & np.isfinite(objectives), objectives, np.inf)
-        return int(np.argmin(steady if np.isfinite(steady).any() else np.nan_to_num(objectives, nan=np.inf)))
+    def has(self, start: int) -> bool:
+        """Whether there is a start of this number, and it is trained."""
+        return start in self.order[: self.done]
 
     def extended(self, count: int, stop: NDArray[np.int64] | None = None, threads: int | None = None) -> None:
         """Train the next `count` starts; fewer where `stop` is set."""
         job, first = self.job, self.done
         last = min(first + count, self.size)
         begun = time.perf_counter()
-        outcome = job.train(np.arange(first, last), stop=stop, threads=threads)
+        outcome = job.train(self.order[first:last], stop=stop, threads=threads)
         self.seconds += time.perf_counter() - begun
         if outcome.n_finished < last - first:
             last = first + outcome.n_finished
             outcome = outcome.at(np.arange(outcome.n_finished))
             if last == first:
                 return
-        new = slice(first, last)
+        new = self.order[first:last]
         self.vectors[new] = outcome.vectors
         self.losses[new] = outcome.losses
-        parameters = Parameters(job.network, self.vectors[new])
+        parameters = Parameters(job.network, outcome.vectors)
         self.objectives[new] = outcome.final_losses + stacked.penalties(parameters, job.spec.l1, job.spec.l2)
         self.scores[new] = test_scores(job, parameters)
         self.ails[new] = np.stack([outcome.dead_since, outcome.stuck_since, outcome.diverged_at], axis=1)
         self.done = last
+        done = np.sort(self.order[:last])  # of equals the first is kept
+        objectives = self.objectives[done]
+        steady = np.where((self.ails[done, 2] < 0) & np.isfinite(objectives), objectives, np.inf)
+        self.kept = int(done[np.argmin(steady if np.isfinite(steady).any() else np.nan_to_num(objectives, nan=np.inf))])
 
     def message(self, first: int) -> dict[str, Any]:
-        """For the page: the starts from `first` on, and how all of them stand."""
-        new = slice(first, self.done)
+        """For the page: the starts without the `first` ones, which it has, and how all of them stand."""
+        new = self.order[first : self.done]
         return {
             "first": first,
+            "numbers": new.astype(np.int32),
             "done": self.done,
             "size": self.size,
             "kept": self.kept,
             "seconds": self.seconds,
             "epochs": self.curve_epochs,
-            "losses": _finite(self.losses[new][:, self.curve_epochs]),
+            "losses": _finite(self.losses[new[:, np.newaxis], self.curve_epochs]),
             "scores": self.scores[new],
             "ails": self.ails[new],
             "scored": "test" if len(self.job.ground.prepared.test_rows) else "train",
             "score": "rmse" if self.job.ground.target.kind == "number" else "accuracy",
         }
+
+
+@lru_cache(maxsize=1)
+def _curve_epochs(epochs: int) -> NDArray[np.int32]:
+    return np.unique(np.linspace(0, epochs, min(epochs + 1, CURVE_POINTS)).astype(np.int32))
 
 
 def test_scores(job: Job, parameters: Parameters) -> FloatArray:
@@ -209,7 +222,7 @@ class Page:
         self._slow: tuple[Any, SlowStep | None] = (None, None)
         self._sent: dict[str, Any] = {}
         self._speeds: dict[int, float] = {}  # of so many threads; 0: of L-BFGS
-        self._n_trained = 0
+        self._shown = 0  # starts that were trained before anything was shown, the last time
         self._overtaken = False
         self._stop = np.zeros(1, np.int64)  # of a training that takes long
 
@@ -218,44 +231,50 @@ class Page:
         self._overtaken = True
         self._stop[0] = 1
 
-    def answers(self, asked: Asked) -> Iterator[dict[str, Any] | None]:
+    def answers(self, asked: Asked) -> Iterator[dict[str, Any] | float]:
         """The messages that answer a request, `last` in the last of them: what has changed since the last messages.
 
-        None comes before what can wait until nobody moves anything. Every message is to be sent, for none comes twice.
-        A user's mistake is a message with its `problem`. There may be no `last` where the request was overtaken.
+        A number comes before what can wait until nobody has moved anything for so many seconds. Every message is to be
+        sent, for none comes twice. A user's mistake is a message with its `problem`. There may be no `last` where the
+        request was overtaken.
         """
         self._overtaken = False  # here and now, not when the first message is wanted: by then it may be
         return self._said(asked)
 
-    def _said(self, asked: Asked) -> Iterator[dict[str, Any] | None]:
+    def _said(self, asked: Asked) -> Iterator[dict[str, Any] | float]:
         try:
             yield from self._answers(asked)
         except GlassnetError as problem:
             self._sent.clear()
             yield {"id": asked.id, "problem": str(problem), "last": True}
 
-    def _answers(self, asked: Asked) -> Iterator[dict[str, Any] | None]:
+    def _answers(self, asked: Asked) -> Iterator[dict[str, Any] | float]:
         view = asked.view
         trained = self._trained_for(asked)
         ground = trained.job.ground
-        first, begun = 0, time.perf_counter()
-        if self._sent.get("starts") is trained:
-            first = trained.done  # it has those already
+        first, begun, filling = 0, time.perf_counter(), False
+        if self._sent.get("starts", [None])[0] is trained:
+            first = self._sent["starts"][1]  # it has those already
         while True:
             message: dict[str, Any] = {"id": asked.id, "last": False}
             stopped = trained.done > 0 and time.perf_counter() - begun > MOST_SECONDS
-            if trained.done < trained.size and not stopped and not self._extend(trained):
+            if trained.done < trained.size and not stopped and not self._extend(trained, filling):
                 return  # it was overtaken
+            if filling and self._overtaken:
+                return
             if first < trained.done:
                 message["starts"] = trained.message(first)
                 first = trained.done
-            self._sent["starts"] = trained
+            self._sent["starts"] = (trained, first)
             if self._changed("ground", ground):
                 message["ground"] = ground.described()
                 self._sent.pop("points", None)
             message |= self._looked_at(trained, view)
             if trained.done < trained.size and not stopped:
                 yield message
+                if not filling:
+                    yield _FILL
+                filling = True
                 continue
             if trained.done < trained.size:
                 message["problem"] = (
@@ -265,7 +284,7 @@ class Page:
             later = self._later(trained, view)
             yield {**message, "last": not later}
             for left, (name, key, made) in enumerate(later, start=1 - len(later)):
-                yield None
+                yield _REST
                 part = made()
                 self._sent[name] = key
                 yield {"id": asked.id, name.partition(" ")[0]: part, "last": left == 0}
@@ -313,7 +332,10 @@ class Page:
         settings = asked.settings
         ground = self._ground(settings, asked.edits)
         if self._trained is None or self._settings != settings or self._trained.job.ground is not ground:
-            self._trained, self._settings = Trained(Job.of(ground, settings), settings.starts), settings
+            # The start that is looked at comes first; or the one that was best, which often is so again.
+            wanted = asked.view.start
+            first = wanted if wanted >= 0 or self._trained is None else self._trained.kept
+            self._trained, self._settings = Trained(Job.of(ground, settings), settings.starts, first), settings
         return self._trained
 
     def _ground(self, settings: Settings, edits: Edits) -> Ground:
@@ -327,8 +349,11 @@ class Page:
         assert self._altered[1] is not None
         return self._altered[1]
 
-    def _extend(self, trained: Trained) -> bool:
-        """Train further starts, as many as take about `_STEP`, all of them where nearly all would; whether any was.
+    def _extend(self, trained: Trained, filling: bool) -> bool:
+        """Train further starts, as many as take about `_FIRST`, or `_STEP` in `filling` up; whether any was.
+
+        All of them where nearly all would be. The first ones by one thread less than there are cores: meanwhile the
+        browser draws what came before. Those that fill up end as soon as a newer request is there.
 
         How fast it went settles how much is trained at a time and by how many threads, never what comes of it.
         """
@@ -337,11 +362,15 @@ class Page:
         by_lines = isinstance(job.spec.optimizer, LBFGS)  # passes of a line search, from Python: one thread
         if by_lines:
             of_one *= 50
-        threads = 0 if by_lines else self._n_threads()
+        threads = 0 if by_lines else all_threads() if filling else max(1, all_threads() - 1)
         speed = self._speeds.get(threads, _SPEED)
-        left, count = trained.size - before, max(1, int(_STEP * speed / of_one))
+        left, count = trained.size - before, max(1, int((_STEP if filling else _FIRST) * speed / of_one))
+        if not filling:
+            if self._shown / _ALIKE < count < self._shown * _ALIKE:
+                count = self._shown
+            self._shown = count
         stop = None
-        if of_one / speed > _LONG:
+        if filling or of_one / speed > _LONG:
             self._stop = stop = np.zeros(1, np.int64)
             if self._overtaken:  # before there was something to stop
                 stop[0] = 1
@@ -350,21 +379,10 @@ class Page:
         if trained.done == before:
             return False
         now = of_one * (trained.done - before) / (time.perf_counter() - begun)
-        # The first of all may have had kernels to compile: what is quicker counts at once, what is slower by and by.
-        self._speeds[threads] = max(now, 0.8 * self._speeds.get(threads, now) + 0.2 * now)
+        known = self._speeds.get(threads, now)
+        # The first of all may have had kernels to compile: what is by far quicker counts at once.
+        self._speeds[threads] = now if now > 4 * known else known + _WEIGHT * (now - known)
         return True
-
-    def _n_threads(self) -> int:
-        """One less than there are cores, for the browser draws what came before; or all, where that is much quicker.
-
-        On a busy machine it is not: threads wait for one another, and the browser for them. Now and then the number
-        that was not taken is tried.
-        """
-        self._n_trained += 1
-        fewer, every = max(1, all_threads() - 1), all_threads()
-        gain = self._speeds.get(every, 0.0) / self._speeds.get(fewer, _SPEED)
-        takes_every = gain > _MUCH_QUICKER
-        return every if takes_every != (self._n_trained % _TRIED_EVERY == 0) else fewer
 
     def _changed(self, what: str, key: Any) -> bool:
         if what in self._sent and self._sent[what] == key:
@@ -403,7 +421,7 @@ class Page:
 
     def _parameters(self, trained: Trained, view: View) -> tuple[int, int, FloatArray]:
         """The start and the epoch that are looked at, and the parameters there (n_parameters,)."""
-        start = view.start if 0 <= view.start < trained.done else trained.kept
+        start = view.start if trained.has(view.start) else trained.kept
         epochs = trained.job.spec.epochs
         epoch = view.epoch if 0 <= view.epoch < epochs else epochs
         if epoch == epochs and not view.legs and not view.hand:

@@ -48,7 +48,7 @@ export class CurvesPicture {
     const { unit } = surface;
     const points = starts.epochs.length;
     // Up to where nine starts of ten begin; the others come in from above.
-    const begun = Float32Array.from({ length: starts.done }, (_, start) => starts.losses[start * points]).filter(Number.isFinite).sort();
+    const begun = Float32Array.from(starts.numbers, (start) => starts.losses[start * points]).filter(Number.isFinite).sort();
     const top = Math.max(1e-12, begun[Math.floor(begun.length * 0.9)] ?? 1) * 1.05;
     const last = Math.max(1, this.epochs);
     const x = (epoch) => inner.x + (epoch / last) * inner.width;
@@ -106,13 +106,14 @@ export class CurvesPicture {
       this.layer = new OffscreenCanvas(wide, high).getContext("2d", { willReadFrequently: true });
     }
     const { changes, words } = this;
-    const { losses, epochs, done } = starts;
+    const { losses, epochs } = starts;
+    const others = starts.numbers.filter((start) => start !== view.start).map((start) => start * starts.epochs.length);
     const points = epochs.length;
     const last = Math.max(1, this.epochs);
-    const before = new Float32Array(done).fill(NaN);
+    const before = new Float32Array(others.length).fill(NaN);
     const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
     const word = (blue << 16) | (green << 8) | red;
-    const strength = Math.max(0.12, Math.min(0.6, 18 / done)) * 255;
+    const strength = Math.max(0.12, Math.min(0.6, 18 / others.length)) * 255;
     const [steep, foot] = [-(high - 1) / top, high - 1]; // a loss lies at steep * loss + foot
     for (let column = 0, n = 1; column < wide; column += 1) {
       const epoch = (column / (wide - 1)) * last;
@@ -120,12 +121,12 @@ export class CurvesPicture {
       const part = Math.min(1, (epoch - epochs[n - 1]) / (epochs[n] - epochs[n - 1] || 1));
       // Where, going down the column, more or fewer curves cover a pixel: each from where the column before was left.
       changes.fill(0);
-      for (let start = 0, at = n; start < done; start += 1, at += points) {
-        if (start === view.start) continue;
+      for (let k = 0; k < others.length; k += 1) {
+        const at = others[k] + n;
         const here = steep * (losses[at - 1] + (losses[at] - losses[at - 1]) * part) + foot;
         if (!(here > -Infinity)) continue;
-        const then = before[start];
-        before[start] = here;
+        const then = before[k];
+        before[k] = here;
         const from = Math.max(0, then < here ? then : here);
         const to = Math.min(high, (then > here ? then : here) + 1);
         if (to <= from) continue;

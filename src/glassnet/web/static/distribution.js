@@ -37,8 +37,8 @@ export class DistributionPicture {
     const inner = this.surface.inside(EDGE);
     if (!inner) return null;
     const { unit } = this.surface;
-    const scores = starts.scores.subarray(0, starts.done);
-    const finite = Array.from(scores).filter(Number.isFinite);
+    const scores = Array.from(starts.numbers, (start) => starts.scores[start]);
+    const finite = scores.filter(Number.isFinite);
     const accuracy = starts.score === "accuracy";
     // Whole per cent, so that the axis stands still while the dots move.
     let [low, high] = accuracy ? [Math.floor(Math.min(...finite) * 100) / 100, Math.ceil(Math.max(...finite) * 100) / 100] : [Math.min(...finite), this.reach(finite)];
@@ -53,10 +53,11 @@ export class DistributionPicture {
     while (size > 2 && Math.floor(wide / size) * Math.floor(inner.height / size) < fullest) size -= 0.25;
     const beside = Math.max(1, Math.floor(wide / size));
     const seen = new Int32Array(bins);
-    const dots = Array.from(bin, (one) => {
+    const dots = []; // by the starts' numbers
+    bin.forEach((one, k) => {
       const n = seen[one];
       seen[one] += 1;
-      return [inner.x + one * wide + ((n % beside) + 0.5) * size, inner.y + inner.height - (Math.floor(n / beside) + 0.5) * size];
+      dots[starts.numbers[k]] = [inner.x + one * wide + ((n % beside) + 0.5) * size, inner.y + inner.height - (Math.floor(n / beside) + 0.5) * size];
     });
     return { inner, low, high, dots, size: Math.max(1, size / 2 - 0.5) };
   }
@@ -93,13 +94,13 @@ export class DistributionPicture {
     };
     const well = [];
     const ill = [];
-    for (let start = 0; start < starts.done; start += 1) {
+    for (const start of starts.numbers) {
       const [dead, stuck, diverged] = starts.ails.subarray(start * 3, start * 3 + 3);
       (dead >= 0 || stuck >= 0 || diverged >= 0 ? ill : well).push(start);
     }
     fill(ill, table.line);
     fill(well, table.muted);
-    if (this.at >= 0 && this.at < starts.done) fill([this.at], table.ink, 1.5 * unit);
+    if (this.at >= 0 && dots[this.at]) fill([this.at], table.ink, 1.5 * unit);
     fill([view.start], table.strong, 2 * unit);
     context.strokeStyle = table.line;
     context.beginPath();
@@ -142,12 +143,12 @@ export class DistributionPicture {
   // The spread, and what is known of the start that is pointed at or chosen.
   tell() {
     const { starts, view } = this.model;
-    const start = this.at >= 0 && this.at < starts.done ? this.at : view.start;
-    const sorted = starts.scores.slice(0, starts.done).filter(Number.isFinite).sort();
+    const start = starts.numbers.includes(this.at) ? this.at : view.start;
+    const sorted = Float64Array.from(starts.numbers, (one) => starts.scores[one]).filter(Number.isFinite).sort();
     const at = (share) => sorted[Math.round(share * (sorted.length - 1))] ?? NaN;
     const written = (value) => (starts.score === "accuracy" ? `${significant(value * 100, 3)} %` : significant(value));
-    const kept = start === starts.kept ? ", kept for its lowest training loss" : "";
-    const text = `Start ${start}${kept}: ${written(starts.scores[start])}${this.ails(start)}. Half of all starts lie between ${written(at(0.25))} and ${written(at(0.75))}.`;
+    const kept = start === starts.kept ? `, kept for its lowest training loss${starts.done < starts.size ? " so far" : ""}` : "";
+    const text = `Start ${start}${kept}: ${written(starts.scores[start])}${this.ails(start)}. Half of ${starts.done < starts.size ? "those trained so far" : "all starts"} lie between ${written(at(0.25))} and ${written(at(0.75))}.`;
     say(this.readout, text);
     say(this.title, `${starts.scored === "test" ? "Test" : "Training"} ${starts.score === "accuracy" ? "accuracy" : "error (RMSE)"} of every start`);
   }
@@ -161,7 +162,7 @@ export class DistributionPicture {
 
   label() {
     const { starts, view } = this.model;
-    this.canvas.setAttribute("aria-valuemax", String(starts.done - 1));
+    this.canvas.setAttribute("aria-valuemax", String(starts.size - 1));
     this.canvas.setAttribute("aria-valuenow", String(view.start));
     this.canvas.setAttribute("aria-valuetext", `start ${view.start}, ${significant(starts.scores[view.start])}`);
   }
@@ -172,7 +173,7 @@ export class DistributionPicture {
     if (!this.model || !step) return;
     event.preventDefault();
     const { starts, view } = this.model;
-    const order = Array.from({ length: starts.done }, (_, n) => n).sort((a, b) => starts.scores[a] - starts.scores[b] || a - b);
+    const order = Array.from(starts.numbers).sort((a, b) => starts.scores[a] - starts.scores[b] || a - b);
     this.chosen(order[Math.max(0, Math.min(order.length - 1, order.indexOf(view.start) + step))]);
   }
 }

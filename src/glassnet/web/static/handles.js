@@ -35,7 +35,7 @@ const APART = 6; // milliseconds between two positions that are foreseen, at lea
 
 // Tells `told` which value a slider that is being dragged is about to have. A browser hands a slider the pointer's moves
 // once a frame, and tells who asks for it of a move at once: up to a frame earlier. Where what was foreseen is not what
-// comes (knobs may be wider elsewhere) it is left alone.
+// comes (knobs may be wider elsewhere) nothing is told, until it would be right again. Returns whether the slider is being dragged.
 function foresee(slider, told) {
   let box = null;
   let missed = 0;
@@ -44,23 +44,25 @@ function foresee(slider, told) {
   slider.addEventListener("pointerdown", (event) => { box = event.button === 0 ? slider.getBoundingClientRect() : null; });
   for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) slider.addEventListener(end, () => { box = null; });
   slider.addEventListener("input", () => {
-    if (!Number.isNaN(expected)) missed = Math.max(0, missed + (expected === slider.valueAsNumber ? -1 : 2));
+    if (!Number.isNaN(expected)) missed = Math.max(0, Math.min(2 * MOST_MISSED, missed + (expected === slider.valueAsNumber ? -1 : 2)));
     expected = NaN;
   });
   slider.addEventListener("pointerrawupdate", (event) => {
-    if (box === null || missed > MOST_MISSED || event.timeStamp - last < APART) return;
+    expected = NaN; // of several moves in a row it is not the last that is told
+    if (box === null || event.timeStamp - last < APART) return;
     last = event.timeStamp;
     const [least, most, step] = [slider.min, slider.max, slider.step].map(Number);
     const across = Math.floor((event.clientX - box.left) * 64) / 64 - THUMB / 2; // browsers count 64ths of a pixel
     const part = Math.max(0, Math.min(1, across / (box.width - THUMB)));
     expected = least + Math.round((part * (most - least)) / step) * step;
-    told(expected);
+    if (missed <= MOST_MISSED) told(expected);
   });
+  return () => box !== null;
 }
 
 export class Handles {
-  // `changed(name, value, foreseen)` is told every move, and moves that a slider is about to make; `sent(file)` a table's
-  // file.
+  // `changed(name, value, sliding)` is told every move, of sliders also those that they are about to make; `sent(file)`
+  // a table's file.
   constructor(form, changed, sent) {
     this.form = form;
     this.changed = changed;
@@ -98,8 +100,8 @@ export class Handles {
     const id = `handle-${handle.name}`;
     const slider = make("input", { type: "range", id, min: least, max: most, step, title: handle.said });
     const field = make("input", { type: "text", inputmode: "decimal", class: "value", "aria-label": `${handle.label}, as a number`, autocomplete: "off" });
-    slider.addEventListener("input", () => this.changed(handle.name, to(slider.valueAsNumber)));
-    foresee(slider, (value) => this.changed(handle.name, to(value), true));
+    slider.addEventListener("input", () => this.changed(handle.name, to(slider.valueAsNumber), true));
+    const dragged = foresee(slider, (value) => this.changed(handle.name, to(value), true));
     field.addEventListener("change", () => {
       const value = Number(field.value.replace("−", "-").replace(",", "."));
       const meant = field.value.trim() !== "" && value >= handle.least && value <= handle.most && (handle.kind !== "whole" || Number.isInteger(value));
@@ -110,7 +112,7 @@ export class Handles {
     this.shown.set(handle.name, (settings) => {
       const value = settings[handle.name];
       const text = handle.name === "batch" && value === 0 ? "all rows" : plain(value);
-      if (document.activeElement !== slider || to(slider.valueAsNumber) !== value) slider.value = from(value);
+      if (!dragged() && (document.activeElement !== slider || to(slider.valueAsNumber) !== value)) slider.value = from(value);
       slider.setAttribute("aria-valuetext", text);
       if (document.activeElement !== field) field.value = plain(value);
       const off = settings.optimizer === "lbfgs" && ["learning_rate", "batch", "dropout"].includes(handle.name);

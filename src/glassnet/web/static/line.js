@@ -44,6 +44,7 @@ export class LinePicture extends PlanePicture {
     const { view, ground } = this.model;
     const { context, unit } = this.surface;
     const table = colours();
+    this.surface.clear(inner.x, inner.y, inner.width, inner.height);
     const several = ground.target.kind === "classes";
     const wide = view.outputs.shape[1];
     const [across] = this.model.points.axes;

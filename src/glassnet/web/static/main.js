@@ -31,12 +31,20 @@ let model = {};
 let asked = 0;
 let pointedAt = "";
 let writing = 0;
+let standing = 0;
 let watching = 0;
 
 // --- state ----------------------------------------------------------------------------------------------------------
 
 function ask() {
   send();
+  stand();
+}
+
+// How the handles stand, and what is looked at.
+function stand() {
+  clearTimeout(standing);
+  standing = 0;
   handles.show(state, model.ground);
   showView();
 }
@@ -53,10 +61,10 @@ function write() {
   if (address !== location.hash) history.replaceState(null, "", `${location.pathname}${address}`);
 }
 
-// `foreseen`: the handle is about to have the value. What comes of it is asked for; the handle moves by itself.
-function set(name, value, foreseen = false) {
+// `sliding`: by a slider, which moves by itself; what stands beside it follows when there is time.
+function set(name, value, sliding = false) {
   if (state.settings[name] === value) {
-    if (!foreseen) handles.show(state, model.ground);
+    if (!sliding) handles.show(state, model.ground);
     return;
   }
   const settings = { ...state.settings, [name]: value };
@@ -70,8 +78,10 @@ function set(name, value, foreseen = false) {
     Object.assign(view, defaults(list).view);
   }
   state = { settings, view };
-  if (foreseen) send();
-  else ask();
+  if (sliding) {
+    send();
+    standing ||= setTimeout(stand, WORDS_AFTER);
+  } else ask();
 }
 
 function look(view) {
@@ -210,16 +220,19 @@ function received(message) {
   if (!painting) painting = requestAnimationFrame(paint);
 }
 
-// Starts come in parts; the first part of a training takes the place of all before.
+// Starts come in parts; the first part of a training takes the place of all before. `numbers` are those that are there.
 function merge(starts) {
   const points = starts.epochs.length;
   if (starts.first === 0 || !model.starts) {
-    model.starts = { losses: new Float32Array(starts.size * points), scores: new Float64Array(starts.size), ails: new Int32Array(starts.size * 3) };
+    model.starts = { numbers: [], losses: new Float32Array(starts.size * points), scores: new Float64Array(starts.size), ails: new Int32Array(starts.size * 3) };
   }
   const all = model.starts;
-  all.losses.set(starts.losses, starts.first * points);
-  all.scores.set(starts.scores, starts.first);
-  all.ails.set(starts.ails, starts.first * 3);
+  starts.numbers.forEach((start, n) => {
+    all.losses.set(starts.losses.subarray(n * points, (n + 1) * points), start * points);
+    all.scores[start] = starts.scores[n];
+    all.ails.set(starts.ails.subarray(n * 3, (n + 1) * 3), start * 3);
+  });
+  all.numbers = Int32Array.from([...all.numbers, ...starts.numbers]).sort();
   for (const name of ["done", "size", "kept", "seconds", "epochs", "score", "scored"]) all[name] = starts[name];
   changed.add("starts");
 }

@@ -91,7 +91,6 @@ export class PlanePicture {
     context.beginPath();
     context.rect(inner.x, inner.y, inner.width, inner.height);
     context.clip();
-    surface.clear(inner.x, inner.y, inner.width, inner.height);
     this.background(inner);
     this.boundary();
     this.rows();
