@@ -287,6 +287,7 @@ def test_a_heavy_training_shows_its_first_start_at_once(tumor_service, monkeypat
     assert parts[0]["done"] == 1
     assert [part["first"] for part in parts[1:]] == [part["done"] for part in parts[:-1]]
     assert parts[-1]["done"] == 9
+    assert {(part["kept"], part["settled"]) for part in parts[:-1]} == {(0, False)}  # one picture until all are there
     assert [message["last"] for message in got] == [False] * (len(got) - 1) + [True]
     monkeypatch.setattr(service, "_FIRST", 60.0)
     at_once = together(asked(Page(tumor_service), starts=9, epochs=300))["starts"]
@@ -352,8 +353,11 @@ def test_a_long_training_ends_where_it_is_overtaken_and_leaves_no_trace(tumor_se
 def test_what_takes_too_long_is_stopped_and_said(tumor_service, monkeypatch):
     one_at_a_time(monkeypatch)
     monkeypatch.setattr(service, "MOST_SECONDS", 0.0)
-    last = together(asked(Page(tumor_service), starts=30, epochs=50))
+    page = Page(tumor_service)
+    last = together(asked(page, 1, starts=30, epochs=50))
     assert "Stopped after 0 s: 1 of 30 starts are trained" in last["problem"]
+    assert last["starts"]["settled"]
+    assert last["starts"]["kept"] == last["view"]["start"] == 0
 
 
 def test_a_problem_does_not_spoil_what_follows(tumor_service):

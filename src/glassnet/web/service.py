@@ -71,12 +71,28 @@ class Trained:
         self.order = np.concatenate([[first], np.delete(np.arange(size), first)])  # in which they are trained
         self.seconds = 0.0
         self.vectors = np.empty((size, network.n_parameters))
-        self.kept = -1  # the start with the lowest training objective of those that did not diverge, so far
+        self.best = -1  # the start with the lowest training objective of those that did not diverge, so far
+        self.given_up = False  # whether no more of them are trained, for it takes too long
         self.curve_epochs = _curve_epochs(epochs)
         self.losses = np.empty((size, epochs + 1))
         self.objectives = np.empty(size)
         self.scores = np.empty(size)
         self.ails = np.full((size, 3), -1, np.int32)  # dead since, stuck since: epochs; diverged at: a step
+
+    @property
+    def kept(self) -> int:
+        """The start that is shown where none is chosen: the best, and until all are trained the first, if it is sound.
+
+        With every move of a slider another start may be the best of a few, and each would be another picture.
+        """
+        first = int(self.order[0])
+        sound = self.ails[first, 2] < 0 and np.isfinite(self.objectives[first])
+        return self.best if self.settled or not sound else first
+
+    @property
+    def settled(self) -> bool:
+        """Whether no more starts will be trained."""
+        return self.done == self.size or self.given_up
 
     def has(self, start: int) -> bool:
         """Whether there is a start of this number, and it is trained."""
@@ -105,7 +121,7 @@ class Trained:
         done = np.sort(self.order[:last])  # of equals the first is kept
         objectives = self.objectives[done]
         steady = np.where((self.ails[done, 2] < 0) & np.isfinite(objectives), objectives, np.inf)
-        self.kept = int(done[np.argmin(steady if np.isfinite(steady).any() else np.nan_to_num(objectives, nan=np.inf))])
+        self.best = int(done[np.argmin(steady if np.isfinite(steady).any() else np.nan_to_num(objectives, nan=np.inf))])
 
     def message(self, first: int) -> dict[str, Any]:
         """For the page: the starts without the `first` ones, which it has, and how all of them stand."""
@@ -116,6 +132,7 @@ class Trained:
             "done": self.done,
             "size": self.size,
             "kept": self.kept,
+            "settled": self.settled,
             "seconds": self.seconds,
             "epochs": self.curve_epochs,
             "losses": _finite(self.losses[new[:, np.newaxis], self.curve_epochs]),
@@ -258,11 +275,12 @@ class Page:
         while True:
             message: dict[str, Any] = {"id": asked.id, "last": False}
             stopped = trained.done > 0 and time.perf_counter() - begun > MOST_SECONDS
+            trained.given_up = stopped
             if trained.done < trained.size and not stopped and not self._extend(trained, filling):
                 return  # it was overtaken
             if filling and self._overtaken:
                 return
-            if first < trained.done:
+            if first < trained.done or stopped:
                 message["starts"] = trained.message(first)
                 first = trained.done
             self._sent["starts"] = (trained, first)

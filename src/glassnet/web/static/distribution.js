@@ -147,7 +147,8 @@ export class DistributionPicture {
     const sorted = Float64Array.from(starts.numbers, (one) => starts.scores[one]).filter(Number.isFinite).sort();
     const at = (share) => sorted[Math.round(share * (sorted.length - 1))] ?? NaN;
     const written = (value) => (starts.score === "accuracy" ? `${significant(value * 100, 3)} %` : significant(value));
-    const kept = start === starts.kept ? `, kept for its lowest training loss${starts.done < starts.size ? " so far" : ""}` : "";
+    const why = starts.settled ? "kept for its lowest training loss" : "trained first";
+    const kept = start === starts.kept ? `, ${why}` : "";
     const text = `Start ${start}${kept}: ${written(starts.scores[start])}${this.ails(start)}. Half of ${starts.done < starts.size ? "those trained so far" : "all starts"} lie between ${written(at(0.25))} and ${written(at(0.75))}.`;
     say(this.readout, text);
     say(this.title, `${starts.scored === "test" ? "Test" : "Training"} ${starts.score === "accuracy" ? "accuracy" : "error (RMSE)"} of every start`);

@@ -233,7 +233,7 @@ function merge(starts) {
     all.ails.set(starts.ails.subarray(n * 3, (n + 1) * 3), start * 3);
   });
   all.numbers = Int32Array.from([...all.numbers, ...starts.numbers]).sort();
-  for (const name of ["done", "size", "kept", "seconds", "epochs", "score", "scored"]) all[name] = starts[name];
+  for (const name of ["done", "size", "kept", "settled", "seconds", "epochs", "score", "scored"]) all[name] = starts[name];
   changed.add("starts");
 }
 
