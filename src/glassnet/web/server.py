@@ -19,6 +19,7 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -271,8 +272,15 @@ async def _serve(socket: WebSocket, page: Page) -> None:
             if isinstance(asked, dict):
                 await socket.send_bytes(pack(asked))
                 continue
-            answers = page.answers(asked)
-            while (found := await asyncio.to_thread(_next_frame, answers, asked.id)) is not None:
+            # While a slider is dragged an answer takes some milliseconds, and to hand it to another thread and back
+            # takes two waits for a core.
+            here, answers = page.at_once(asked), page.answers(asked)
+            while True:
+                making = partial(_next_frame, answers, asked.id)
+                found = making() if here else await asyncio.to_thread(making)
+                here = here and isinstance(found, bytes)
+                if found is None:
+                    break
                 if isinstance(found, bytes):
                     await socket.send_bytes(found)
                 else:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -48,7 +49,9 @@ MOST_TABLES = 8
 MOST_SECONDS = 60.0
 """Time for all starts of one request."""
 
-_FIRST = 0.005  # seconds of training before anything is shown
+_FIRST = 0.003  # seconds of training before anything is shown
+_AT_ONCE = 0.02  # seconds that are not worth another thread
+_NUMBERS = ("learning_rate", "l1", "l2", "dropout")  # to change one of them, but from or to 0, changes no kernel
 _FILL = 0.05  # seconds without a newer request, and the other starts are trained
 _STEP = 0.040  # seconds of training between two looks for a newer request, then
 _REST = 0.15  # seconds without a newer request, and what is read and not looked at is computed
@@ -240,8 +243,14 @@ class Page:
         self._sent: dict[str, Any] = {}
         self._speeds: dict[int, float] = {}  # of so many threads; 0: of L-BFGS
         self._shown = 0  # starts that were trained before anything was shown, the last time
+        self._last: Any = None  # what the last request was of, but for the numbers
+        self._took = np.inf  # seconds until its first message
         self._overtaken = False
         self._stop = np.zeros(1, np.int64)  # of a training that takes long
+
+    def at_once(self, asked: Asked) -> bool:
+        """Whether the first message takes some milliseconds alone: the last one did, for the same but other numbers."""
+        return self._took < _AT_ONCE and self._last == _but_numbers(asked)
 
     def overtaken(self) -> None:
         """There is a newer request, says another thread: a training that takes long is not waited for."""
@@ -266,10 +275,11 @@ class Page:
             yield {"id": asked.id, "problem": str(problem), "last": True}
 
     def _answers(self, asked: Asked) -> Iterator[dict[str, Any] | float]:
-        view = asked.view
+        view, begun = asked.view, time.perf_counter()
+        self._last, self._took = _but_numbers(asked), np.inf
         trained = self._trained_for(asked)
         ground = trained.job.ground
-        first, begun, filling = 0, time.perf_counter(), False
+        first, filling = 0, False
         if self._sent.get("starts", [None])[0] is trained:
             first = self._sent["starts"][1]  # it has those already
         while True:
@@ -288,6 +298,7 @@ class Page:
                 message["ground"] = ground.described()
                 self._sent.pop("points", None)
             message |= self._looked_at(trained, view)
+            self._took = min(self._took, time.perf_counter() - begun)
             if trained.done < trained.size and not stopped:
                 yield message
                 if not filling:
@@ -554,6 +565,12 @@ class Page:
                     for line in marked_lines(equation)
                 ]
         return {"said": said, "lines": lines, "answer": answer}
+
+
+def _but_numbers(asked: Asked) -> Any:
+    """What a request is of, with nothing left of some numbers but whether they are 0."""
+    settings = asked.settings
+    return replace(settings, **{name: bool(getattr(settings, name)) for name in _NUMBERS}), asked.view, asked.edits
 
 
 def _quantities(network: Network, only: str) -> tuple[str, ...]:

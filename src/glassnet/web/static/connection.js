@@ -8,14 +8,18 @@ export function unpacked(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const begin = Math.ceil((4 + length) / 8) * 8;
   const text = new TextDecoder().decode(new Uint8Array(buffer, 4, length));
-  return JSON.parse(text, (key, value) => {
-    if (value === null || typeof value !== "object" || !("$" in value)) return value;
+  const found = (value) => {
+    if (value === null || typeof value !== "object") return value;
+    if (!("$" in value)) {
+      for (const key of Object.keys(value)) value[key] = found(value[key]);
+      return value;
+    }
     const [kind, shape, offset] = value.$;
-    const count = shape.reduce((product, n) => product * n, 1);
-    const array = new kinds[kind](buffer, begin + offset, count);
+    const array = new kinds[kind](buffer, begin + offset, shape.reduce((product, n) => product * n, 1));
     array.shape = shape;
     return array;
-  });
+  };
+  return found(JSON.parse(text));
 }
 
 // `received(message)` is given every message; `stood(how)` is told "open", "lost" or "refused".

@@ -5,6 +5,7 @@ import { Surface, make } from "./dom.js";
 import { ticks } from "./numbers.js";
 
 const EDGE = { left: 40, right: 16, top: 8, bottom: 26 };
+const MOST_COLUMNS = 640; // of pixels, before fewer are drawn and the picture is stretched
 
 export class CurvesPicture {
   // `scrubbed(epoch)` is told an epoch.
@@ -96,31 +97,33 @@ export class CurvesPicture {
   // All other curves, as the share of each pixel that they cover: some hundred paths would take longer than a frame.
   others(inner, top, colour) {
     const { starts, view } = this.model;
+    const { losses, epochs } = starts;
     const scale = window.devicePixelRatio || 1;
-    // Two columns between two epochs that the server sends are enough: a curve is a straight line there.
-    const [wide, high] = [Math.min(Math.round(inner.width * scale), 2 * starts.epochs.length), Math.round(inner.height * scale)];
+    // Pixel for pixel where there are few. Else two columns between two epochs that the server sends are enough, for a
+    // curve is a straight line there.
+    const [wide, high] = [Math.min(Math.round(inner.width * scale), Math.max(MOST_COLUMNS, 2 * epochs.length)), Math.round(inner.height * scale)];
     if (this.image?.width !== wide || this.image.height !== high) {
-      this.changes = new Float32Array(high + 2);
+      this.changes = new Float32Array(wide * (high + 2));
+      this.covered = new Float32Array(wide);
+      this.pixels = new Uint32Array(wide); // of the row that is drawn
       this.image = new ImageData(wide, high);
       this.words = new Uint32Array(this.image.data.buffer);
       this.layer = new OffscreenCanvas(wide, high).getContext("2d", { willReadFrequently: true });
     }
-    const { changes, words } = this;
-    const { losses, epochs } = starts;
-    const others = starts.numbers.filter((start) => start !== view.start).map((start) => start * starts.epochs.length);
-    const points = epochs.length;
+    const { changes, covered, pixels, words } = this;
+    const others = starts.numbers.filter((start) => start !== view.start).map((start) => start * epochs.length);
     const last = Math.max(1, this.epochs);
     const before = new Float32Array(others.length).fill(NaN);
     const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
     const word = (blue << 16) | (green << 8) | red;
     const strength = Math.max(0.12, Math.min(0.6, 18 / others.length)) * 255;
     const [steep, foot] = [-(high - 1) / top, high - 1]; // a loss lies at steep * loss + foot
+    changes.fill(0);
     for (let column = 0, n = 1; column < wide; column += 1) {
       const epoch = (column / (wide - 1)) * last;
-      while (n < points - 1 && epochs[n] < epoch) n += 1;
+      while (n < epochs.length - 1 && epochs[n] < epoch) n += 1;
       const part = Math.min(1, (epoch - epochs[n - 1]) / (epochs[n] - epochs[n - 1] || 1));
       // Where, going down the column, more or fewer curves cover a pixel: each from where the column before was left.
-      changes.fill(0);
       for (let k = 0; k < others.length; k += 1) {
         const at = others[k] + n;
         const here = steep * (losses[at - 1] + (losses[at] - losses[at - 1]) * part) + foot;
@@ -130,15 +133,26 @@ export class CurvesPicture {
         const from = Math.max(0, then < here ? then : here);
         const to = Math.min(high, (then > here ? then : here) + 1);
         if (to <= from) continue;
-        const [first, end] = [from | 0, to | 0];
-        changes[first] += 1 - (from - first);
-        changes[first + 1] += from - first;
-        changes[end] -= 1 - (to - end);
-        changes[end + 1] -= to - end;
+        const first = from | 0;
+        const end = to | 0;
+        const above = first * wide + column;
+        const below = end * wide + column;
+        changes[above] += 1 - (from - first);
+        changes[above + wide] += from - first;
+        changes[below] -= 1 - (to - end);
+        changes[below + wide] -= to - end;
       }
-      for (let row = 0, at = column, covered = 0; row < high; row += 1, at += wide) {
-        covered += changes[row];
-        words[at] = (Math.min(235, covered * strength) << 24) | word;
+    }
+    covered.fill(0);
+    pixels.fill(word);
+    for (let at = 0; at < words.length; at += wide) {
+      for (let column = 0; column < wide; column += 1) {
+        const change = changes[at + column];
+        if (change !== 0) {
+          covered[column] += change;
+          pixels[column] = (Math.min(235, covered[column] * strength) << 24) | word;
+        }
+        words[at + column] = pixels[column];
       }
     }
     this.layer.putImageData(this.image, 0, 0);

@@ -21,33 +21,36 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-// Calls `resized` when its size in CSS pixels is another, first at once, and keeps the canvas's own pixels in step: one
-// of its pixels is one of the screen's, or else the browser had to scale it anew in every frame.
+// Calls `resized` when its size is another, first at once, and keeps the canvas's own pixels the screen's: as many of
+// them, and in the same places, or else the browser had to blend each with its neighbours anew in every frame.
 export class Surface {
   constructor(canvas, resized) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false }); // what lies beneath need not be drawn then
     this.font = "";
     this.stood = null;
-    const observer = new ResizeObserver(([entry]) => {
-      this.fit(entry.devicePixelContentBoxSize?.[0]);
-      resized();
+    const observer = new ResizeObserver((entries) => {
+      const [before, high] = [canvas.width, canvas.height];
+      this.fit();
+      if (entries.some((entry) => entry.target === canvas.parentElement) || canvas.width !== before || canvas.height !== high) resized();
     });
-    try {
-      observer.observe(canvas, { box: "device-pixel-content-box" });
-    } catch { // a browser that does not tell
-      observer.observe(canvas);
-    }
+    // Where it lies follows from the size of what lies above it.
+    for (const element of [canvas.parentElement, canvas.closest(".card"), document.body]) observer.observe(element);
     this.fit();
   }
 
-  // `pixels` are the screen's that the canvas covers, where that is known.
-  fit(pixels) {
-    const box = this.canvas.parentElement.getBoundingClientRect();
+  fit() {
+    const { parentElement } = this.canvas;
+    const box = parentElement.getBoundingClientRect();
     const scale = window.devicePixelRatio || 1;
-    const [wide, high] = [pixels?.inlineSize || Math.round(box.width * scale) || 1, pixels?.blockSize || Math.round(box.height * scale) || 1];
+    // From the first whole pixel of the screen in the box to the last.
+    const [[x, wide], [y, high]] = [[box.x + scrollX, box.width], [box.y + scrollY, box.height]].map(([from, size]) => {
+      const begin = Math.ceil(from * scale - 0.01);
+      return [begin / scale - from, Math.max(1, Math.floor((from + size) * scale + 0.01) - begin)];
+    });
     this.width = wide / scale;
     this.height = high / scale;
+    for (const [name, value] of Object.entries({ x, y, w: this.width, h: this.height })) parentElement.style.setProperty(`--${name}`, `${value}px`);
     if (this.canvas.width !== wide || this.canvas.height !== high) {
       this.canvas.width = wide;
       this.canvas.height = high;
@@ -58,10 +61,13 @@ export class Surface {
     this.unit = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16; // what is 1 px on a usual screen
   }
 
-  // What is left within margins; null where that is too little to draw in.
+  // What is left within margins, in whole pixels; null where that is too little to draw in.
   inside(edge) {
     const { unit } = this;
-    const inner = { x: edge.left * unit, y: edge.top * unit, width: this.width - (edge.left + edge.right) * unit, height: this.height - (edge.top + edge.bottom) * unit };
+    const scale = window.devicePixelRatio || 1;
+    const whole = (at) => Math.round(at * scale) / scale;
+    const [x, y] = [whole(edge.left * unit), whole(edge.top * unit)];
+    const inner = { x, y, width: whole(this.width - edge.right * unit) - x, height: whole(this.height - edge.bottom * unit) - y };
     return inner.width < 20 || inner.height < 20 ? null : inner;
   }
 

@@ -119,7 +119,7 @@ export class Handles {
       const idle = off || (handle.name === "dropout" && settings.hidden.length === 0);
       slider.disabled = field.disabled = idle;
     });
-    return make("div", { class: "handle" }, make("label", { for: id }, handle.label), field, slider);
+    return make("div", { class: "handle" }, make("label", { for: id }, handle.label), field, make("div", { class: "slide" }, slider));
   }
 
   choice(handle) {
