@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import glassnet as gn
 from glassnet import reference
 from glassnet.activations import ACTIVATIONS
 from glassnet.errors import GlassnetError, UsageError
-from glassnet.kernels import compiled, engines, machine, source, stacked_training
+from glassnet.kernels import chance, compiled, engines, machine, source, stacked_training
 from glassnet.losses import LOSSES
 from glassnet.network import Network, Parameters, dropout_masks, initialize, weight_mask
 from glassnet.optimizers import LBFGS, Optimizer
@@ -416,6 +416,17 @@ def test_shuffles_are_the_permutations_of_randomness() -> None:
         for epoch in range(epochs):
             expected = Stream(seed, Purpose.SHUFFLE, network=start, epoch=epoch + 1).permutation(n)
             np.testing.assert_array_equal(order[epoch], expected)
+
+
+@given(st.lists(st.sampled_from([0, 1, 2**63, 2**64 - 1]) | st.integers(0, 2**64 - 1), min_size=1, max_size=40))
+@settings(max_examples=300)
+@example([2**40 + 1, 2**40, 5, 2**40, 2**63])  # alike in all bits but the last, and alike
+def test_keys_are_put_in_order_whatever_they_are(given_keys: list[int]) -> None:
+    """As they are compiled; in Python, for random keys never are as near to one another as these."""
+    keys, n = np.array(given_keys, np.uint64), len(given_keys)
+    order, found, counts = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(2 * n, np.int64)
+    chance.in_order(n, order, keys.view(np.int64), found, counts)
+    np.testing.assert_array_equal(order, np.argsort(keys, kind="stable"))
 
 
 @pytest.mark.parametrize("batch_size", [50, 40, None])

@@ -15,6 +15,7 @@ from glassnet.kernels.places import DROPOUT, SHUFFLE, SHUFFLED
 _MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _STEP_0, _STEP_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _32, _11 = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(11)
+_EVERY_BIT = np.uint64(2**64 - 1)
 
 
 def _philox(block: Any, epoch: Any, network: Any, purpose: Any, seed: Any) -> Any:
@@ -33,15 +34,25 @@ def shuffle(n: Any, seed: Any, network: Any, epoch: Any, order: Any, keys: Any, 
     """`randomness.permutation` into `order` (n,): the order of n random keys.
 
     `keys` has room for n + 1 numbers, `found` for n, `counts` for the first power of two that is no less than n.
-
-    Evenly spread keys are nearly sorted once each is put where its leading bits say; what is left is a few exchanges.
     """
     for block in range((n + 1) // 2):
         keys[2 * block], keys[2 * block + 1] = _philox(block, epoch, network, SHUFFLE, seed)
+    in_order(n, order, keys, found, counts)
+    return 0.0
+
+
+def in_order(n: Any, order: Any, keys: Any, found: Any, counts: Any) -> None:
+    """The order (n,) of keys that are evenly spread over 64 bits; of equal ones, the first comes first.
+
+    They are nearly sorted once each is put where its leading bits say; what is left is done by exchanges of neighbours.
+    A key's last bits, which hardly ever decide, are its row's number meanwhile, so that one number is moved, not two.
+    """
     bits = 1
     while (1 << bits) < n:
         bits += 1
     shift = np.uint64(64 - bits)
+    last_bits = np.uint64((1 << bits) - 1)
+    first_bits = last_bits ^ _EVERY_BIT
     for bucket in range(1 << bits):
         counts[bucket] = 0
     for i in range(n):
@@ -50,17 +61,37 @@ def shuffle(n: Any, seed: Any, network: Any, epoch: Any, order: Any, keys: Any, 
     for bucket in range(1 << bits):
         before, counts[bucket] = before + counts[bucket], before
     for i in range(n):
-        leading = np.int64(np.uint64(keys[i]) >> shift)
+        key = np.uint64(keys[i])
+        leading = np.int64(key >> shift)
         place = counts[leading]
         counts[leading] = place + 1
-        order[place], found[place] = i, keys[i]
+        found[place] = np.int64((key & first_bits) | np.uint64(i))
+    # Up to three that begin alike are sorted by three rounds, of many pairs at once and without a branch to be guessed.
+    for turn in range(3):
+        for i in range(turn % 2, n - 1, 2):
+            here, there = np.uint64(found[i]), np.uint64(found[i + 1])
+            found[i], found[i + 1] = np.int64(min(here, there)), np.int64(max(here, there))
     for i in range(1, n):
-        key, row, place = np.uint64(found[i]), order[i], np.int64(i)
-        while place > 0 and np.uint64(found[place - 1]) > key:
-            found[place], order[place] = found[place - 1], order[place - 1]
-            place = place - 1
-        found[place], order[place] = key, row
-    return 0.0
+        key = np.uint64(found[i])
+        if np.uint64(found[i - 1]) > key:
+            place = np.int64(i)
+            while place > 0 and np.uint64(found[place - 1]) > key:
+                found[place] = found[place - 1]
+                place = place - 1
+            found[place] = np.int64(key)
+    alike = 0
+    for i in range(n):
+        order[i] = np.int64(np.uint64(found[i]) & last_bits)
+    for i in range(1, n):
+        if np.uint64(found[i] ^ found[i - 1]) <= last_bits:
+            alike = 1
+    if alike > 0:
+        for i in range(1, n):
+            row, place = order[i], np.int64(i)
+            while place > 0 and np.uint64(keys[order[place - 1]]) > np.uint64(keys[row]):
+                order[place] = order[place - 1]
+                place = place - 1
+            order[place] = row
 
 
 def mask(
