@@ -570,7 +570,8 @@ class Page:
 def _but_numbers(asked: Asked) -> Any:
     """What a request is of, with nothing left of some numbers but whether they are 0."""
     settings = asked.settings
-    return replace(settings, **{name: bool(getattr(settings, name)) for name in _NUMBERS}), asked.view, asked.edits
+    whether: Any = {name: bool(getattr(settings, name)) for name in _NUMBERS}
+    return replace(settings, **whether), asked.view, asked.edits
 
 
 def _quantities(network: Network, only: str) -> tuple[str, ...]:
