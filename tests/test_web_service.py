@@ -344,8 +344,36 @@ def test_what_takes_some_milliseconds_is_the_same_with_other_numbers(tumor_servi
     assert not page.at_once(request(edits={"deleted": [3]}))
     page.answers(request(learning_rate=0.3))  # not begun: it says nothing
     assert page.at_once(request())
+    other = Page(tumor_service)
+    for seed in range(service.MOST_TABLES):
+        list(other.answers(request(seed=seed + 100)))
+    assert not page.at_once(request())  # the table is to be prepared anew
+    list(page.answers(request(learning_rate=0.3)))
+    assert page.at_once(request())
     monkeypatch.setattr(service, "_AT_ONCE", 0.0)
     assert not page.at_once(request())  # too long
+
+
+@pytest.mark.parametrize(
+    ("settings", "views"),
+    [
+        ({}, [{}, {"row": 3}]),  # nothing was trained for the second
+        ({"learning_rate": 1e6, "activation": "identity", "epochs": 60}, [{}]),  # it ended early
+        ({"optimizer": "lbfgs"}, [{}]),
+    ],
+)
+def test_what_was_not_trained_to_the_end_says_nothing_of_the_next(tumor_service, monkeypatch, settings, views):
+    monkeypatch.setattr(service, "_AT_ONCE", 60.0)
+    page = Page(tumor_service)
+
+    def request(view: dict[str, Any], **changed: Any) -> Asked:
+        return parse(json.dumps({"id": 1, "settings": {"starts": 3, "epochs": 9, **settings, **changed}, "view": view}))
+
+    for view in views:
+        list(page.answers(request(view)))
+    if "learning_rate" in settings:
+        assert (page._trained.ails[:, 2] >= 0).any()
+    assert not page.at_once(request(views[-1], learning_rate=0.1))
 
 
 def test_a_request_that_came_to_no_message_says_nothing_of_the_next(tumor_service, monkeypatch):

@@ -68,7 +68,7 @@ class Tiled:
             for name in sorted(needed):
                 self._reserve(name, BLOCK_ROWS * self.row_size(layer))
         for layer in range(1, self.last + 1):
-            if layer > 1 or (self.last == 1 and self.is_narrow):
+            if (layer > 1 or (self.last == 1 and self.is_narrow)) and not self._is_turned(layer):
                 self._reserve(f"turned{layer}", network.sizes[layer] * self.row_size(layer - 1))
         self._reserve("rows_of_outputs", BLOCK_ROWS * self.row_size(self.last))
         for name in (f"z{self.last}", f"delta{self.last}"):
@@ -89,6 +89,14 @@ class Tiled:
     def begins(self, layer: int) -> int:
         """Where a layer's units begin, among those of all hidden layers; of the output layer, where they end."""
         return sum(self.row_size(below) for below in range(1, layer))
+
+    def _is_turned(self, layer: int) -> bool:
+        """Whether a layer's weights, turned, are what they are: those of one unit that fill whole vectors."""
+        n_in, n_out = self.network.sizes[layer - 1 : layer + 1]
+        return n_out == 1 and n_in % self.lanes == 0
+
+    def _turned(self, layer: int) -> str:
+        return f"w{layer}" if self._is_turned(layer) else f"turned{layer}"
 
     def _value(self, layer: int) -> str:
         """What a layer's activation function gives: a, or h where dropout comes between."""
@@ -208,7 +216,7 @@ class Tiled:
         n_in, n_out = self.network.sizes[-2:]
         yield f"# {self.every[f'z{layer}']}"
         if self.is_narrow:
-            turned = f"turned{layer}, {self.row_size(layer - 1)}"
+            turned = f"{self._turned(layer)}, {self.row_size(layer - 1)}"
             yield (
                 f"dots(tools, {self._inputs(layer)}, {n_in}, {turned}, b{layer}, {n_out}, z{layer}, {BLOCK_ROWS}, "
                 "block)"
@@ -292,7 +300,7 @@ class Tiled:
         yield f"# {self.every[f'dloss/da{layer}']}"
         yield f"# {self.every[delta]}"
         if above == self.last and self.is_narrow:
-            terms = [f"delta{above}_{k} * load(turned{above}, unit + {k * size})" for k in range(n_above)]
+            terms = [f"delta{above}_{k} * load({self._turned(above)}, unit + {k * size})" for k in range(n_above)]
             yield "for row in range(block):"
             for k in range(n_above):
                 yield f"    delta{above}_{k} = delta{above}[{plus('row', k * BLOCK_ROWS)}]"
@@ -306,8 +314,8 @@ class Tiled:
         else:
             rows, step = f"delta{above}, every, {self.row_size(above)}", 1
         yield (
-            f"product(tools, {rows}, {step}, {n_above}, turned{above}, {size}, b{layer}, 0, {n_units}, {delta}, "
-            f"{size}, block)"
+            f"product(tools, {rows}, {step}, {n_above}, {self._turned(above)}, {size}, b{layer}, 0, {n_units}, "
+            f"{delta}, {size}, block)"
         )
         yield f"for at in range(0, block * {size}, {self.lanes}):"
         yield f"    arriving = load({delta}, at)"

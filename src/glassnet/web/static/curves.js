@@ -98,7 +98,7 @@ export class CurvesPicture {
   others(inner, top, colour) {
     const { starts, view } = this.model;
     const { losses, epochs } = starts;
-    const scale = window.devicePixelRatio || 1;
+    const { scale } = this.surface;
     // Pixel for pixel where there are few. Else two columns between two epochs that the server sends are enough, for a
     // curve is a straight line there.
     const [wide, high] = [Math.min(Math.round(inner.width * scale), Math.max(MOST_COLUMNS, 2 * epochs.length)), Math.round(inner.height * scale)];

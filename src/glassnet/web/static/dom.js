@@ -36,6 +36,10 @@ export class Surface {
     });
     // Where it lies follows from the size of what lies above it.
     for (const element of [canvas.parentElement, canvas.closest(".card"), document.body]) observer.observe(element);
+    try {
+      observer.observe(canvas, { box: "device-pixel-content-box" }); // on another screen it may have other pixels
+    } catch { // a browser that does not tell
+    }
     this.fit();
   }
 
@@ -43,6 +47,7 @@ export class Surface {
     const { parentElement } = this.canvas;
     const box = parentElement.getBoundingClientRect();
     const scale = window.devicePixelRatio || 1;
+    this.scale = scale; // pixels of the canvas for a CSS pixel
     // From the first whole pixel of the screen in the box to the last.
     const [[x, wide], [y, high]] = [[box.x + scrollX, box.width], [box.y + scrollY, box.height]].map(([from, size]) => {
       const begin = Math.ceil(from * scale - 0.01);
@@ -63,8 +68,7 @@ export class Surface {
 
   // What is left within margins, in whole pixels; null where that is too little to draw in.
   inside(edge) {
-    const { unit } = this;
-    const scale = window.devicePixelRatio || 1;
+    const { unit, scale } = this;
     const whole = (at) => Math.round(at * scale) / scale;
     const [x, y] = [whole(edge.left * unit), whole(edge.top * unit)];
     const inner = { x, y, width: whole(this.width - edge.right * unit) - x, height: whole(this.height - edge.bottom * unit) - y };
