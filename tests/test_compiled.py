@@ -226,6 +226,16 @@ def test_every_step_is_the_references(kind: str, number: str, network: Network) 
     assert run.parameters.vector.tobytes() == trained.tobytes()
 
 
+@pytest.mark.parametrize("number", RELATIVE)
+@pytest.mark.parametrize("sizes", [(40, 32, 1), (7, 40, 16, 1), (48, 1), (40, 17, 1)])
+def test_every_step_with_one_output_whose_weights_fill_whole_vectors(sizes: tuple[int, ...], number: str) -> None:
+    """Those are not turned; the last ones, which do not, are."""
+    network = Network(sizes, "tanh", "binary_cross_entropy")
+    data, start = data_of(network, 17, number), start_for(network, number)
+    spec = Spec(gn.SGD(0.05, momentum=0.9), epochs=2, batch_size=7, random_state=3)
+    check_every_step(network, spec, data, start, RELATIVE[number])
+
+
 @pytest.mark.parametrize(("first", "number"), [(0, "float64"), (4, "float64"), (7, "float64"), (4, "float32")])
 @pytest.mark.parametrize("kind", INNER)
 def test_every_step_with_dropout(kind: str, first: int, number: str) -> None:

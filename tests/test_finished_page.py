@@ -340,6 +340,9 @@ def test_every_size_of_screen(browser: Any, tmp_path: Path, request: Any, width:
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
     ground = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == "rgb(17, 20, 24)"
+    narrower = """[...document.querySelectorAll('#form input[type=range]')].filter((slider) =>
+        slider.getBoundingClientRect().width < slider.closest('.handle').getBoundingClientRect().width - 1).length"""
+    assert opened.page.evaluate(narrower) == 0
     opened.page.emulate_media(media="print", color_scheme="light")
     assert opened.page.locator("#form input[type=range]").first.is_hidden()
     assert opened.page.locator("#says").is_visible()

@@ -35,7 +35,7 @@ class Column {
     this.slider = sliderOf(column);
     this.field = make("input", { type: "text", class: "value", id, inputmode: column.kind === "date" ? null : "decimal", "aria-describedby": `${id}-problem`, oninput: () => this.typed() });
     this.range = make("input", { type: "range", min: 0, max: this.slider.count, step: 1, "aria-labelledby": `${id}-label`, oninput: () => this.slid() });
-    this.box.append(this.field, this.range);
+    this.box.append(this.field, make("div", { class: "slide" }, this.range));
     if (column.marks) {
       this.gap = make("input", { type: "checkbox", onchange: () => this.gone() });
       this.box.append(make("label", { class: "gap" }, this.gap, "missing"));
