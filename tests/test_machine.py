@@ -7,17 +7,20 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet.kernels import loop, machine, source, tiles
+from glassnet.kernels import engines, loop, machine, source, tiles
+from glassnet.kernels.language import translated
 
 # A process that computes 3 x + 4 by a kernel, and says whether it had to be compiled.
 SMALL = """
@@ -139,6 +142,7 @@ def test_whatever_is_damaged_is_made_anew(filled_cache: Path, tmp_path: Path) ->
         cases.append(str(cache))
     program = f"""
 import os
+import re
 from glassnet.kernels import machine
 made, every = machine._compiled, []
 machine._compiled = lambda *given: every.append(made(*given)) or every[-1]
@@ -368,3 +372,18 @@ def test_the_source_on_disk_is_the_kernels() -> None:
     about = json.loads(files[text].with_suffix(".json").read_text("utf-8"))
     assert [name for name, *_ in about["functions"]] == ["gradient"]
     assert hashlib.sha256(text.encode()).hexdigest() != files[text].stem  # the name knows more than the text
+
+
+@pytest.mark.skipif(not machine.ON_X86, reason="reads the assembly of x86")
+@pytest.mark.parametrize("number", ["float64", "float32"])
+def test_vectors_on_the_stack_lie_in_one_cache_line(number: str) -> None:
+    network = gn.Network((2, 4, 3, 1))  # its sums alone are more than there are registers
+    text = source.gradient_source(network, machine.BITS // (64 if number == "float64" else 32))
+    module = ModuleType("a_kernel")
+    exec(compile(text, "a kernel", "exec"), module.__dict__)
+    signature = engines._GRADIENT.format(number)
+    written = translated(ast.parse(text), vars(module), "gradient", signature, "gradient_of_a_test")
+    assembly = machine._machine().emit_assembly(machine._optimised(written))
+    moves = re.findall(r"(vmov[au]p[sd])\s.*\(%rsp\)", assembly)
+    assert len(moves) > 10
+    assert not [move for move in moves if move.startswith("vmovu")]

@@ -431,6 +431,9 @@ def translated(tree: ast.Module, names: Mapping[str, Any], name: str, signature:
     kinds = [Kind(part.strip(" *"), "pointer" if part.endswith("*") else "number") for part in given.split(",")]
     module = ir.Module(symbol)
     function = ir.Function(module, ir.FunctionType(_LLVM[result], [kind.llvm for kind in kinds]), symbol)
+    # Vectors for which there is no register are kept at the boundary of a cache line. LLVM would put them across two.
+    function.attributes.alignstack = 64
+    function.attributes.add("nounwind")  # llvmlite writes down no alignment where it stands alone
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     body = function.append_basic_block("body")  # the entry is left to slots
     builder.position_at_end(body)

@@ -209,18 +209,24 @@ def _compiled(file: Path, source: str, signatures: Mapping[str, str]) -> list[_F
     ]
 
 
-def _one_compiled(text: str, name: str) -> _Function:
+def _optimised(text: str) -> Any:
+    """A module of LLVM's, for this processor."""
     code = llvm.parse_assembly(text)
     code.verify()
     machine = _machine()
     code.triple, code.data_layout = machine.triple, str(machine.target_data)
     passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
     passes.getModulePassManager().run(code, passes)
+    return code
+
+
+def _one_compiled(text: str, name: str) -> _Function:
+    code = _optimised(text)
     (symbol,) = (f.name for f in code.functions if not f.is_declaration)
     outside = {f.name for f in code.functions if f.is_declaration and not f.name.startswith("llvm.")} - _OUTSIDE
     # Loading code that calls what is not there would end the process.
     assert not outside, f"{name} leaves {sorted(outside)} open"
-    return _Function(name, symbol, machine.emit_object(code))
+    return _Function(name, symbol, _machine().emit_object(code))
 
 
 @cache
