@@ -516,6 +516,13 @@ def test_a_socket_that_goes_away_in_the_midst_of_work_leaves_nothing_behind(serv
 # --- the command --------------------------------------------------------------------------------------------------
 
 
+def test_the_end_of_an_answer_does_not_wait_for_the_page_to_say_something(fresh):
+    with fresh.socket():
+        sockets = [one.transport.get_extra_info("socket") for one in fresh.uvicorn.server_state.connections]
+        assert sockets
+        assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in sockets)
+
+
 def test_a_port_that_is_taken_is_said(served):
     with pytest.raises(UsageError, match="--port is one that is free"):
         server.listening(served.door.port)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
-from math import hypot
+from math import hypot, isfinite
 from typing import Any
 
 import numpy as np
@@ -378,17 +378,20 @@ def cut(layers: Sequence[Layer], corners: Floats) -> list[Polygon]:
     4
     """
     size = float(np.ptp(corners, axis=0).max())
-    parts: list[tuple[Floats, tuple[NDArray[np.intp], ...], Affine]] = [(corners, (), Affine(np.eye(2), np.zeros(2)))]
+    whole: _Corners = [(x, y) for x, y in corners.tolist()]
+    parts: list[tuple[_Corners, Pattern, Affine]] = [(whole, (), Affine(np.eye(2), np.zeros(2)))]
     for layer in layers:
-        after: list[tuple[Floats, tuple[NDArray[np.intp], ...], Affine]] = []
-        kinks = [[kink for kink in row if np.isfinite(kink)] for row in layer.kinks.tolist()]
+        after: list[tuple[_Corners, Pattern, Affine]] = []
+        kinks = [[kink for kink in row if isfinite(kink)] for row in layer.kinks.tolist()]
         bends = any(kinks)
+        sides = np.zeros(layer.units, dtype=np.intp)
+        slope, intercept = layer.line(sides)
         for polygon, pattern, inputs in parts:
             z = Affine(inputs.coefficients @ layer.weights, inputs.constants @ layer.weights + layer.biases)
             pieces = [polygon]
-            for unit in range(layer.units) if bends else ():
-                normal, constant = z.coefficients[:, unit].tolist(), float(z.constants[unit])
-                for kink in kinks[unit]:
+            normals = z.coefficients.T.tolist() if bends else []
+            for normal, constant, kinks_of in zip(normals, z.constants.tolist(), kinks, strict=False):
+                for kink in kinks_of:
                     pieces = [half for piece in pieces for half in _halves(piece, normal, constant - kink, size)]
                 if len(pieces) + len(after) > _MOST_REGIONS:
                     raise UsageError(
@@ -396,36 +399,49 @@ def cut(layers: Sequence[Layer], corners: Floats) -> list[Polygon]:
                         "Take a smaller rectangle or a smaller network."
                     )
             for piece in pieces:
-                sides = layer.pieces(z.at(piece.mean(axis=0))) if bends else np.zeros(layer.units, dtype=np.intp)
-                slope, intercept = layer.line(sides)
+                if bends:
+                    center = np.array([sum(along) / len(piece) for along in zip(*piece, strict=True)])
+                    sides = layer.pieces(z.at(center))
+                    slope, intercept = layer.line(sides)
                 outputs = Affine(z.coefficients * slope, z.constants * slope + intercept)
                 after.append((piece, (*pattern, sides), outputs))
         parts = after
-    return [Polygon(*part) for part in parts]
+    return [Polygon(np.array(polygon), pattern, outputs) for polygon, pattern, outputs in parts]
 
 
-def _halves(corners: Floats, normal: Sequence[float], constant: float, size: float) -> list[Floats]:
+# Of a handful of corners: NumPy takes longer to be called than Python to count.
+_Corners = list[tuple[float, float]]
+
+
+def _halves(corners: _Corners, normal: Sequence[float], constant: float, size: float) -> list[_Corners]:
     """The polygon's parts on both sides of the line normal . x + constant = 0; one where the line does not cut it.
 
     What is nearer to the line than a billionth of the rectangle is on it: no slivers of rounding.
     """
-    # Of a handful of corners: NumPy takes longer to be called than Python to count.
-    heights = [x * normal[0] + y * normal[1] + constant for x, y in corners.tolist()]
+    heights = [x * normal[0] + y * normal[1] + constant for x, y in corners]
     near = 1e-9 * size * hypot(*normal)
     if min(heights) >= -near or max(heights) <= near:
         return [corners]
     heights = [0.0 if abs(height) <= near else height for height in heights]
-    parts: tuple[list[Floats], list[Floats]] = ([], [])
-    for i in range(len(corners)):
-        here, there = heights[i], heights[(i + 1) % len(corners)]
-        for part, sign in zip(parts, (1.0, -1.0), strict=True):
-            if sign * here >= 0:
-                part.append(corners[i])
-        if here * there < 0:
-            meeting = corners[i] + here / (here - there) * (corners[(i + 1) % len(corners)] - corners[i])
-            parts[0].append(meeting)
-            parts[1].append(meeting)
-    return [np.array(part) for part in parts]
+    above: _Corners = []
+    below: _Corners = []
+    for i, (corner, here) in enumerate(zip(corners, heights, strict=True)):
+        if here >= 0:
+            above.append(corner)
+        if here <= 0:
+            below.append(corner)
+        following = (i + 1) % len(corners)
+        if here * heights[following] < 0:
+            meeting = _meeting(corner, here, corners[following], heights[following])
+            above.append(meeting)
+            below.append(meeting)
+    return [above, below]
+
+
+def _meeting(a: tuple[float, float], here: float, b: tuple[float, float], there: float) -> tuple[float, float]:
+    """Where it is 0 between two points, above which it is `here` and `there`."""
+    part = here / (here - there)
+    return a[0] + part * (b[0] - a[0]), a[1] + part * (b[1] - a[1])
 
 
 def zero_segment(corners: Floats, normal: Floats, constant: float) -> Floats | None:
@@ -435,19 +451,20 @@ def zero_segment(corners: Floats, normal: Floats, constant: float) -> Floats | N
     >>> zero_segment(square, np.array([1.0, 0.0]), -0.5).tolist()
     [[0.5, 0.0], [0.5, 1.0]]
     """
-    heights = heights_over(corners, normal, constant)
-    ends: list[Floats] = []
-    for i in range(len(corners)):
-        here, there = heights[i], heights[(i + 1) % len(corners)]
+    heights, places = heights_over(corners, normal, constant).tolist(), corners.tolist()
+    ends: _Corners = []
+    for i, (here, place) in enumerate(zip(heights, places, strict=True)):
+        following = (i + 1) % len(places)
         if here == 0:
-            ends.append(corners[i])
-        elif here * there < 0:
-            ends.append(corners[i] + here / (here - there) * (corners[(i + 1) % len(corners)] - corners[i]))
-    if len(ends) < 2 or not normal.any():
+            ends.append(tuple(place))
+        elif here * heights[following] < 0:
+            ends.append(_meeting(place, here, places[following], heights[following]))
+    a, b = normal.tolist()
+    if len(ends) < 2 or (a == 0 and b == 0):
         return None
-    along = np.array(ends) @ np.array([-normal[1], normal[0]])
-    segment = np.array([ends[int(along.argmin())], ends[int(along.argmax())]])
-    return segment if (segment[0] != segment[1]).any() else None
+    along = [a * y - b * x for x, y in ends]
+    first, last = ends[along.index(min(along))], ends[along.index(max(along))]
+    return np.array([first, last]) if first != last else None
 
 
 def heights_over(corners: Floats, normal: Floats, constant: float) -> Floats:
@@ -456,6 +473,8 @@ def heights_over(corners: Floats, normal: Floats, constant: float) -> Floats:
     >>> heights_over(np.array([[0.1, 0.2], [1.0, 0.0]]), np.array([1.0, 1.0]), -0.3).tolist()
     [0.0, 0.7]
     """
-    heights = corners @ normal + constant
-    near = 1e-12 * (abs(constant) + float(np.abs(corners).max()) * float(np.linalg.norm(normal)))
-    return np.where(np.abs(heights) <= near, 0.0, heights)
+    a, b = normal.tolist()
+    places = corners.tolist()
+    heights = [x * a + y * b + constant for x, y in places]
+    near = 1e-12 * (abs(constant) + max(abs(along) for place in places for along in place) * hypot(a, b))
+    return np.array([0.0 if abs(height) <= near else height for height in heights])

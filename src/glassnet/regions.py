@@ -130,14 +130,16 @@ def boundary_of(
     _, centers, scales, from_, to = _rectangle(network, [parameters], encoding, low, high)
     found: list[Floats] = []
     for polygon in _cut_up(network, parameters, encoding, (from_ - centers) / scales, (to - centers) / scales):
-        corners, (A, c) = polygon.corners, _logits(polygon.outputs)
-        if len(c) == 2:
-            heights = heights_over(corners, A[:, 0] - A[:, 1], c[0] - c[1])
-            lowest, highest = heights.min(), heights.max()
+        corners, outputs = polygon.corners, polygon.outputs
+        if len(outputs.constants) == 1:
+            heights = heights_over(corners, outputs.coefficients[:, 0], outputs.constants[0]).tolist()
+            lowest, highest = min(heights), max(heights)
             if lowest > 0 or highest < 0:
                 continue
-            present = {k for k, there in enumerate((highest > 0, lowest < 0)) if there}
+            A, c = _logits(outputs)
+            present = {k for k, there in enumerate((lowest < 0, highest > 0)) if there}
         else:
+            A, c = _logits(outputs)
             present = {k for _, k in _sides(corners, A, c)}
         found += [centers + scales * segment for segment in _segments(corners, A, c, present)]
     return tuple(found)

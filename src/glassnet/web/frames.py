@@ -12,6 +12,9 @@ import struct
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from glassnet.network import FloatArray
 
 _SENT = {"f4": "<f4", "f8": "<f8", "i4": "<i4", "u1": "|u1"}
 
@@ -46,3 +49,13 @@ def pack(message: dict[str, Any]) -> bytes:
 
     header = json.dumps(placed(message), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
     return b"".join([struct.pack("<I", len(header)), header, bytes(-(4 + len(header)) % 8), *parts])
+
+
+def finite(values: FloatArray) -> NDArray[np.float32]:
+    """In 32 bits, the largest number there is in the place of a larger one; NaN stays NaN."""
+    return np.clip(values, -3e38, 3e38).astype(np.float32)
+
+
+def plain(value: float) -> float | None:
+    """A number for JSON, which knows no NaN."""
+    return float(value) if np.isfinite(value) else None

@@ -14,8 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,10 +34,12 @@ from glassnet.reading import read_table
 from glassnet.regions import boundary_of
 from glassnet.web.course import Course, by_hand
 from glassnet.web.edits import altered
+from glassnet.web.frames import finite, plain
 from glassnet.web.ground import GRID, LINE, Ground, Plane, Source, first_source
-from glassnet.web.job import CURVE_POINTS, Job
+from glassnet.web.job import Job
 from glassnet.web.slow import WINDOW, SlowStep
 from glassnet.web.state import Asked, Edits, Settings, View
+from glassnet.web.trained import Trained
 
 MOST_ROWS = 100_000
 """Rows of a table that is sent to the server."""
@@ -49,9 +50,7 @@ MOST_TABLES = 8
 MOST_SECONDS = 60.0
 """Time for all starts of one request."""
 
-_FIRST = 0.003  # seconds of training before anything is shown
-_AT_ONCE = 0.02  # seconds that are not worth another thread
-_NUMBERS = ("learning_rate", "l1", "l2", "dropout")  # to change one of them, but from or to 0, changes no kernel
+_FIRST = 0.002  # seconds of training before anything is shown
 _FILL = 0.05  # seconds without a newer request, and the other starts are trained
 _STEP = 0.040  # seconds of training between two looks for a newer request, then
 _REST = 0.15  # seconds without a newer request, and what is read and not looked at is computed
@@ -62,113 +61,6 @@ _WEIGHT = 0.3  # of the last training in what is known of the speed
 _UNIT_GRID = GRID // 2
 _MOST_EXACT_UNITS = 16
 _MOST_EXPLAINED = 40  # parameters of a network whose equations are all shown at once
-
-
-class Trained:
-    """The starts of a job, as far as they are trained: `first` before all others. Arrays have an entry for each."""
-
-    def __init__(self, job: Job, size: int, first: int = 0) -> None:
-        network, epochs = job.network, job.spec.epochs
-        self.job, self.size, self.done = job, size, 0
-        first = min(max(first, 0), size - 1)
-        self.order = np.concatenate([[first], np.delete(np.arange(size), first)])  # in which they are trained
-        self.seconds = 0.0
-        self.vectors = np.empty((size, network.n_parameters))
-        self.best = -1  # the start with the lowest training objective of those that did not diverge, so far
-        self.given_up = False  # whether no more of them are trained, for it takes too long
-        self.curve_epochs = _curve_epochs(epochs)
-        self.losses = np.empty((size, epochs + 1))
-        self.objectives = np.empty(size)
-        self.scores = np.empty(size)
-        self.ails = np.full((size, 3), -1, np.int32)  # dead since, stuck since: epochs; diverged at: a step
-
-    @property
-    def kept(self) -> int:
-        """The start that is shown where none is chosen: the best, and until all are trained the first, if it is sound.
-
-        With every move of a slider another start may be the best of a few, and each would be another picture.
-        """
-        first = int(self.order[0])
-        sound = self.ails[first, 2] < 0 and np.isfinite(self.objectives[first])
-        return self.best if self.settled or not sound else first
-
-    @property
-    def settled(self) -> bool:
-        """Whether no more starts will be trained."""
-        return self.done == self.size or self.given_up
-
-    def has(self, start: int) -> bool:
-        """Whether there is a start of this number, and it is trained."""
-        return start in self.order[: self.done]
-
-    def extended(self, count: int, stop: NDArray[np.int64] | None = None, threads: int | None = None) -> None:
-        """Train the next `count` starts; fewer where `stop` is set."""
-        job, first = self.job, self.done
-        last = min(first + count, self.size)
-        begun = time.perf_counter()
-        outcome = job.train(self.order[first:last], stop=stop, threads=threads)
-        self.seconds += time.perf_counter() - begun
-        if outcome.n_finished < last - first:
-            last = first + outcome.n_finished
-            outcome = outcome.at(np.arange(outcome.n_finished))
-            if last == first:
-                return
-        new = self.order[first:last]
-        self.vectors[new] = outcome.vectors
-        self.losses[new] = outcome.losses
-        parameters = Parameters(job.network, outcome.vectors)
-        self.objectives[new] = outcome.final_losses + stacked.penalties(parameters, job.spec.l1, job.spec.l2)
-        self.scores[new] = test_scores(job, parameters)
-        self.ails[new] = np.stack([outcome.dead_since, outcome.stuck_since, outcome.diverged_at], axis=1)
-        self.done = last
-        done = np.sort(self.order[:last])  # of equals the first is kept
-        objectives = self.objectives[done]
-        steady = np.where((self.ails[done, 2] < 0) & np.isfinite(objectives), objectives, np.inf)
-        self.best = int(done[np.argmin(steady if np.isfinite(steady).any() else np.nan_to_num(objectives, nan=np.inf))])
-
-    def message(self, first: int) -> dict[str, Any]:
-        """For the page: the starts without the `first` ones, which it has, and how all of them stand."""
-        new = self.order[first : self.done]
-        return {
-            "first": first,
-            "numbers": new.astype(np.int32),
-            "done": self.done,
-            "size": self.size,
-            "kept": self.kept,
-            "settled": self.settled,
-            "seconds": self.seconds,
-            "epochs": self.curve_epochs,
-            "losses": _finite(self.losses[new[:, np.newaxis], self.curve_epochs]),
-            "scores": self.scores[new],
-            "ails": self.ails[new],
-            "scored": "test" if len(self.job.ground.prepared.test_rows) else "train",
-            "score": "rmse" if self.job.ground.target.kind == "number" else "accuracy",
-        }
-
-
-@lru_cache(maxsize=1)
-def _curve_epochs(epochs: int) -> NDArray[np.int32]:
-    return np.unique(np.linspace(0, epochs, min(epochs + 1, CURVE_POINTS)).astype(np.int32))
-
-
-def test_scores(job: Job, parameters: Parameters) -> FloatArray:
-    """Accuracy, or the root mean squared error in the target's unit, of stacked parameters (S, n): (S,).
-
-    On test rows; on training rows where there are none.
-    """
-    ground, prepared = job.ground, job.ground.prepared
-    X, y = (prepared.X_test, prepared.y_test) if len(prepared.test_rows) else (prepared.X, prepared.y)
-    together = max(1, 2**18 // (len(X) * max(job.network.sizes)))
-    scores = []
-    for at in range(0, len(parameters.vector), together):
-        some = Parameters(job.network, parameters.vector[at : at + together])
-        with np.errstate(all="ignore"):
-            outputs = np.swapaxes(stacked.forward(job.network, some, X).probabilities, 1, 2)
-            if ground.target.kind == "number":
-                scores.append(np.sqrt(((outputs - y) ** 2).mean(axis=(1, 2))) * ground.target.scale)
-            else:
-                scores.append((ground.classes_of(outputs) == ground.classes_of(y)).mean(axis=1))
-    return np.concatenate(scores)
 
 
 class Service:
@@ -207,12 +99,6 @@ class Service:
                 self._sources.pop(next(key for key in self._sources if key))
         return number
 
-    def holds_ground(self, settings: Settings) -> bool:
-        """Whether the prepared table of some settings is one of those that are kept."""
-        with self._lock:
-            source = self._sources.get(settings.table)
-            return source is not None and _of_ground(source, settings) in self._grounds
-
     def ground(self, settings: Settings) -> Ground:
         """The prepared table of some settings; some are kept."""
         with self._lock:
@@ -222,7 +108,7 @@ class Service:
                 "The server does not hold this table: a link never carries the data. Send the file again, "
                 "or go back to the first table."
             )
-        key = _of_ground(source, settings)
+        key = (id(source), settings.target, settings.features, settings.seed, settings.test)
         with self._lock:
             found = self._grounds.get(key)
         if found is None or found.source is not source:
@@ -232,11 +118,6 @@ class Service:
                 while len(self._grounds) > MOST_TABLES:
                     self._grounds.popitem(last=False)
         return found
-
-
-def _of_ground(source: Source, settings: Settings) -> Any:
-    """What a prepared table follows from."""
-    return id(source), settings.target, settings.features, settings.seed, settings.test
 
 
 class Page:
@@ -254,15 +135,8 @@ class Page:
         self._sent: dict[str, Any] = {}
         self._speeds: dict[int, float] = {}  # of so many threads; 0: of L-BFGS
         self._shown = 0  # starts that were trained before anything was shown, the last time
-        self._last: Any = None  # what the last request was of, but for some numbers
-        self._took = np.inf  # seconds until its first message, if all was trained for it that is shown, and to the end
         self._overtaken = False
         self._stop = np.zeros(1, np.int64)  # of a training that takes long
-
-    def at_once(self, asked: Asked) -> bool:
-        """Whether the first message takes some milliseconds alone: the last one did, for the same but other numbers."""
-        same = self._took < _AT_ONCE and self._last == _but_numbers(asked)
-        return same and self._service.holds_ground(asked.settings)
 
     def overtaken(self) -> None:
         """There is a newer request, says another thread: a training that takes long is not waited for."""
@@ -287,13 +161,10 @@ class Page:
             yield {"id": asked.id, "problem": str(problem), "last": True}
 
     def _answers(self, asked: Asked) -> Iterator[dict[str, Any] | float]:
-        view, begun = asked.view, time.perf_counter()
-        self._last, self._took = _but_numbers(asked), np.inf
+        view = asked.view
         trained = self._trained_for(asked)
         ground = trained.job.ground
-        first, filling = 0, False
-        # Passes of a line search are as many as the numbers make them: how long they took says nothing.
-        anew = trained.done == 0 and asked.settings.optimizer != "lbfgs"
+        first, begun, filling = 0, time.perf_counter(), False
         if self._sent.get("starts", [None])[0] is trained:
             first = self._sent["starts"][1]  # it has those already
         while True:
@@ -312,8 +183,6 @@ class Page:
                 message["ground"] = ground.described()
                 self._sent.pop("points", None)
             message |= self._looked_at(trained, view)
-            if anew and not filling and (trained.ails[trained.order[: trained.done], 2] < 0).all():
-                self._took = time.perf_counter() - begun
             if trained.done < trained.size and not stopped:
                 yield message
                 if not filling:
@@ -453,14 +322,14 @@ class Page:
             found["view"] = self._view(job, vector, plane) | {
                 "start": start,
                 "epoch": epoch,
-                "loss": _plain(losses[epoch]),
+                "loss": plain(losses[epoch]),
                 "sizes": list(job.network.sizes),
                 "activations": list(job.network.activations),
                 "ails": ails,
                 "updates": job.updates_per_epoch,
             }
             if view.legs:
-                found["view"]["curve"] = _finite(losses[trained.curve_epochs])
+                found["view"]["curve"] = finite(losses[trained.curve_epochs])
         return found
 
     def _parameters(self, trained: Trained, view: View) -> tuple[int, int, FloatArray]:
@@ -499,7 +368,7 @@ class Page:
         found: dict[str, Any] = {
             "vector": vector,
             "dead": _dead(passed, n_train),
-            "answers": _finite(self._in_units(ground, answers)),
+            "answers": finite(self._in_units(ground, answers)),
             "train": _scores(ground, ground.y[:n_train], p[:n_train]),
         }
         if len(p) > n_train:
@@ -512,18 +381,18 @@ class Page:
         with np.errstate(all="ignore"):
             done = stacked.forward(network, stack, plane.X)
         shape = (-1, GRID, GRID) if plane.y else (-1, LINE)
-        found["outputs"] = _finite(self._in_units(ground, done.probabilities[0].T).T).reshape(shape)
+        found["outputs"] = finite(self._in_units(ground, done.probabilities[0].T).T).reshape(shape)
         exact = self._exact_boundary(job, vector, plane) if plane.y else None
         if exact is not None:
             found["boundary"] = exact
         else:
-            found["logits"] = _finite(done.logits[0]).reshape(shape)
+            found["logits"] = finite(done.logits[0]).reshape(shape)
         layers = [*done.activations[1:-1], done.probabilities]
         every = np.concatenate([layer[0] for layer in layers]).reshape(shape)
         if not plane.y:
-            found["units"] = np.repeat(_finite(every[:, np.newaxis, :: LINE // _UNIT_GRID]), _UNIT_GRID, axis=1)
+            found["units"] = np.repeat(finite(every[:, np.newaxis, :: LINE // _UNIT_GRID]), _UNIT_GRID, axis=1)
             return found
-        found["units"] = _finite(every[:, ::2, ::2])
+        found["units"] = finite(every[:, ::2, ::2])
         return found
 
     @staticmethod
@@ -582,13 +451,6 @@ class Page:
         return {"said": said, "lines": lines, "answer": answer}
 
 
-def _but_numbers(asked: Asked) -> Any:
-    """What a request is of, with nothing left of some numbers but whether they are 0."""
-    settings = asked.settings
-    whether: Any = {name: bool(getattr(settings, name)) for name in _NUMBERS}
-    return replace(settings, **whether), asked.view, asked.edits
-
-
 def _quantities(network: Network, only: str) -> tuple[str, ...]:
     """The quantities that tell of a unit, `z1_2`, a weight or a bias of a network; none for all of them."""
     if not only:
@@ -615,20 +477,10 @@ def _scores(ground: Ground, y: FloatArray, outputs: FloatArray) -> dict[str, flo
             "accuracy": metrics.accuracy(truth, ground.classes_of(outputs)),
             "log_loss": metrics.log_loss(truth, p),
         }
-    return {name: _plain(value) for name, value in found.items()}
+    return {name: plain(value) for name, value in found.items()}
 
 
 def _dead(passed: stacked.Pass, n: int) -> NDArray[np.uint8]:
     """For every unit behind the inputs whether it is 0 on the first n rows of a pass; outputs never are dead."""
     hidden = [~layer[0, :, :n].any(axis=1) for layer in passed.unmasked[:-1]]
     return np.concatenate([*hidden, np.zeros(passed.logits.shape[1], bool)]).astype(np.uint8)
-
-
-def _finite(values: FloatArray) -> NDArray[np.float32]:
-    """In 32 bits, the largest number there is in the place of a larger one; NaN stays NaN."""
-    return np.clip(values, -3e38, 3e38).astype(np.float32)
-
-
-def _plain(value: float) -> float | None:
-    """A number for JSON, which knows no NaN."""
-    return float(value) if np.isfinite(value) else None
