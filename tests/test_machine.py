@@ -151,7 +151,7 @@ for cache in {cases!r}:
     every.clear()
     source, signatures = "def line(x):\\n    return 3 * x + 4\\n", {{"line": "float64(float64)"}}
     before = machine._kept({key!r}, source)
-    found = before or machine._made({key!r}, source, signatures)
+    found = before or machine._made({key!r}, source, signatures, seldom=False)
     print(len(every), found == machine._kept({key!r}, source), [function.name for function in found] == ["line"])
 """
     words, messages = run(program, tmp_path / "none", "-W", "error")

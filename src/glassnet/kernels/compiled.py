@@ -15,7 +15,6 @@ from glassnet.kernels.threads import all_threads
 from glassnet.network import FloatArray, Network
 from glassnet.optimizers import SGD, Optimizer, State
 from glassnet.runs import Data, Members, Outcome, Spec
-from glassnet.sparse import SparseTable
 
 
 def work(network: Network, spec: Spec, n_rows: float, n_held: int = 0) -> float:
@@ -116,12 +115,11 @@ class Passes:
         self._n = len(data.X)
         self._alike = int((data.row_weights == data.row_weights[0]).all())
         reads_lists = engine.reads_lists(data.X)
-        self._tools_at = engine.tools_at(zeros=engine.skips_zeros(data.X), lists=reads_lists, shuffle=False)
+        taken, zeros = engine.taken(data.X), engine.skips_zeros(data.X)
+        self._tools_at = engine.tools_at(zeros=zeros, lists=reads_lists, shuffle=False, taken=taken)
         self._sizes = engine.sizes.copy()
         self._sizes[places.ONE_WEIGHT] = one
-        with_bytes, with_lists = data.X.dtype == np.uint8, isinstance(data.X, SparseTable)
-        is_buffered = engine.is_unrolled or with_bytes or (with_lists and not reads_lists)
-        self._sizes[[places.WITH_BYTES, places.WITH_LISTS, places.BUFFERED]] = with_bytes, with_lists, is_buffered
+        self._sizes[places.BUFFERED] = is_buffered = engine.is_unrolled or taken != ""
         self._sizes[places.PART_ROWS] = self._n + places.BLOCK_ROWS_AT_ONCE  # one part, one gradient
         self._stride = stride = engine.block_rows(self._n, engine.most_rows(data.X))
         self._vector = aligned(engine.n_padded + engine.lanes, dtype)

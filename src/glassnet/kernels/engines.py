@@ -52,6 +52,7 @@ _ZEROS = {
     "product": "float64({0}*, int64*, int64, int64, {0}*, {0}*, int64, {0}*, int64, int64, {0}*)",
     "outer": "float64({0}*, int64*, int64, int64, {0}*, int64, int64, {0}*, int64, {0}*, {0}*)",
 }
+_TAKE = "float64({0}*, int64*, {0}*, int64, int64, int64, int64)"
 _SHUFFLE = "float64(int64, int64, int64, int64, int64*, int64*, int64*, int64*)"
 _SHUFFLES = "float64(int64, int64, int64, int64, int64*)"
 _MASK = "float64(int64, float64*, int64*, int64, int64, int64, int64*, int64, int64, int64, int64, {0}*, int64)"
@@ -77,14 +78,15 @@ def _text(name: str) -> str:
 
 @cache
 def _tools(
-    number: str, *, tiles: bool, zeros: bool, shuffle: bool, mask: bool, lists: bool = False
+    number: str, *, tiles: bool, zeros: bool, shuffle: bool, mask: bool, lists: bool = False, taken: str = ""
 ) -> NDArray[np.int64]:
     """The addresses of what a training calls, as `calls` and `loop` find them, and behind them 0, 1, 2, ...
 
     With `lists` what reads the table reads those of a sparse one: what passes over zeros, else sums of a few units.
+    `taken` names the one of `buffers` that takes rows, if any does.
     """
     tools = np.arange(-places.N_TOOLS, places.BLOCK_ROWS_AT_ONCE)
-    tools[places.MOSTLY_ZEROS] = zeros
+    tools[places.MOSTLY_ZEROS], tools[places.TAKE_AT] = zeros, 0
     loop = loop_addresses(number)
     tools[places.HEALTH_AT], tools[places.MEET_AT] = loop["note_health"], loop["meet"]
     tools[places.YIELD_AT] = _yield_at()
@@ -104,15 +106,18 @@ def _tools(
         tools[places.SHUFFLE_AT] = machine.code(_text("chance"), {"shuffle": _SHUFFLE})["shuffle"]
     if mask:
         tools[places.MASK_AT] = machine.code(_text("chance"), {"mask": _MASK.format(number)})["mask"]
+    if taken:
+        tools[places.TAKE_AT] = machine.code(_text("buffers"), {taken: _TAKE.format(number)})[taken]
     return tools
 
 
 @cache
 def loop_addresses(number: str) -> dict[str, int]:
     """The addresses of the functions of `loop`."""
-    signatures = {"meet": _MEET, "run_pass": _PASS, "note_health": _HEALTH, "train": _TRAIN}
-    signatures["train_as_given"] = _TRAIN_AS_GIVEN
-    return machine.code(_text("loop"), {name: signature.format(number) for name, signature in signatures.items()})
+    text = _text("loop")
+    once_a_batch = {"meet": _MEET, "note_health": _HEALTH, "train": _TRAIN, "train_as_given": _TRAIN_AS_GIVEN}
+    seldom = {name: signature.format(number) for name, signature in once_a_batch.items()}
+    return machine.code(text, {"run_pass": _PASS.format(number)}) | machine.code(text, seldom, seldom=True)
 
 
 def _yield_at() -> int:
@@ -195,10 +200,18 @@ class Engine:
         """Where what belongs to hidden units lies: see `source.Room`."""
         return np.array([self.room.begins, self.room.row_sizes, self.room.units], np.int64).ravel()
 
-    def tools_at(self, *, zeros: bool, lists: bool, shuffle: bool) -> int:
-        """Where the addresses of what a training calls lie in memory; `zeros`, `lists`: how its table is read."""
+    def tools_at(self, *, zeros: bool, lists: bool, shuffle: bool, taken: str) -> int:
+        """Where the addresses of what a training calls lie; `zeros`, `lists` and `taken` say how its table is read."""
         tiles, mask = not self.is_unrolled, self.dropout
-        return address(_tools(self.number, tiles=tiles, zeros=zeros, shuffle=shuffle, mask=mask, lists=lists))
+        return address(
+            _tools(self.number, tiles=tiles, zeros=zeros, shuffle=shuffle, mask=mask, lists=lists, taken=taken)
+        )
+
+    def taken(self, X: Any) -> str:
+        """By which function of `buffers` rows of a table become rows of floats; none where they are."""
+        if isinstance(X, SparseTable):
+            return "" if self.reads_lists(X) else "take_lists"
+        return "take_bytes" if X.dtype == np.uint8 else ""
 
     def reads_lists(self, X: Any) -> bool:
         """Whether it pays to go along the lists of a sparse table; else its rows are put into buffers, dense."""

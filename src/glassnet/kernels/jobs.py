@@ -60,9 +60,8 @@ class _Shape(NamedTuple):
     recorded: bool
     one_weight: bool
     skips_zeros: bool
-    with_bytes: bool
-    with_lists: bool
     reads_lists: bool
+    taken: str
     most_rows: int
     team: int
     ways: Ways
@@ -137,13 +136,13 @@ class _Plan:
         sizes[places.WITH_RECORDS] = shape.recorded
         sizes[places.N_ORDER] = n_order
         sizes[places.ONE_WEIGHT] = shape.one_weight
-        sizes[places.WITH_BYTES], sizes[places.WITH_LISTS] = shape.with_bytes, shape.with_lists
-        is_buffered = engine.is_unrolled or shape.with_bytes or (shape.with_lists and not shape.reads_lists)
-        sizes[places.BUFFERED] = is_buffered
+        sizes[places.BUFFERED] = is_buffered = engine.is_unrolled or shape.taken != ""
         sizes[places.SHUFFLES] = shape.ways.shuffles
         sizes[places.FOLLOWED] = shape.ways.followed > 0
         sizes[places.PENALTY_PER_WEIGHT] = shape.ways.penalty_per_weight
-        tools_at = engine.tools_at(zeros=shape.skips_zeros, lists=shape.reads_lists, shuffle=n_order > 0)
+        tools_at = engine.tools_at(
+            zeros=shape.skips_zeros, lists=shape.reads_lists, shuffle=n_order > 0, taken=shape.taken
+        )
         # What `loop.train` is told, in its order: addresses, and places in a job's memory.
         told: list[int | str] = [
             loop_addresses(engine.number)["run_pass"], engine.gradient, engine.update, tools_at, "sizes",
@@ -237,8 +236,8 @@ class Job:
             spec.epochs, spec.batch_size, -1 if spec.patience is None else spec.patience,
             spec.min_improvement, spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded,
             is_one_weight(data) and (held is None or is_one_weight(held)),
-            engine.skips_zeros(data.X), data.X.dtype == np.uint8, isinstance(data.X, SparseTable),
-            engine.reads_lists(data.X), engine.most_rows(data.X), self.team, ways,
+            engine.skips_zeros(data.X), engine.reads_lists(data.X), engine.taken(data.X), engine.most_rows(data.X),
+            self.team, ways,
         )  # fmt: skip
         # A training that is repeated, with other rows perhaps, finds its plan made.
         self._plan = plan = (_kept_plan if self.size * spec.epochs <= 10_000 else _Plan)(shape)

@@ -19,13 +19,11 @@ import numpy as np
 from glassnet.kernels.lanes import (
     arrive,
     arrived,
-    as_pointer_to,
     call,
     copy,
     float_mode,
     give_way,
     is_finite,
-    lists_at,
     quotient,
     set_float_mode,
     several,
@@ -101,10 +99,9 @@ from glassnet.kernels.places import (
     STEPS,
     STOPPED_EARLY,
     STUCK_SINCE,
+    TAKE_AT,
     UNROLLED,
-    WITH_BYTES,
     WITH_DROPOUT,
-    WITH_LISTS,
     WITH_MEMBERS,
     WITH_RECORDS,
     YIELD_AT,
@@ -118,7 +115,7 @@ def _padded(n: Any, lanes: Any) -> Any:
 
 
 def _take(
-    sizes: Any, data: Any, members: Any, order: Any, which: Any, first: Any, n: Any, alike: Any, block: Any,
+    tools: Any, sizes: Any, data: Any, members: Any, order: Any, which: Any, first: Any, n: Any, alike: Any, block: Any,
     stride: Any, later: Any, n_later: Any, n_all: Any,
 ) -> Any:  # fmt: skip
     """Rows `first` to `first + n` into the buffers; returns the sum of their weights.
@@ -132,10 +129,11 @@ def _take(
     rows, targets, weights, table, _ = block
     n_in, n_out, with_members = sizes[N_FEATURES], sizes[N_OUTPUTS], sizes[WITH_MEMBERS]
     padded = _padded(n, sizes[LANES])
-    _number_rows(rows, members, order, which, with_members, first, n, n_all)
+    for part in range(2):  # these rows, and those that come next
+        place, start, count = part * padded, first + part * (later - first), n + part * (n_later - n)
+        _number_rows(shifted(rows, place), members, order, which, with_members, start, count, n_all)
     for r in range(n, padded):
         rows[r] = rows[n - 1]
-    _number_rows(shifted(rows, padded), members, order, which, with_members, later, n_later, n_all)
     total = 0.0
     if alike:
         weight = u[0 if sizes[ONE_WEIGHT] else rows[0]]
@@ -151,43 +149,13 @@ def _take(
     for k in range(n_out):
         for r in range(padded):
             targets[k * stride + r] = y[rows[r] * n_out + k]
-    if sizes[BUFFERED] and sizes[WITH_LISTS]:
-        _take_lists(X, rows, table, padded, n_in, sizes[UNROLLED], stride)
-    elif sizes[UNROLLED] and sizes[WITH_BYTES]:
-        bytes_of_X = as_pointer_to("uint8", X)
-        for i in range(n_in):
-            for r in range(padded):
-                table[i * stride + r] = bytes_of_X[rows[r] * n_in + i]
+    if tools[TAKE_AT] != 0:
+        call(tools[TAKE_AT], (X, rows, table, padded, n_in, sizes[UNROLLED], stride))
     elif sizes[UNROLLED]:
         for i in range(n_in):
             for r in range(padded):
                 table[i * stride + r] = X[rows[r] * n_in + i]
-    elif sizes[WITH_BYTES]:
-        bytes_of_X = as_pointer_to("uint8", X)
-        for r in range(padded):
-            goal, row = shifted(table, r * n_in), shifted(bytes_of_X, rows[r] * n_in)
-            for i in range(n_in):
-                goal[i] = row[i]
-            rows[r] = r
     return total
-
-
-def _take_lists(X: Any, rows: Any, table: Any, n: Any, n_in: Any, unrolled: Any, stride: Any) -> None:
-    """Rows of a sparse table into `table`, where an element of a row is `stride` numbers behind the last, or 1."""
-    values, inputs, begins = lists_at(X)
-    for r in range(n):
-        if unrolled:
-            for i in range(n_in):
-                table[i * stride + r] = 0
-            for k in range(begins[rows[r]], begins[rows[r] + 1]):
-                table[inputs[k] * stride + r] = values[k]
-        else:
-            row = shifted(table, r * n_in)
-            for i in range(n_in):
-                row[i] = 0
-            for k in range(begins[rows[r]], begins[rows[r] + 1]):
-                row[inputs[k]] = values[k]
-            rows[r] = r
 
 
 def _number_rows(
@@ -293,7 +261,7 @@ def run_pass(
             if taken < 0:
                 later = start + size + ((team - 1) * part_rows if start + size == end else 0)
                 total += _take(
-                    sizes, data, members, order, which, first + start, size, alike, block, stride, first + later,
+                    tools, sizes, data, members, order, which, first + start, size, alike, block, stride, first + later,
                     ROWS_AHEAD if tools[MOSTLY_ZEROS] else 0, n_all,
                 )  # fmt: skip
             else:

@@ -66,20 +66,21 @@ def cache_folder() -> Path:
     return base / "glassnet" / "kernels"
 
 
-def code(source: str, signatures: Mapping[str, str]) -> dict[str, int]:
+def code(source: str, signatures: Mapping[str, str], *, seldom: bool = False) -> dict[str, int]:
     """The addresses of functions in `source`, whose signatures are texts such as "float64(int64, float64*)".
 
-    A first call compiles, a later one in this process looks up, one in another process loads what was kept.
+    A first call compiles, a later one in this process looks up, one in another process loads what was kept. Whose loops
+    are `seldom` gone through is compiled in half the time: they are left as they are written.
 
     >>> address = code("def twice(x):\\n    return 2 * x\\n", {"twice": "float64(float64)"})["twice"]
     >>> import ctypes
     >>> ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(address)(21.0)
     42.0
     """
-    key = hashlib.sha256(json.dumps([_beneath(), source, dict(signatures)]).encode()).hexdigest()[:40]
+    key = hashlib.sha256(json.dumps([_beneath(), source, dict(signatures), seldom]).encode()).hexdigest()[:40]
     with _LOCK:
         if key not in _loaded:
-            _loaded[key] = _addresses(_kept(key, source) or _made(key, source, signatures))
+            _loaded[key] = _addresses(_kept(key, source) or _made(key, source, signatures, seldom))
         return _loaded[key]
 
 
@@ -152,7 +153,7 @@ def _write(file: Path, content: bytes) -> None:
         raise
 
 
-def _made(key: str, source: str, signatures: Mapping[str, str]) -> list[_Function]:
+def _made(key: str, source: str, signatures: Mapping[str, str], seldom: bool) -> list[_Function]:
     """Functions compiled now and put into the cache."""
     try:
         folder = _own_folder()
@@ -167,8 +168,8 @@ def _made(key: str, source: str, signatures: Mapping[str, str]) -> list[_Functio
         with tempfile.TemporaryDirectory(prefix="glassnet-") as scratch:
             file = Path(scratch) / f"{key}.py"
             file.write_bytes(source.encode())
-            return _compiled(file, source, signatures)
-    functions = _compiled(folder / f"{key}.py", source, signatures)
+            return _compiled(file, source, signatures, seldom)
+    functions = _compiled(folder / f"{key}.py", source, signatures, seldom)
     ends = list(accumulate(len(function.code) for function in functions))
     where = zip(functions, [0, *ends], ends, strict=False)
     listed: list[list[Any]] = [[function.name, function.symbol, begin, end] for function, begin, end in where]
@@ -194,7 +195,7 @@ class _Function:
     code: bytes
 
 
-def _compiled(file: Path, source: str, signatures: Mapping[str, str]) -> list[_Function]:
+def _compiled(file: Path, source: str, signatures: Mapping[str, str], seldom: bool) -> list[_Function]:
     """The functions of a source that have signatures."""
     from glassnet.kernels.language import translated
 
@@ -204,24 +205,27 @@ def _compiled(file: Path, source: str, signatures: Mapping[str, str]) -> list[_F
     tree = ast.parse(source, str(file))
     exec(compile(tree, str(file), "exec"), module.__dict__)
     return [
-        _one_compiled(translated(tree, vars(module), name, signature, f"{name}_{file.stem}"), name)
+        _one_compiled(translated(tree, vars(module), name, signature, f"{name}_{file.stem}"), name, seldom)
         for name, signature in signatures.items()
     ]
 
 
-def _optimised(text: str) -> Any:
+def _optimised(text: str, seldom: bool = False) -> Any:
     """A module of LLVM's, for this processor."""
     code = llvm.parse_assembly(text)
     code.verify()
     machine = _machine()
     code.triple, code.data_layout = machine.triple, str(machine.target_data)
-    passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+    options = llvm.create_pipeline_tuning_options(speed_level=1 if seldom else 3)
+    if seldom:
+        options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
+    passes = llvm.create_pass_builder(machine, options)
     passes.getModulePassManager().run(code, passes)
     return code
 
 
-def _one_compiled(text: str, name: str) -> _Function:
-    code = _optimised(text)
+def _one_compiled(text: str, name: str, seldom: bool) -> _Function:
+    code = _optimised(text, seldom)
     (symbol,) = (f.name for f in code.functions if not f.is_declaration)
     outside = {f.name for f in code.functions if f.is_declaration and not f.name.startswith("llvm.")} - _OUTSIDE
     # Loading code that calls what is not there would end the process.

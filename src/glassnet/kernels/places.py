@@ -30,8 +30,6 @@ from __future__ import annotations
     WITH_DROPOUT,
     N_ORDER,  # the most rows to shuffle
     ONE_WEIGHT,  # 1 where all rows weigh u[0], and u holds no more
-    WITH_BYTES,  # 1 where X holds whole numbers of 8 bits
-    WITH_LISTS,  # 1 where X is sparse, see `sparse`
     BUFFERED,  # 1 where a kernel does not read X itself, but what is put into the buffers of it
     PART_ROWS,  # the fewest rows that make a part of a pass, a thread's work
     MOST_GRADIENTS,  # the most parts of a batch, each with a gradient of its own
@@ -42,7 +40,7 @@ from __future__ import annotations
     SKIPPED,  # updates of earlier calls that schedule, scalars and records begin with
     FLOAT_FLAGS,  # how floats are treated in an update: 0 or FLUSHED
     N_SIZES,
-) = range(38)
+) = range(36)
 
 # That subnormal numbers are read as 0 and written as 0, as x86 has it in its register of such modes.
 FLUSHED = 0x8040
@@ -73,11 +71,12 @@ FINAL_LOSS, BEST_HELD_LOSS, N_FINALS = range(3)
 # Which rows of the table a pass goes over: all, a network's own, or those in the order of a shuffle.
 ALL, OWN, SHUFFLED = range(3)
 
-# Where the addresses of `chance`, of `loop`, of what lets other threads run and of `zeros` are among `tools`, behind
-# those of `tiles`; and whether most of the table is 0. Behind them stand 0, 1, 2, ...
+# Where the addresses of `chance`, of `loop`, of what lets other threads run, of `zeros` and of one of `buffers` (0 for
+# a table of floats) are among `tools`, behind those of `tiles`; and whether most of the table is 0. Behind them stand
+# 0, 1, 2, ...
 (
-    SHUFFLE_AT, MASK_AT, HEALTH_AT, MEET_AT, YIELD_AT, PRODUCT_AT, OUTER_AT, MOSTLY_ZEROS, N_TOOLS,
-) = range(5, 14)  # fmt: skip
+    SHUFFLE_AT, MASK_AT, HEALTH_AT, MEET_AT, YIELD_AT, PRODUCT_AT, OUTER_AT, TAKE_AT, MOSTLY_ZEROS, N_TOOLS,
+) = range(5, 15)  # fmt: skip
 
 DERIVATIVES_ANEW = 2
 """What a kernel is told where derivatives are wanted, and the gradient holds nothing yet; 1 where they are added."""
