@@ -349,7 +349,7 @@ def train(
     held_table = shifted(held_weights, held_stride)
     held_masks = shifted(held_table, n_in * held_stride)
     unseen = shifted(held_masks, masks_per_row * held_stride + lanes)
-    work = shifted(unseen, sizes[SEEN_SIZE] + lanes)
+    work = shifted(unseen, _seen_room(sizes))
 
     # The parameters before the last update, now and after the next one lie in a ring.
     ring = common
