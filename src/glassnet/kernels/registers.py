@@ -219,12 +219,12 @@ _NUMBER = ir.IntType(32)
 
 
 def fetch(source: Value, index: Any) -> None:
-    """Have the processor bring element `index`, and what lies in one line with it, while it does other things."""
+    """Have the processor bring element `index`, and what lies in its cache line, nearer while it does other things."""
     builder = source.builder
     place = builder.bitcast(source.at(index), ir.IntType(8).as_pointer())
     function = declared(builder, "llvm.prefetch.p0", ir.FunctionType(ir.VoidType(), [place.type, *[_NUMBER] * 3]))
-    reads, keeps, data = (ir.Constant(_NUMBER, number) for number in (0, 3, 1))
-    builder.call(function, [place, reads, keeps, data])
+    reads, second_cache, data = (ir.Constant(_NUMBER, number) for number in (0, 2, 1))
+    builder.call(function, [place, reads, second_cache, data])
 
 
 def column_bits(marks: Value, lane: Any) -> Value:

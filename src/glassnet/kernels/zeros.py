@@ -12,11 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 from glassnet.kernels.lanes import as_pointer_to, bits, lane_count, load, load_some, shifted
-from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE, ROWS_AHEAD
+from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE
 from glassnet.kernels.registers import MOST_VECTORS, column_bits, fetch, marked_tile
 
 _INPUTS = 64  # that have their bits in one word
-_NUMBERS_AHEAD = 4096  # of the table: so much is under way from memory while sums are made
 
 
 def _parts(marks: Any, n_inputs: Any) -> Any:
@@ -32,30 +31,31 @@ def product(
 ) -> Any:  # fmt: skip
     """`tiles.product` of rows index[0] to index[n_rows - 1] of `source`, whose `marks` are left for `outer`.
 
-    Behind these numbers stand those of ROWS_AHEAD rows that come next.
+    Behind these numbers stand those of as many rows that come next.
     """
     lanes = lane_count(source)
     n_vectors = (n_units + lanes - 1) // lanes
     n_words, words, lanes_marked = _parts(marks, n_inputs)
-    ahead = max(1, min(ROWS_AHEAD, _NUMBERS_AHEAD // n_inputs))
     for r in range(n_rows):
-        row, later_row = shifted(source, index[r] * row_size), shifted(source, index[r + ahead] * row_size)
-        mark = shifted(lanes_marked, r)
+        row, mark = shifted(source, index[r] * row_size), shifted(lanes_marked, r)
         i = 0
         for word in range(n_words):
             found = 0
             for place in range(0, min(_INPUTS, n_inputs - i), lanes):
-                fetch(later_row, i)
                 x = load(row, i) if n_inputs - i >= lanes else load_some(row, i, n_inputs - i)
                 some = bits(x != 0)
                 mark[i * (BLOCK_ROWS_AT_ONCE // lanes)] = some
                 found += some << place
                 i += lanes
             words[word * BLOCK_ROWS_AT_ONCE + r] = found
-    # The weights of a word's inputs stay in the nearest cache while all rows are gone through.
+    # The weights of a word's inputs stay in the nearest cache while all rows are gone through. Meanwhile the rows that
+    # come next are brought nearer, a piece at a time.
     for word in range(n_words):
         i = word * _INPUTS
         for r in range(n_rows):
+            later_row = shifted(source, index[r + n_rows] * row_size)
+            for place in range(0, min(_INPUTS, n_inputs - i), lanes):
+                fetch(later_row, i + place)
             marked = shifted(words, word * BLOCK_ROWS_AT_ONCE + r)
             if word > 0 and marked[0] == 0:
                 continue
