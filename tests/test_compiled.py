@@ -12,7 +12,10 @@ import math
 import os
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import cycle, islice, product
 from pathlib import Path
 from typing import Any
@@ -1017,3 +1020,62 @@ def test_data_that_cannot_be_meant(engine: str) -> None:
             gn.train(network, table, targets, epochs=1, engine=engine)
         with pytest.raises(GlassnetError):
             gn.train_population(network, table, targets, size=2, epochs=1, engine=engine)
+
+
+# --- what is handed over as an address ------------------------------------------------------------------------------
+
+
+def test_two_threads_are_told_of_the_same_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address keeps nothing alive: of two arrays made at once one would be freed."""
+    engine = engines.Engine.of(Network((2, 2, 1)), np.float64, gn.SGD(), penalised=False, dropout=False)
+    addresses = engines.loop_addresses(engine.number)
+
+    def slow(number: str) -> dict[str, int]:
+        time.sleep(0.05)
+        return addresses
+
+    monkeypatch.setattr(engines, "loop_addresses", slow)
+    kept = engines._tools
+    monkeypatch.setattr(engines, "_tools", cache(kept.__wrapped__))
+    found: list[int] = []
+    threads = [
+        threading.Thread(
+            target=lambda: found.append(engine.tools_at(zeros=False, lists=False, shuffle=False, taken=""))
+        )
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2
+    assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize(("sizes", "batch_size", "held"), [((30, 16, 1), 8, 0), ((5, 20, 1), None, 7)])
+def test_what_layers_leave_lies_at_whole_vectors(
+    sizes: tuple[int, ...], batch_size: int | None, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every vector of it would lie in two cache lines. A kernel of Python's looks where its room is."""
+    network, rng = Network(sizes), np.random.default_rng(0)
+    kinds: dict[str, Any] = {"int64": ctypes.c_int64}
+    given = engines._GRADIENT.split("(")[1].rstrip(")").split(", ")
+    seen = set()
+
+    @ctypes.CFUNCTYPE(ctypes.c_double, *(kinds.get(kind, ctypes.c_void_p) for kind in given))
+    def looks(*arguments: Any) -> float:
+        _, _, _, _, _, _, _, _, _, derivatives, gradient, work, _, _ = arguments
+        if derivatives:
+            ctypes.memset(gradient, 0, 4 * network.n_parameters)
+        seen.add(work % 64)
+        return 1.0
+
+    address = ctypes.cast(looks, ctypes.c_void_p).value
+    engine = engines.Engine.of(network, np.float32, gn.SGD(), penalised=False, dropout=False)
+    assert not engine.is_unrolled
+    other = replace(engine, gradient=address)
+    monkeypatch.setattr(engines.Engine, "of", lambda *given, **more: other)
+    X, y = rng.normal(size=(24, sizes[0])).astype("f"), rng.integers(0, 2, (24, 1)).astype("f")
+    held_out = (X[:held], y[:held]) if held else None
+    gn.train(network, X, y, epochs=2, batch_size=batch_size, engine="compiled", threads=1, held_out=held_out)
+    assert seen == {0}

@@ -595,7 +595,7 @@ def test_sums_that_pass_over_zeros_have_the_bits_of_those_that_do_not(number: st
         row_size, size = n_inputs + case % 3, up(n_units, lanes)
         table = rng.uniform(-1, 1, (40, row_size)).astype(number)
         table[rng.random(table.shape) < (0, 0.5, 0.9, 1)[case % 4 if case % 5 else 2]] = 0
-        index = rng.integers(0, 40, n_rows + places.ROWS_AHEAD)
+        index = rng.integers(0, 40, 2 * n_rows)
         weights, bias = rng.uniform(-1, 1, n_inputs * n_units + lanes), rng.uniform(-1, 1, n_units + lanes)
         weights, bias = weights.astype(number), bias.astype(number)
         deltas = rng.uniform(-1, 1, (n_rows, size)).astype(number)

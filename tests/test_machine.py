@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet.kernels import engines, loop, machine, source, tiles
+from glassnet.kernels import buffers, chance, engines, loop, machine, source, sparse, tiles, zeros
 from glassnet.kernels.language import translated
 
 # A process that computes 3 x + 4 by a kernel, and says whether it had to be compiled.
@@ -142,7 +142,6 @@ def test_whatever_is_damaged_is_made_anew(filled_cache: Path, tmp_path: Path) ->
         cases.append(str(cache))
     program = f"""
 import os
-import re
 from glassnet.kernels import machine
 made, every = machine._compiled, []
 machine._compiled = lambda *given: every.append(made(*given)) or every[-1]
@@ -311,11 +310,11 @@ print(os.waitstatus_to_exitcode(status), (trained(20) == before).all())
 # --- names ----------------------------------------------------------------------------------------------------------
 
 
-def compiled_key(text: str, signatures: dict[str, str]) -> set[str]:
+def compiled_key(text: str, signatures: dict[str, str], *, seldom: bool = False) -> set[str]:
     """The files that compiling adds."""
     folder = machine.cache_folder()
     before = set(folder.iterdir()) if folder.is_dir() else set()
-    machine.code(text, signatures)
+    machine.code(text, signatures, seldom=seldom)
     return {file.stem for file in set(folder.iterdir()) - before if file.is_file()}
 
 
@@ -327,10 +326,11 @@ def test_another_content_is_another_file(tmp_path: Path, monkeypatch: pytest.Mon
         compiled_key(text, {"named": "float64(float64)"}),
         compiled_key(text.replace("8", "9"), {"named": "float64(float64)"}),
         compiled_key(text, {"named": "float64(int64)"}),
+        compiled_key(text, {"named": "float64(float64)"}, seldom=True),
         compiled_key(text, {"named": "float64(float64)"}),
     ]
-    assert [len(names) for names in found] == [1, 1, 1, 0]
-    assert len(set().union(*found)) == 3
+    assert [len(names) for names in found] == [1, 1, 1, 1, 0]
+    assert len(set().union(*found)) == 4
     beneath = machine._beneath()
     monkeypatch.setattr(machine, "_beneath", lambda: [*beneath[:-1], "# what lies beneath has changed"])
     assert len(compiled_key(text, {"named": "float64(float64)"})) == 1
@@ -341,7 +341,7 @@ def test_all_that_a_kernel_imports_is_in_its_name() -> None:
     beneath = machine._beneath()
     network = gn.Network((40, 40, 3), loss="cross_entropy")
     waiting = [source.gradient_source(network, 8), source.update_source(gn.Adam(), 8, penalised=True)]
-    waiting += [Path(module.__file__).read_text("utf-8") for module in (loop, tiles)]
+    waiting += [Path(module.__file__).read_text("utf-8") for module in (loop, tiles, buffers, chance, sparse, zeros)]
     seen: set[str] = set()
     while waiting:
         for found in ast.walk(ast.parse(waiting.pop())):

@@ -20,6 +20,7 @@ from glassnet.errors import UsageError
 from glassnet.model import Model
 from glassnet.network import Network, Parameters
 from glassnet.regions import Regions, boundary_of
+from glassnet.tables import Table
 
 SVG = "{http://www.w3.org/2000/svg}"
 TARGETS = {
@@ -109,6 +110,18 @@ def test_the_boundary_alone_is_that_of_the_map(model: Model) -> None:
     assert len(alone) == len(found.boundary)
     for one, other in zip(alone, found.boundary, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_weights_beyond_all_measure_have_some_boundary_or_none() -> None:
+    """What a start that diverged leaves: products overflow, and no line is where it says."""
+    table = Table.from_columns({"a": [0.0, 2.0], "b": [0.0, 2.0], "kind": ["n", "y"]})
+    encoding, _, _ = Encoding.fit(table, ["a", "b"], "kind")
+    network = Network((2, 3, 3, 1))
+    for seed in range(20):
+        vector = 1e160 * np.random.default_rng(seed).normal(size=network.n_parameters)
+        for segment in boundary_of(network, Parameters(network, vector), encoding, [-1, -1], [3, 3]):
+            assert segment.shape == (2, 2)
 
 
 @given(models(("binary_cross_entropy", "cross_entropy")))

@@ -491,6 +491,13 @@ def test_the_newest_request_is_the_one_that_is_answered(served):
     assert len(set(ids)) < n  # some were dropped unanswered
 
 
+def test_an_answer_does_not_wait_for_the_page_to_say_something(fresh):
+    with fresh.socket():
+        sockets = [one.transport.get_extra_info("socket") for one in tuple(fresh.uvicorn.server_state.connections)]
+        assert sockets
+        assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in sockets)
+
+
 def test_a_runaway_setting_is_stopped_and_said(served, monkeypatch):
     with served.socket() as line:
         first = ask(line, 1, {"learning_rate": 1e6, "epochs": 50, "starts": 10, "activation": "identity"})[0]
@@ -514,13 +521,6 @@ def test_a_socket_that_goes_away_in_the_midst_of_work_leaves_nothing_behind(serv
 
 
 # --- the command --------------------------------------------------------------------------------------------------
-
-
-def test_the_end_of_an_answer_does_not_wait_for_the_page_to_say_something(fresh):
-    with fresh.socket():
-        sockets = [one.transport.get_extra_info("socket") for one in fresh.uvicorn.server_state.connections]
-        assert sockets
-        assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in sockets)
 
 
 def test_a_port_that_is_taken_is_said(served):

@@ -326,6 +326,19 @@ def test_what_fills_up_waits_for_a_moment_of_rest_and_ends_where_it_is_overtaken
     assert sorted(np.concatenate([part["numbers"] for part in parts])) == list(range(30))  # each once
 
 
+def test_only_some_prepared_tables_are_kept(tumor_service):
+    def ground(seed: int) -> Any:
+        text = json.dumps({"id": 1, "settings": {"seed": seed}, "view": {}})
+        return tumor_service.ground(parse(text).settings)
+
+    first = ground(0)
+    assert ground(0) is first
+    for seed in range(1, service.MOST_TABLES + 1):
+        ground(seed)
+    assert ground(0) is not first
+    assert ground(service.MOST_TABLES) is ground(service.MOST_TABLES)
+
+
 def test_a_request_that_is_dropped_and_asked_again_goes_on(tumor_service, monkeypatch):
     one_at_a_time(monkeypatch)
     page = Page(tumor_service)

@@ -420,7 +420,7 @@ def _halves(corners: _Corners, normal: Sequence[float], constant: float, size: f
     """
     heights = [x * normal[0] + y * normal[1] + constant for x, y in corners]
     near = 1e-9 * size * hypot(*normal)
-    if min(heights) >= -near or max(heights) <= near:
+    if not min(heights) < -near or not max(heights) > near:  # neither is so of a NaN
         return [corners]
     heights = [0.0 if abs(height) <= near else height for height in heights]
     above: _Corners = []
@@ -473,8 +473,7 @@ def heights_over(corners: Floats, normal: Floats, constant: float) -> Floats:
     >>> heights_over(np.array([[0.1, 0.2], [1.0, 0.0]]), np.array([1.0, 1.0]), -0.3).tolist()
     [0.0, 0.7]
     """
-    a, b = normal.tolist()
-    places = corners.tolist()
+    (a, b), constant, places = normal.tolist(), float(constant), corners.tolist()
     heights = [x * a + y * b + constant for x, y in places]
     near = 1e-12 * (abs(constant) + max(abs(along) for place in places for along in place) * hypot(a, b))
     return np.array([0.0 if abs(height) <= near else height for height in heights])

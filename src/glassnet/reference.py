@@ -88,7 +88,7 @@ def checked_table(network: Network, X: ArrayLike) -> FloatArray:
             f"X has one row per sample and one column per feature, (n, {network.n_features}) with n of 1 or more; "
             f"got shape {table.shape}."
         )
-    together = max(1, 1_000_000 // network.n_features)  # rows at a time: a mask of all would take memory of its own
+    together = max(1, 65_536 // network.n_features)  # rows at a time: they and what is found of them stay in a cache
     for start in range(0, len(table), together):
         finite = np.isfinite(table[start : start + together])
         if not finite.all():

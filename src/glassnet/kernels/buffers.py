@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from glassnet.kernels.lanes import as_pointer_to, lists_at, shifted
+from glassnet.kernels.places import ROWS_AHEAD
 
 
 def take_bytes(X: Any, rows: Any, table: Any, n: Any, n_in: Any, unrolled: Any, stride: Any) -> Any:
-    """n rows of bytes."""
+    """n rows of bytes; behind their numbers stand those of rows that are there, for whoever looks ahead."""
     bytes_of_X = as_pointer_to("uint8", X)
     if unrolled:
         for i in range(n_in):
@@ -25,6 +26,8 @@ def take_bytes(X: Any, rows: Any, table: Any, n: Any, n_in: Any, unrolled: Any, 
             for i in range(n_in):
                 goal[i] = row[i]
             rows[r] = r
+        for r in range(n, n + ROWS_AHEAD):
+            rows[r] = n - 1
     return 0.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
@@ -35,6 +36,8 @@ PART_WORK = 3e6
 
 MOST_KEPT_GRADIENTS = 1_000_000
 """Numbers that the gradients of all parts may take together, where there are more than two."""
+
+_LOCK = threading.RLock()
 
 # The types of what compiled functions are told, in the order of their arguments; {0} is the dtype's name.
 _GRADIENT = "float64({0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64, int64, int64, int64, {0}*, {0}*, {0}*, int64*)"
@@ -115,8 +118,8 @@ def _tools(
 def loop_addresses(number: str) -> dict[str, int]:
     """The addresses of the functions of `loop`."""
     text = _text("loop")
-    once_a_batch = {"meet": _MEET, "note_health": _HEALTH, "train": _TRAIN, "train_as_given": _TRAIN_AS_GIVEN}
-    seldom = {name: signature.format(number) for name, signature in once_a_batch.items()}
+    around_passes = {"meet": _MEET, "note_health": _HEALTH, "train": _TRAIN, "train_as_given": _TRAIN_AS_GIVEN}
+    seldom = {name: signature.format(number) for name, signature in around_passes.items()}
     return machine.code(text, {"run_pass": _PASS.format(number)}) | machine.code(text, seldom, seldom=True)
 
 
@@ -173,6 +176,10 @@ class Engine:
         rows = tuple(network.activation_row(layer) for layer in range(1, network.n_layers + 1))
         return _engine(network, (*rows, network.loss_row), np.dtype(dtype), optimizer, penalised, dropout)
 
+    def __post_init__(self) -> None:
+        """Have the arrays whose addresses are handed out, before two threads could make them at once."""
+        _ = self.kinds_at, self.hidden_at
+
     @cached_property
     def number(self) -> str:
         """The dtype's name."""
@@ -203,9 +210,9 @@ class Engine:
     def tools_at(self, *, zeros: bool, lists: bool, shuffle: bool, taken: str) -> int:
         """Where the addresses of what a training calls lie; `zeros`, `lists` and `taken` say how its table is read."""
         tiles, mask = not self.is_unrolled, self.dropout
-        return address(
-            _tools(self.number, tiles=tiles, zeros=zeros, shuffle=shuffle, mask=mask, lists=lists, taken=taken)
-        )
+        with _LOCK:  # of two arrays made at once only one is kept, and an address alone keeps nothing
+            tools = _tools(self.number, tiles=tiles, zeros=zeros, shuffle=shuffle, mask=mask, lists=lists, taken=taken)
+        return address(tools)
 
     def taken(self, X: Any) -> str:
         """By which function of `buffers` rows of a table become rows of floats; none where they are."""
@@ -297,7 +304,6 @@ class Engine:
         sizes[places.SEEN_SIZE] = self.room.seen
         sizes[places.OUTPUTS_SEEN] = self.room.outputs
         sizes[places.CLASSES] = self.classes
-        sizes[places.WORK_SIZE] = self.room.work
         sizes[places.N_SCALARS] = len(self.scalars)
         sizes[places.WITH_DROPOUT] = self.dropout
         sizes[places.PART_ROWS] = self.part_rows

@@ -70,7 +70,7 @@ def code(source: str, signatures: Mapping[str, str], *, seldom: bool = False) ->
     """The addresses of functions in `source`, whose signatures are texts such as "float64(int64, float64*)".
 
     A first call compiles, a later one in this process looks up, one in another process loads what was kept. Whose loops
-    are `seldom` gone through is compiled in half the time: they are left as they are written.
+    are `seldom` gone through is compiled in half the time: they are neither unrolled nor made vectors of.
 
     >>> address = code("def twice(x):\\n    return 2 * x\\n", {"twice": "float64(float64)"})["twice"]
     >>> import ctypes
@@ -93,7 +93,7 @@ def _beneath() -> list[str]:
     here = Path(__file__).parent
     texts = [
         (here / f"{name}.py").read_text("utf-8")
-        for name in ("language", "lanes", "mathematics", "registers", "calls", "places")
+        for name in ("machine", "language", "lanes", "mathematics", "registers", "calls", "places")
     ]
     constants = repr(ERF_COEFFICIENTS)  # what these texts import from elsewhere
     return [version("llvmlite"), PROCESSOR, _features(), constants, *texts]

@@ -22,7 +22,6 @@ from __future__ import annotations
     SEEN_SIZE,
     OUTPUTS_SEEN,
     CLASSES,
-    WORK_SIZE,
     BLOCK_ROWS,  # rows that the buffers hold at a time
     HELD_BLOCK_ROWS,
     N_SCALARS,
@@ -40,7 +39,7 @@ from __future__ import annotations
     SKIPPED,  # updates of earlier calls that schedule, scalars and records begin with
     FLOAT_FLAGS,  # how floats are treated in an update: 0 or FLUSHED
     N_SIZES,
-) = range(36)
+) = range(35)
 
 # That subnormal numbers are read as 0 and written as 0, as x86 has it in its register of such modes.
 FLUSHED = 0x8040
@@ -71,9 +70,8 @@ FINAL_LOSS, BEST_HELD_LOSS, N_FINALS = range(3)
 # Which rows of the table a pass goes over: all, a network's own, or those in the order of a shuffle.
 ALL, OWN, SHUFFLED = range(3)
 
-# Where the addresses of `chance`, of `loop`, of what lets other threads run, of `zeros` and of one of `buffers` (0 for
-# a table of floats) are among `tools`, behind those of `tiles`; and whether most of the table is 0. Behind them stand
-# 0, 1, 2, ...
+# Where the addresses of `chance`, of `loop`, of what lets other threads run, of `zeros` and of one of `buffers` (or 0)
+# are among `tools`, behind those of `tiles`; and whether most of the table is 0. Behind them stand 0, 1, 2, ...
 (
     SHUFFLE_AT, MASK_AT, HEALTH_AT, MEET_AT, YIELD_AT, PRODUCT_AT, OUTER_AT, TAKE_AT, MOSTLY_ZEROS, N_TOOLS,
 ) = range(5, 15)  # fmt: skip
@@ -85,7 +83,7 @@ BLOCK_ROWS_AT_ONCE = 64
 """Rows that go through all layers of a tiled kernel together: few enough that what they leave stays in the nearest
 cache."""
 
-ROWS_AHEAD = 64
+ROWS_AHEAD = BLOCK_ROWS_AT_ONCE
 """Numbers of rows that stand behind those of a kernel's rows: which come next, so that they can be fetched early."""
 
 # Of `randomness.Purpose`.

@@ -16,6 +16,7 @@ from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE
 from glassnet.kernels.registers import MOST_VECTORS, column_bits, fetch, marked_tile
 
 _INPUTS = 64  # that have their bits in one word
+_FETCHED = 1024  # inputs of a row that are brought nearer: of 64 rows they fit into a second cache
 
 
 def _parts(marks: Any, n_inputs: Any) -> Any:
@@ -53,9 +54,10 @@ def product(
     for word in range(n_words):
         i = word * _INPUTS
         for r in range(n_rows):
-            later_row = shifted(source, index[r + n_rows] * row_size)
-            for place in range(0, min(_INPUTS, n_inputs - i), lanes):
-                fetch(later_row, i + place)
+            if i < _FETCHED:
+                later_row = shifted(source, index[r + n_rows] * row_size)
+                for place in range(0, min(_INPUTS, n_inputs - i), lanes):
+                    fetch(later_row, i + place)
             marked = shifted(words, word * BLOCK_ROWS_AT_ONCE + r)
             if word > 0 and marked[0] == 0:
                 continue

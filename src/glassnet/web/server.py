@@ -373,8 +373,8 @@ def listening(port: int) -> socket.socket:
 
     Raises UsageError: the port is taken.
     """
-    # asyncio sends without delay on sockets that say they are of TCP, and on no others. With it the rest of a message
-    # would wait until the browser has something to say.
+    # asyncio sends without delay on sockets that say they are of TCP, and on no others. With a delay an answer waits
+    # until the one before is acknowledged, which a browser does when it has something to say.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
