@@ -23,7 +23,7 @@ from glassnet.web import service
 from glassnet.web.frames import pack
 from glassnet.web.ground import GRID, LINE, Source, first_source
 from glassnet.web.service import Page, Service
-from glassnet.web.state import parse
+from glassnet.web.state import Asked, parse
 
 KINDS = {"f4": "<f4", "f8": "<f8", "i4": "<i4", "u1": "|u1"}
 
@@ -324,6 +324,67 @@ def test_what_fills_up_waits_for_a_moment_of_rest_and_ends_where_it_is_overtaken
     assert list(answers) == []
     parts = [first["starts"], *(message["starts"] for message in asked(page, 2, **settings) if "starts" in message)]
     assert sorted(np.concatenate([part["numbers"] for part in parts])) == list(range(30))  # each once
+
+
+def test_what_takes_some_milliseconds_is_the_same_with_other_numbers(tumor_service, monkeypatch):
+    monkeypatch.setattr(service, "_AT_ONCE", 60.0)
+    page = Page(tumor_service)
+
+    def request(view: dict[str, Any] | None = None, edits: dict[str, Any] | None = None, **settings: Any) -> Asked:
+        settings = {"starts": 3, "epochs": 5, "hidden": [2], "l2": 0.1, **settings}
+        return parse(json.dumps({"id": 1, "settings": settings, "view": view or {}, "edits": edits or {}}))
+
+    assert not page.at_once(request())  # nothing is known
+    list(page.answers(request()))
+    assert page.at_once(request())
+    assert page.at_once(request(learning_rate=0.3, l2=0.2))
+    assert not page.at_once(request(l2=0))  # another kernel, which may have to be compiled
+    assert not page.at_once(request(epochs=6))
+    assert not page.at_once(request({"epoch": 2}))
+    assert not page.at_once(request(edits={"deleted": [3]}))
+    page.answers(request(learning_rate=0.3))  # not begun: it says nothing
+    assert page.at_once(request())
+    other = Page(tumor_service)
+    for seed in range(service.MOST_TABLES):
+        list(other.answers(request(seed=seed + 100)))
+    assert not page.at_once(request())  # the table is to be prepared anew
+    list(page.answers(request(learning_rate=0.3)))
+    assert page.at_once(request())
+    monkeypatch.setattr(service, "_AT_ONCE", 0.0)
+    assert not page.at_once(request())  # too long
+
+
+@pytest.mark.parametrize(
+    ("settings", "views"),
+    [
+        ({}, [{}, {"row": 3}]),  # nothing was trained for the second
+        ({"learning_rate": 1e6, "activation": "identity", "epochs": 60}, [{}]),  # it ended early
+        ({"optimizer": "lbfgs"}, [{}]),
+    ],
+)
+def test_what_was_not_trained_to_the_end_says_nothing_of_the_next(tumor_service, monkeypatch, settings, views):
+    monkeypatch.setattr(service, "_AT_ONCE", 60.0)
+    page = Page(tumor_service)
+
+    def request(view: dict[str, Any], **changed: Any) -> Asked:
+        return parse(json.dumps({"id": 1, "settings": {"starts": 3, "epochs": 9, **settings, **changed}, "view": view}))
+
+    for view in views:
+        list(page.answers(request(view)))
+    if "learning_rate" in settings:
+        assert (page._trained.ails[:, 2] >= 0).any()
+    assert not page.at_once(request(views[-1], learning_rate=0.1))
+
+
+def test_a_request_that_came_to_no_message_says_nothing_of_the_next(tumor_service, monkeypatch):
+    monkeypatch.setattr(service, "_AT_ONCE", 60.0)
+    page = Page(tumor_service)
+    asked(page, 1, starts=2, epochs=5)
+    assert "problem" in asked(page, 2, starts=2, epochs=5, loss="cross_entropy")[-1]
+    for settings in ({"loss": "cross_entropy"}, {}):
+        assert not page.at_once(
+            parse(json.dumps({"id": 3, "settings": {"starts": 2, "epochs": 5, **settings}, "view": {}}))
+        )
 
 
 def test_only_some_prepared_tables_are_kept(tumor_service):

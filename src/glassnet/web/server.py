@@ -19,6 +19,7 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -32,6 +33,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from glassnet.errors import GlassnetError, UsageError
+from glassnet.kernels.threads import all_threads
 from glassnet.web.frames import pack
 from glassnet.web.ground import Source
 from glassnet.web.service import MOST_ROWS, Page, Service
@@ -271,8 +273,16 @@ async def _serve(socket: WebSocket, page: Page) -> None:
             if isinstance(asked, dict):
                 await socket.send_bytes(pack(asked))
                 continue
+            # While a slider is dragged an answer takes some milliseconds; to hand it to another thread and back takes
+            # two waits for a core, where browser and server have no more than two.
+            here = all_threads() <= 2 and page.at_once(asked)
             answers = page.answers(asked)
-            while (found := await asyncio.to_thread(_next_frame, answers, asked.id)) is not None:
+            while True:
+                making = partial(_next_frame, answers, asked.id)
+                found = making() if here else await asyncio.to_thread(making)
+                here = here and isinstance(found, bytes)
+                if found is None:
+                    break
                 if isinstance(found, bytes):
                     await socket.send_bytes(found)
                 else:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -51,6 +52,8 @@ MOST_SECONDS = 60.0
 """Time for all starts of one request."""
 
 _FIRST = 0.002  # seconds of training before anything is shown
+_AT_ONCE = 0.02  # seconds that are not worth another thread
+_NUMBERS = ("learning_rate", "l1", "l2", "dropout")  # to change one of them, but from or to 0, changes no kernel
 _FILL = 0.05  # seconds without a newer request, and the other starts are trained
 _STEP = 0.040  # seconds of training between two looks for a newer request, then
 _REST = 0.15  # seconds without a newer request, and what is read and not looked at is computed
@@ -99,6 +102,12 @@ class Service:
                 self._sources.pop(next(key for key in self._sources if key))
         return number
 
+    def holds_ground(self, settings: Settings) -> bool:
+        """Whether the prepared table of some settings is one of those that are kept."""
+        with self._lock:
+            source = self._sources.get(settings.table)
+            return source is not None and _of_ground(source, settings) in self._grounds
+
     def ground(self, settings: Settings) -> Ground:
         """The prepared table of some settings; some are kept."""
         with self._lock:
@@ -108,7 +117,7 @@ class Service:
                 "The server does not hold this table: a link never carries the data. Send the file again, "
                 "or go back to the first table."
             )
-        key = (id(source), settings.target, settings.features, settings.seed, settings.test)
+        key = _of_ground(source, settings)
         with self._lock:
             found = self._grounds.get(key)
         if found is None or found.source is not source:
@@ -118,6 +127,11 @@ class Service:
                 while len(self._grounds) > MOST_TABLES:
                     self._grounds.popitem(last=False)
         return found
+
+
+def _of_ground(source: Source, settings: Settings) -> Any:
+    """What a prepared table follows from."""
+    return id(source), settings.target, settings.features, settings.seed, settings.test
 
 
 class Page:
@@ -135,8 +149,15 @@ class Page:
         self._sent: dict[str, Any] = {}
         self._speeds: dict[int, float] = {}  # of so many threads; 0: of L-BFGS
         self._shown = 0  # starts that were trained before anything was shown, the last time
+        self._last: Any = None  # what the last request was of, but for some numbers
+        self._took = np.inf  # seconds until its first message, if all was trained for it that is shown, and to the end
         self._overtaken = False
         self._stop = np.zeros(1, np.int64)  # of a training that takes long
+
+    def at_once(self, asked: Asked) -> bool:
+        """Whether the first message takes some milliseconds alone: the last one did, for the same but other numbers."""
+        same = self._took < _AT_ONCE and self._last == _but_numbers(asked)
+        return same and self._service.holds_ground(asked.settings)
 
     def overtaken(self) -> None:
         """There is a newer request, says another thread: a training that takes long is not waited for."""
@@ -161,10 +182,13 @@ class Page:
             yield {"id": asked.id, "problem": str(problem), "last": True}
 
     def _answers(self, asked: Asked) -> Iterator[dict[str, Any] | float]:
-        view = asked.view
+        view, begun = asked.view, time.perf_counter()
+        self._last, self._took = _but_numbers(asked), np.inf
         trained = self._trained_for(asked)
         ground = trained.job.ground
-        first, begun, filling = 0, time.perf_counter(), False
+        first, filling = 0, False
+        # Passes of a line search are as many as the numbers make them: how long they took says nothing.
+        anew = trained.done == 0 and asked.settings.optimizer != "lbfgs"
         if self._sent.get("starts", [None])[0] is trained:
             first = self._sent["starts"][1]  # it has those already
         while True:
@@ -183,6 +207,8 @@ class Page:
                 message["ground"] = ground.described()
                 self._sent.pop("points", None)
             message |= self._looked_at(trained, view)
+            if anew and not filling and (trained.ails[trained.order[: trained.done], 2] < 0).all():
+                self._took = time.perf_counter() - begun
             if trained.done < trained.size and not stopped:
                 yield message
                 if not filling:
@@ -449,6 +475,13 @@ class Page:
                     for line in marked_lines(equation)
                 ]
         return {"said": said, "lines": lines, "answer": answer}
+
+
+def _but_numbers(asked: Asked) -> Any:
+    """What a request is of, with nothing left of some numbers but whether they are 0."""
+    settings = asked.settings
+    whether: Any = {name: bool(getattr(settings, name)) for name in _NUMBERS}
+    return replace(settings, **whether), asked.view, asked.edits
 
 
 def _quantities(network: Network, only: str) -> tuple[str, ...]:
