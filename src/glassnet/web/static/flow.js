@@ -5,6 +5,10 @@ import { NetworkPicture } from "./network.js";
 import { significant } from "./numbers.js";
 
 export class FlowPicture extends NetworkPicture {
+  get below() {
+    return 38; // the value of an input stands between
+  }
+
   build(...shape) {
     super.build(...shape);
     this.names = new Map([...this.parts.values()].map(({ name, described }) => [described, name]));

@@ -7,6 +7,7 @@ import { significant } from "./numbers.js";
 const MOST_DRAWN = 16; // units of a layer; of more, the first ones
 const MOST_NUMBERS = 24; // weights up to which each has its number printed
 const NARROW = 470; // CSS pixels under which names are short and units near
+const TEXT = 14; // units of the drawing that its letters are high
 
 export class NetworkPicture {
   // `chosen(name)` and `pointed(name)` are told names as equations have them: w1_2_1, b1_1, z1_1, x2.
@@ -28,24 +29,46 @@ export class NetworkPicture {
     this.drawing.addEventListener("keydown", (event) => this.moved(event));
   }
 
+  // Room beneath a layer of which not all units are drawn, to say so.
+  get below() {
+    return 24;
+  }
+
+  // A name in so many units of the drawing, with its middle left out where it is wider; and how wide it is then.
+  fitting() {
+    const { context } = this.surface;
+    context.font = `${TEXT}px ${getComputedStyle(this.drawing).fontFamily}`;
+    this.surface.font = ""; // it has another now
+    const wide = (text) => context.measureText(text).width;
+    return (name, room) => {
+      let said = name;
+      for (let kept = name.length - 1; wide(said) > room && kept > 1; kept -= 1) {
+        const end = Math.floor(kept / 2);
+        said = `${name.slice(0, kept - end)}…${name.slice(name.length - end)}`;
+      }
+      return { said, width: wide(said) };
+    };
+  }
+
   // Once for each shape of network.
   build(view, ground, narrow, tallness) {
     const sizes = view.sizes;
     const drawn = sizes.map((size) => Math.min(size, MOST_DRAWN));
     const wide = narrow ? 400 : 640;
-    const longest = narrow ? 12 : 22;
-    const named = ground.inputs.map((name) => (name.length > longest ? `${name.slice(0, longest - 7)}…${name.slice(-6)}` : name));
-    const left = Math.min(200, 20 + Math.max(...named.slice(0, MOST_DRAWN).map((name) => name.length)) * 7.4);
+    const fitted = this.fitting();
+    const named = ground.inputs.slice(0, MOST_DRAWN).map((name) => fitted(name, narrow ? 92 : 176));
+    const left = 22 + Math.max(...named.map(({ width }) => width));
     const most = Math.max(...drawn);
     const apart = (wide - 104 - left) / (sizes.length - 1);
     const side = Math.max(24, Math.min(76, Math.round(280 / most), Math.round(apart * 0.5)));
-    const least = Math.max(narrow ? 240 : 330, most * (side + 18) + 20);
+    const below = sizes.some((size, n) => size > drawn[n]) ? this.below : 0;
+    const least = Math.max(narrow ? 240 : 330, most * (side + 18) + 20) + below;
     const tall = Math.max(least, wide * tallness); // the room that the card beside it leaves
     const right = wide - 92 - side / 2;
     Object.assign(this, { side, wide });
     const place = (layer, unit) => {
       const x = left + (layer * (right - left)) / (sizes.length - 1);
-      return [x, tall / 2 + (unit - (drawn[layer] - 1) / 2) * Math.min(210, (tall - 30) / drawn[layer])];
+      return [x, (tall - below) / 2 + (unit - (drawn[layer] - 1) / 2) * Math.min(210, (tall - below - 30) / drawn[layer])];
     };
     this.tall = tall;
     this.units = [];
@@ -97,7 +120,7 @@ export class NetworkPicture {
       for (let j = 0; j < drawn[layer]; j += 1) {
         const [x, y] = place(layer, j);
         if (layer === 0) {
-          const text = svg("text", { class: "input", x: x - 2, y: y + 4.5 }, named[j]);
+          const text = svg("text", { class: "input", x: x - 2, y: y + 4.5 }, named[j].said);
           text.append(svg("title", {}, ground.inputs[j]));
           const dot = svg("circle", { class: "source", cx: x + 5, cy: y, r: 3.5 });
           const element = svg("g", {}, text, dot);
@@ -112,7 +135,9 @@ export class NetworkPicture {
         if (last) {
           const { classes, name, kind } = ground.target;
           const label = kind === "number" ? name : `P(${kind === "binary" ? classes[1] : classes[j]})`;
-          element.append(svg("text", { class: "output", x: x + side / 2 + 8, y: y + 4.5 }, label.length > 11 ? `${label.slice(0, 10)}…` : label));
+          const text = svg("text", { class: "output", x: x + side / 2 + 8, y: y + 4.5 }, fitted(label, 82).said);
+          text.append(svg("title", {}, label));
+          element.append(text);
         }
         this.drawing.append(element);
         const placed = { name: `z${layer}_${j + 1}`, frame, bias, x, y, map: map + j, at: at + sizes[layer - 1] * sizes[layer] + j, last, number: j };
