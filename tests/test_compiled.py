@@ -312,6 +312,24 @@ def test_a_state_that_decays_ends_as_zero_where_that_changes_nothing(epsilon: fl
     assert_close(outcome.vectors, by_numpy.vectors, 100 * RELATIVE["float32"])  # after 1,000 updates
 
 
+@pytest.mark.skipif(not machine.ON_X86, reason="subnormal numbers are treated as any others here")
+@pytest.mark.parametrize("sizes", [(1, 1), (30, 16, 1)], ids=["unrolled", "tiled"])
+def test_a_pass_leaves_out_what_is_subnormal_and_nothing_else_does_after_it(sizes: tuple[int, ...]) -> None:
+    """exp(-86) is no trouble, nor is a thousandth of it in float64."""
+    network = gn.Network(sizes)
+    for dtype in ("float32", "float64"):
+        start = np.zeros(network.n_parameters, dtype)
+        start[-1] = -86
+        data = Data.checked(network, np.ones((1, sizes[0]), dtype), np.zeros((1, 1), dtype), [0.001])
+        passes = compiled.Passes(network, data)
+        passes.loss(start, derivatives=True)
+        assert (passes.gradient[-1] == 0) == (dtype == "float32")
+        smallest = np.finfo(dtype).tiny * np.ones(1, dtype)
+        assert smallest[0] / 2 != 0
+        gn.train(network, data.X, data.y, epochs=1, engine="compiled", threads=1)
+        assert smallest[0] / 2 != 0
+
+
 def test_a_step_that_is_off_is_seen() -> None:
     network = SMALL["unrolled", "float64"]
     data, start = data_of(network, 17), start_for(network)

@@ -37,7 +37,7 @@ from __future__ import annotations
     FOLLOWED,  # 1 where what every epoch of the call leaves is kept
     PENALTY_PER_WEIGHT,  # 1 where l1 and l2 are divided by the sum of the batch's row weights
     SKIPPED,  # updates of earlier calls that schedule, scalars and records begin with
-    FLOAT_FLAGS,  # how floats are treated in an update: 0 or FLUSHED
+    FLOAT_FLAGS,  # how floats are treated: 0 or FLUSHED
     N_SIZES,
 ) = range(35)
 
