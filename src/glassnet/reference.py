@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from glassnet.errors import DataError, UsageError
 from glassnet.expressions import function, parse
@@ -62,18 +62,26 @@ class Trace:
         return np.concatenate([np.ravel(part) for pair in pairs for part in pair])
 
 
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
 def _numbers(what: str, values: ArrayLike) -> FloatArray:
     """float32 and float64 arrays as they are, all else as float64, or an error that begins with `what`."""
     try:
         array = np.asarray(values)
     except ValueError as problem:
         raise DataError(f"{what} numbers; its rows have different lengths.") from problem
-    if array.dtype in (np.float32, np.float64):
+    if array.dtype in _FLOATS:
         return array
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError) as problem:
         raise DataError(f"{what} numbers; got an array of {array.dtype}.") from problem
+
+
+def _all(truths: NDArray[np.bool_]) -> bool:
+    """`truths.all()`, which takes twice as long where they are some hundred."""
+    return bool(np.count_nonzero(truths) == truths.size)
 
 
 def checked_table(network: Network, X: ArrayLike) -> FloatArray:
@@ -91,7 +99,7 @@ def checked_table(network: Network, X: ArrayLike) -> FloatArray:
     together = max(1, 65_536 // network.n_features)  # rows at a time: they and what is found of them stay in a cache
     for start in range(0, len(table), together):
         finite = np.isfinite(table[start : start + together])
-        if not finite.all():
+        if not _all(finite):
             row, column = np.argwhere(~finite)[0]
             row += start
             raise DataError(f"X holds finite numbers; row {row}, column {column} is {table[row, column]}.")
@@ -139,10 +147,10 @@ def checked_targets(network: Network, y: ArrayLike, n: int, dtype: Any) -> Float
         rule, good = "numbers of 0 or more", np.isfinite(targets) & (targets >= 0)
     else:
         rule, good = "finite numbers", np.isfinite(targets)
-    if good.all() and kind == "classes":
+    if kind == "classes" and _all(good):
         # Rounded to seven digits in float32, a share per class sums to 1 only that closely.
         rule, good = "rows that sum to 1", np.abs(targets.sum(axis=1, keepdims=True) - 1) < 1e-5
-    if not good.all():
+    if not _all(good):
         row = np.argwhere(~good)[0][0]
         raise DataError(f"{network.loss} takes targets that are {rule}; row {row} is {targets[row].tolist()}.")
     return targets

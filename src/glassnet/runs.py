@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -64,11 +65,11 @@ class Spec:
             raise UsageError(
                 f"patience is a whole number of epochs, 1 or more, or None to train them all; got {self.patience!r}."
             )
-        for name in ("epochs", "batch_size", "random_state", "start", "patience"):
-            if isinstance(getattr(self, name), np.integer):
-                object.__setattr__(self, name, int(getattr(self, name)))
-        for name in ("l1", "l2", "min_improvement"):
-            value = getattr(self, name)
+        wholes = {name: getattr(self, name) for name in ("epochs", "batch_size", "random_state", "start", "patience")}
+        for name, value in wholes.items():
+            if isinstance(value, np.integer):
+                object.__setattr__(self, name, int(value))
+        for name, value in (("l1", self.l1), ("l2", self.l2), ("min_improvement", self.min_improvement)):
             if not isinstance(value, int | float) or not 0 <= value < np.inf:
                 raise UsageError(f"{name} is a number, 0 or more; got {value!r}.")
         check_numbers(self.random_state, self.start)
@@ -77,11 +78,28 @@ class Spec:
         if isinstance(self.optimizer, LBFGS) and self.has_dropout:
             raise UsageError("L-BFGS compares losses of one and the same network; leave dropout out.")
 
+    @classmethod
+    def of(cls, *settings: Any) -> Spec:
+        """The same again for the same settings: a tiny network is trained in as little time as they take to check.
+
+        >>> Spec.of(Adam(), 10) is Spec.of(Adam(), 10)
+        True
+        """
+        try:
+            return _settled(*settings)
+        except TypeError:  # one of them is a list, say
+            return cls(*settings)
+
     @property
     def has_dropout(self) -> bool:
         """Whether any unit is ever left out."""
         given = self.dropout
         return any(given) if isinstance(given, tuple | list) else bool(given)
+
+    @cached_property
+    def alone(self) -> Members:
+        """Its network by itself."""
+        return Members.of(self, np.array([self.start]))
 
     def rates(self, network: Network) -> tuple[float, ...]:
         """The dropout rate of every hidden layer."""
@@ -90,15 +108,33 @@ class Spec:
         return checked_dropout(network, self.dropout)
 
 
+# Typed: True is no number of epochs, though it equals 1.
+_settled = lru_cache(maxsize=64, typed=True)(Spec)
+
+
 def ones_for(n: int, dtype: Any) -> FloatArray:
     """Weights of rows that all weigh the same (n,), which take no memory: there may be ten million rows.
 
     >>> ones_for(2, np.float64)
     array([1., 1.])
     """
-    ones: FloatArray = np.ndarray(n, dtype, np.ones(1, dtype), 0, (0,))
-    ones.flags.writeable = False
-    return ones
+    return np.ndarray(n, dtype, _kept(1.0, dtype), 0, (0,))
+
+
+def never(shape: tuple[int, int]) -> FloatArray:
+    """NaN for every network and epoch, which takes no memory either.
+
+    >>> never((1, 2))
+    array([[nan, nan]])
+    """
+    return np.ndarray(shape, np.float64, _kept(np.nan, np.float64), 0, (0, 0))
+
+
+@cache
+def _kept(value: float, dtype: Any) -> FloatArray:
+    one = np.full(1, value, dtype)
+    one.flags.writeable = False
+    return one
 
 
 @dataclass(frozen=True)
@@ -190,6 +226,12 @@ class Members:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    @cached_property
+    def penalised(self) -> NDArray[np.bool_]:
+        """Which of them have a penalty (S,)."""
+        penalised: NDArray[np.bool_] = (self.l1 != 0) | (self.l2 != 0)
+        return penalised
+
     @property
     def are_alike(self) -> bool:
         """Whether they differ in their number alone."""
@@ -230,7 +272,9 @@ class Members:
         >>> [of.tolist() for of in members.together(Spec(), 10)]
         [[0, 1, 2]]
         """
-        penalised = (self.l1 != 0) | (self.l2 != 0)
+        if len(self) == 1:
+            return [np.array([0])]
+        penalised = self.penalised
         scheduled = isinstance(spec.optimizer, Optimizer) and isinstance(spec.optimizer.learning_rate, Schedule)
         if not scheduled and (penalised == penalised[0]).all():
             return [np.arange(len(self))]

@@ -255,7 +255,7 @@ def train(
     ([2.0, 1.0], 'converged')
     """
     data = Data.checked(network, X, y, row_weights, *_dtype_of(parameters, resume))
-    spec = Spec(
+    spec = Spec.of(
         optimizer or Adam(), epochs, batch_size, random_state, start, initializer, l1, l2, dropout, patience,
         min_improvement,
     )  # fmt: skip
@@ -263,7 +263,7 @@ def train(
     watched = held_out_data(network, held_out, data, patience)
     used = chosen_engine(engine, network, spec, len(data.X), 1)
     initial = _initial(network, spec, data, parameters)
-    begun, members = None, Members.of(spec, np.array([start]))
+    begun, members = None, spec.alone
     resumed = resume if isinstance(resume, Run) else None
     if resumed is not None:
         _refuse_other(resumed, network, spec, data, used)
@@ -481,7 +481,7 @@ def _compiled_records(
 
     per_epoch = stacked_training.n_batches(len(data.X), spec)
     n_updates = per_epoch * spec.epochs
-    members, state, at = Members.of(spec, np.array([spec.start])), None, 0
+    members, state, at = spec.alone, None, 0
     together = max(1, int(dispatch.SMALL_JOB * n_updates / max(job_size(network, spec, len(data.X), 1), 1.0)))
     while at < n_updates:
         end = min(at + together, n_updates)

@@ -14,7 +14,7 @@ from glassnet.kernels.memory import address, aligned
 from glassnet.kernels.threads import all_threads
 from glassnet.network import FloatArray, Network
 from glassnet.optimizers import SGD, Optimizer, State
-from glassnet.runs import Data, Members, Outcome, Spec
+from glassnet.runs import Data, Members, Outcome, Spec, never
 
 
 def work(network: Network, spec: Spec, n_rows: float, n_held: int = 0) -> float:
@@ -52,7 +52,7 @@ def train(
     """
     optimizer = spec.optimizer
     assert isinstance(optimizer, Optimizer)
-    penalised = bool(np.count_nonzero(members.l1) or np.count_nonzero(members.l2))
+    penalised = bool(members.penalised.any())
     engine = Engine.of(network, data.dtype, optimizer, penalised=penalised, dropout=spec.has_dropout)
     n_rows = len(data.X) if members.rows is None else float(np.mean([len(rows) for rows in members.rows]))
     of_one = work(network, spec, n_rows, 0 if held_out is None else len(held_out.X))
@@ -78,9 +78,7 @@ def train(
         vectors=job.vectors[:, :P],
         optimizer_state={name: states[:, k, :P] for k, name in enumerate(engine.state_names)},
         losses=job.result("losses"),
-        held_out_losses=np.full((len(vectors), spec.epochs + 1), np.nan)
-        if held_out is None
-        else job.result("held_losses"),
+        held_out_losses=never((len(vectors), spec.epochs + 1)) if held_out is None else job.result("held_losses"),
         final_losses=finals[:, places.FINAL_LOSS],
         n_epochs=counts[:, places.EPOCHS],
         n_steps=counts[:, places.STEPS],
@@ -90,7 +88,7 @@ def train(
         stopped_early=counts[:, places.STOPPED_EARLY] != 0,
         best_epochs=counts[:, places.BEST_EPOCH],
         best_losses=finals[:, places.BEST_HELD_LOSS],
-        best_vectors=job.best[:, :P],
+        best_vectors=job.vectors[:, :0] if held_out is None else job.best[:, :P],
         n_dead_units=counts[:, places.N_DEAD],
         dead_since=counts[:, places.DEAD_SINCE],
         stuck_since=counts[:, places.STUCK_SINCE],

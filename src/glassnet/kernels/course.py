@@ -19,7 +19,7 @@ from glassnet.kernels.jobs import Job, Ways
 from glassnet.kernels.threads import all_threads
 from glassnet.network import FloatArray, Network
 from glassnet.optimizers import Optimizer, State
-from glassnet.runs import Data, Members, Spec
+from glassnet.runs import Data, Spec
 
 _MOST_NUMBERS = 1 << 20
 """Numbers that the orders, the parameters or the records of the epochs of one call take at most, about."""
@@ -111,8 +111,7 @@ class Course:
         spec = replace(self._spec, epochs=self._last // self.n_batches + 1)
         work = compiled.work(self._network, spec, len(self._data.X)) / spec.epochs * self.most_together
         self._job = Job(
-            self._engine, spec, self._data, vector[np.newaxis],
-            Members.of(self._spec, np.array([self._spec.start])),
+            self._engine, spec, self._data, vector[np.newaxis], self._spec.alone,
             state=None if state is None else {name: value[np.newaxis] for name, value in state.items()},
             first_step=first, last_step=self._last, recorded=self._recorded,
             threads=self._threads if work >= compiled.A_SHARE else 1, ways=self._ways, orders=self._orders[1:],

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.activations import ActivationRow
+from glassnet.activations import ActivationRow, activation_row
 from glassnet.expressions import function
 from glassnet.kernels import machine, places, source
 from glassnet.kernels.memory import address
@@ -173,8 +173,8 @@ class Engine:
     @classmethod
     def of(cls, network: Network, dtype: Any, optimizer: Optimizer, *, penalised: bool, dropout: bool) -> Engine:
         """Compiled or loaded; the same again for the same network and table rows."""
-        rows = tuple(network.activation_row(layer) for layer in range(1, network.n_layers + 1))
-        return _engine(network, (*rows, network.loss_row), np.dtype(dtype), optimizer, penalised, dropout)
+        rows = *map(activation_row, network.activations), network.loss_row
+        return _engine(network, rows, np.dtype(dtype), optimizer, penalised, dropout)
 
     def __post_init__(self) -> None:
         """Have the arrays whose addresses are handed out, before two threads could make them at once."""

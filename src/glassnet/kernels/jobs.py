@@ -112,6 +112,8 @@ class _Plan:
         self.template = np.zeros(arrays.size, np.uint8)
         for name in ("losses", "held_losses", "finals", "records", "objectives"):
             self.cut(name)[:] = np.nan
+        rate = shape.optimizer.learning_rate
+        self.cut("rates")[:] = 1 if isinstance(rate, Schedule) else rate
         self._schedules(shape, last_step, n_updates)
         self.cut("reals")[:] = shape.least_gain, shape.ways.loss_scale
         if engine.dropout:
@@ -122,6 +124,7 @@ class _Plan:
             engine.block_rows(min(n, rows_together), shape.most_rows) for n in (shape.n_rows, shape.n_held)
         )
         n_order = shape.n_rows if batch < shape.n_rows else 0
+        self.draws = engine.dropout or n_order > 0  # random numbers
         self.cut("counts")[:, [places.DIVERGED_AT, places.DEAD_SINCE, places.STUCK_SINCE]] = -1
         self.cut("begins")[-1] = shape.n_rows
         sizes = self.cut("sizes")
@@ -255,15 +258,14 @@ class Job:
                 self.counts[:, places.BEST_EPOCH] = begun.best_epochs
                 self._cut("finals")[:, places.BEST_HELD_LOSS] = begun.best_losses
                 self._cut("best")[:, : engine.n_parameters] = begun.best_vectors
-        self._cut("l1")[:] = members.l1
-        self._cut("l2")[:] = members.l2
-        if isinstance(optimizer.learning_rate, Schedule):
-            self._cut("rates")[:] = 1
-        else:
-            given = members.learning_rates
-            self._cut("rates")[:] = optimizer.learning_rate if given is None else given
-        self._cut("numbers")[:] = members.numbers
-        self._cut("seeds")[:] = members.seeds.view(np.int64)
+        if engine.penalised:
+            self._cut("l1")[:] = members.l1
+            self._cut("l2")[:] = members.l2
+        if members.learning_rates is not None:
+            self._cut("rates")[:] = members.learning_rates
+        if plan.draws:
+            self._cut("numbers")[:] = members.numbers
+            self._cut("seeds")[:] = members.seeds.view(np.int64)
         if subsets is not None:
             np.cumsum([0, *map(len, subsets)], out=self._cut("begins"))
             self._cut("subsets")[:] = np.arange(self.size)
@@ -302,9 +304,8 @@ class Job:
 
     @property
     def best(self) -> FloatArray:
-        """The parameters with the lowest held-out loss, padded; (S, 0) without held-out rows."""
-        best = self._cut("best")
-        return best if len(best) == self.size else self.vectors[:, :0]
+        """The parameters with the lowest held-out loss, padded; none without held-out rows."""
+        return self._cut("best")
 
     def result(self, name: str) -> NDArray[np.float64]:
         """losses, held_losses, finals, records, rates or objectives."""
