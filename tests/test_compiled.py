@@ -413,6 +413,23 @@ def test_more_rows_than_the_buffers_hold(kind: str, n: int) -> None:
     assert_close(run.history.held_out_loss[[0, -1]], ends, 1e-12)
 
 
+@pytest.mark.parametrize("number", RELATIVE)
+@pytest.mark.parametrize("n", [255, 256, 257, 513, 1000, 4097])
+def test_more_rows_than_a_block_holds(n: int, number: str) -> None:
+    """Rows that all weigh the same, whose losses' logarithms are one for each block."""
+    for network in (Network((2, 3, 2, 1), ("tanh", "relu")), Network((9, 5, 1), "gelu"), Network((3, 1))):
+        assert source.is_unrolled(network)
+        X, y, _ = table_for(network, n, number)
+        spec = Spec(gn.SGD(0.1, momentum=0.9), epochs=2)
+        data = Data.checked(network, X, y, None)
+        check_every_step(network, spec, data, start_for(network, number), RELATIVE[number])
+        passes = compiled.Passes(network, data)
+        vector = start_for(network, number).vector
+        expected = reference.forward(network, Parameters(network, vector), X, y).loss
+        for derivatives in (False, True):
+            assert_close(passes.loss(vector, derivatives=derivatives), expected, RELATIVE[number])
+
+
 @given(st.data(), st.sampled_from(list(INNER)), st.integers(1, 90), st.integers(0, 2**32 - 1))
 @settings(max_examples=60)
 def test_any_data_and_settings(data: st.DataObject, kind: str, n: int, seed: int) -> None:

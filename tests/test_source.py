@@ -17,6 +17,7 @@ from glassnet.equations import equations
 from glassnet.expressions import FUNCTIONS, Expression, parse, symbols
 from glassnet.kernels import machine
 from glassnet.kernels.source import MOST_UNROLLED, gradient_source, is_unrolled, room, update_scalars, update_source
+from glassnet.kernels.unrolled import Unrolled
 from glassnet.losses import LOSSES
 from glassnet.network import Network, Parameters
 
@@ -24,30 +25,62 @@ LANES = machine.BITS // 64
 LINKED = ("binary_cross_entropy", "cross_entropy", "poisson")
 
 UNROLLED = """\
-    for row in range(0, n, 8):
-        # rows row, row + 1, ..., one in a lane
-        x1 = load(table, row)
-        x2 = load(table, row + 1 * stride)
-        y = load(targets, row)
-        u = load(weights, row)
+    for first in range(0, n, 256):
+        last = first + 256 if first + 256 < n else n
         # forward
-        z1_1 = b1_1 + w1_1_1 * x1 + w1_2_1 * x2
-        a1_1 = tanh(z1_1)
-        z2_1 = b2_1 + w2_1_1 * a1_1
-        o = z2_1
-        p = sigmoid(o)
-        # loss
-        loss = max(o, 0) - y * o + log1p(exp_of_size(o))
-        L = L + u * loss
-        # backward; every delta carries its row's weight
-        delta2_1 = u * (p - y)
-        dL_dw2_1_1 = dL_dw2_1_1 + a1_1 * delta2_1
-        dL_db2_1 = dL_db2_1 + delta2_1
-        dloss_da1_1 = w2_1_1 * delta2_1
-        delta1_1 = dloss_da1_1 * (1 - a1_1 * a1_1)
-        dL_dw1_1_1 = dL_dw1_1_1 + x1 * delta1_1
-        dL_dw1_2_1 = dL_dw1_2_1 + x2 * delta1_1
-        dL_db1_1 = dL_db1_1 + delta1_1
+        for row in range(first, last, 8):
+            x1 = load(table, row)
+            x2 = load(table, row + 1 * stride)
+            z1_1 = b1_1 + w1_1_1 * x1 + w1_2_1 * x2
+            a1_1 = tanh(z1_1)
+            seen0 = either(seen0, a1_1)
+            store(work, row - first, a1_1)
+        for row in range(first, last, 8):
+            a1_1 = load(work, row - first)
+            z2_1 = b2_1 + w2_1_1 * a1_1
+            o = z2_1
+            store(work, row - first + 256, o)
+        # loss, and back to the outputs; every delta carries its row's weight
+        if alike:  # all rows of the batch weigh the same
+            product = filled(parameters, 1)
+            for row in range(first, last, 8):
+                y = load(targets, row)
+                u = load(weights, row)
+                o = load(work, row - first + 256)
+                p = sigmoid(o)
+                loss = max(o, 0) - y * o  # without the logarithm of
+                product = product * select(u > 0, 1 + exp_of_size(o), 1)
+                L = L + u * loss
+                delta2_1 = u * (p - y)
+                seen1 = max(seen1, o)
+                seen2 = max(seen2, -o)
+                store(work, row - first + 512, delta2_1)
+            L = L + weights[0] * log(product)
+        else:
+            for row in range(first, last, 8):
+                y = load(targets, row)
+                u = load(weights, row)
+                o = load(work, row - first + 256)
+                p = sigmoid(o)
+                loss = max(o, 0) - y * o + log1p(exp_of_size(o))
+                L = L + u * loss
+                delta2_1 = u * (p - y)
+                seen1 = max(seen1, o)
+                seen2 = max(seen2, -o)
+                store(work, row - first + 512, delta2_1)
+        if derivatives:  # backward
+            for row in range(first, last, 8):
+                x1 = load(table, row)
+                x2 = load(table, row + 1 * stride)
+                a1_1 = load(work, row - first)
+                delta2_1 = load(work, row - first + 512)
+                dL_dw2_1_1 = dL_dw2_1_1 + a1_1 * delta2_1
+                dL_db2_1 = dL_db2_1 + delta2_1
+                dloss_da1_1 = w2_1_1 * delta2_1
+                delta1_1 = dloss_da1_1 * (1 - a1_1 * a1_1)
+                dL_dw1_1_1 = dL_dw1_1_1 + x1 * delta1_1
+                dL_dw1_2_1 = dL_dw1_2_1 + x2 * delta1_1
+                dL_db1_1 = dL_db1_1 + delta1_1
 """
 TILED = (
     "# z1_j = b1_j + sum over i of w1_i_j * x_i",
@@ -74,11 +107,17 @@ def body_of(text: str) -> list[str]:
 
 
 def test_an_unrolled_kernel_reads_like_the_equations() -> None:
-    text = "\n".join(body_of(gradient_source(Network((2, 1, 1), "tanh"), 8)))
-    assert "\n".join(body_of(UNROLLED)) in text
-    # Where all rows weigh the same, the logarithms of a batch are one of a product.
-    assert "product = product * select(u > 0, 1 + exp_of_size(o), 1)" in text
-    assert "L = L + weights[0] * log(product)" in text
+    assert UNROLLED in gradient_source(Network((2, 1, 1), "tanh"), 8)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_what_is_left_of_a_block_fits_into_the_nearest_cache_and_is_left_once(activation: str) -> None:
+    """Derivatives that take long are made where their activations are."""
+    for sizes, dropout in product(((2, 1), (2, 2, 1), (2, 4, 4, 1), (3, 4, 4, 3), (2, 15, 1), (9, 1)), (False, True)):
+        network = Network(sizes, activation, "mean_squared_error")
+        kernel = Unrolled(network, equations(network, dropout=dropout), 8)
+        assert kernel.size == len(set(kernel.left)) * kernel.rows <= 2048
+        assert not any(str(line).count("exp(") + str(line).count(" / ") for line in kernel.backward)
 
 
 def test_a_tiled_kernel_says_which_equation_it_computes() -> None:

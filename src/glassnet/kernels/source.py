@@ -6,8 +6,8 @@ of rows (or units, or parameters) at a time.
 
 A gradient has one of two forms, by the size of the network:
 
-- `unrolled`: one line per unit; for networks so small that the sums of their gradient fit into the processor's
-  registers, or nearly: up to `MOST_UNROLLED` parameters;
+- `unrolled`: one line per unit, stage after stage; for networks so small that the sums of their gradient fit into the
+  processor's registers, or nearly: up to `MOST_UNROLLED` parameters;
 - `tiled`: sums over inputs and over rows go tile by tile, for layers of any size.
 """
 
@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from glassnet.equations import equations
 from glassnet.errors import UsageError
 from glassnet.expressions import Expression, call, const, parse, symbol, symbols
-from glassnet.kernels import tiled, unrolled
+from glassnet.kernels import tiled
 from glassnet.kernels.machine import BITS
 from glassnet.kernels.tiled import Tiled
+from glassnet.kernels.unrolled import Unrolled
 from glassnet.kernels.writing import HEADER, indented, plus, text, times, watched_outputs
 from glassnet.network import Network
 from glassnet.optimizers import Optimizer
@@ -66,7 +67,7 @@ def gradient_source(network: Network, lanes: int, *, dropout: bool = False) -> s
     """
     every = equations(network, dropout=dropout)
     if is_unrolled(network):
-        header, body = "", unrolled.lines(network, every, lanes)
+        header, body = "", Unrolled(network, every, lanes).lines()
     else:
         zeros = tiled.HEADER_FOR_ZEROS if tiled.may_skip_zeros(network, lanes) else ""
         header, body = tiled.HEADER + zeros, Tiled(network, every, lanes).lines()
@@ -110,8 +111,8 @@ def room(network: Network, lanes: int, *, dropout: bool = False) -> Room:
     n_watched = len(watched_outputs(network, ["o"] * network.n_outputs))
     hidden = network.sizes[1:-1]
     if is_unrolled(network):
-        n = sum(hidden)
-        return Room(0, n + n_watched, n, n, tuple(range(n)), (1,) * n, (0,) * n)
+        n, work = sum(hidden), Unrolled(network, equations(network, dropout=dropout), lanes).size
+        return Room(work, n + n_watched, n, n, tuple(range(n)), (1,) * n, (0,) * n)
     kernel = Tiled(network, equations(network, dropout=dropout), lanes)
     units = [(layer, j) for layer, size in enumerate(hidden, start=1) for j in range(size)]
     outputs = kernel.begins(kernel.last)

@@ -1,130 +1,253 @@
-"""The unrolled kernel: one line per unit, all quantities of a row in registers, rows side by side in the lanes."""
+"""The unrolled kernel: one line per unit, rows side by side in the lanes, one stage after the other.
+
+A block of rows goes forward to the logits, then from there to the deltas of the outputs, then back; what a later stage
+reads is left in `work`. If each row went all the way by itself, the processor would wait: it looks some hundred
+instructions ahead, and those of one row are all behind the quotient in its sigmoid. Of a stage there are so few that
+the next rows are among them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from glassnet.equations import Equation, Equations, Map, Reduce
-from glassnet.expressions import Expression, call, const, symbol
-from glassnet.kernels.writing import indented, product, text, watched_outputs
+from glassnet.expressions import Expression, call, const, parse, symbol, symbols
+from glassnet.kernels.writing import indented, plus, product, text, watched_outputs
 from glassnet.network import Network
 
-
-def lines(network: Network, every: Equations, lanes: int) -> Iterator[str]:
-    """The body of the kernel, line by line: every scalar equation, over a loop of `lanes` rows at a time."""
-    yield '"""Rows stand side by side: row r of input i is number i * stride + r of `table`."""'
-    names = network.parameter_names()
-    for number, name in enumerate(names):
-        yield f"{name} = parameters[{number}]"
-    sums = [*(f"dL_d{name}" for name in names), "L"]
-    hidden = _hidden(network, every)
-    outputs = watched_outputs(network, [str(line.target) for line in every["o"].scalars()])
-    for start in range(0, len(sums), 8):
-        yield " = ".join(sums[start : start + 8]) + " = filled(parameters, 0)"
-    for number in range(len(hidden) + len(outputs)):
-        yield f"seen{number} = filled(parameters, {'0' if number < len(hidden) else '-inf'})"
-    rest, factor = _loss_and_factor(every)
-    if factor is None:
-        yield f"for row in range(0, n, {lanes}):"
-        yield from indented(_row(network, every, hidden, outputs))
-    else:
-        # A sum of logarithms is the logarithm of a product, and takes one logarithm where every row would take its own.
-        yield "if alike:  # all rows of the batch weigh the same"
-        yield f"    for first in range(0, n, {_ROWS_OF_A_PRODUCT * lanes}):"
-        yield "        product = filled(parameters, 1)"
-        yield f"        last = first + {_ROWS_OF_A_PRODUCT * lanes} if first + {_ROWS_OF_A_PRODUCT * lanes} < n else n"
-        yield f"        for row in range(first, last, {lanes}):"
-        yield from indented(indented(indented(_row(network, every, hidden, outputs, (rest, factor)))))
-        yield "        L = L + weights[0] * log(product)"
-        yield "else:"
-        yield f"    for row in range(0, n, {lanes}):"
-        yield from indented(indented(_row(network, every, hidden, outputs)))
-    yield "# over all lanes"
-    for number, name in enumerate(sums[:-1]):
-        yield f"gradient[{number}] += total({name})"
-    for number in range(len(hidden) + len(outputs)):
-        found = f"select(seen{number} != 0, 1, 0)" if number < len(hidden) else f"seen{number}"
-        yield f"keep_largest(seen, {number}, {found})"
-    yield "return total(L)"
+# Vectors of rows in a block, and at most so many of all that is left of them: 16 KB, which stay in the nearest cache.
+# 64 vectors of every quantity would lie 4096 bytes apart, where a store to one holds up the loads of all others.
+_MOST_VECTORS, _MOST_LEFT = 32, 256
 
 
-# Vectors of rows whose factors are multiplied before the logarithm is taken: 2**64 is no trouble for either dtype.
-_ROWS_OF_A_PRODUCT = 64
+@dataclass(frozen=True)
+class _Line:
+    """A line of the kernel: a variable, and what it is set to."""
+
+    name: str
+    expression: Expression
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} = {text(self.expression, _variable)}{self.note}"
+
+    @property
+    def reads(self) -> set[str]:
+        """The variables that it reads."""
+        return set(map(_variable, symbols(self.expression)))
 
 
-def _loss_and_factor(every: Equations) -> tuple[Expression, Expression | None]:
-    """A row's loss as a sum of something and log(factor), with a factor from 1 to 2; None where it is no such sum."""
+_Stage = list[_Line]
+
+
+class Unrolled:
+    """The kernel of a network whose equations are `every`, for vectors of `lanes` numbers."""
+
+    def __init__(self, network: Network, every: Equations, lanes: int) -> None:
+        self.network, self.every, self.lanes = network, every, lanes
+        letter = "h" if any(equation.target.kind == "h" for equation in every) else "a"
+        # What every hidden unit puts out, before dropout: 0 on all rows where it is dead.
+        self.hidden = [
+            f"{letter}{layer}_{j}" for layer in range(1, network.n_layers) for j in range(1, network.sizes[layer] + 1)
+        ]
+        self.outputs = watched_outputs(network, [str(line.target) for line in every["o"].scalars()])
+        self.forward, self.from_logits, self.backward = self._stages()
+        self.left = self._left()
+        vectors = _MOST_VECTORS
+        while vectors * len(self.left) > _MOST_LEFT:
+            vectors //= 2
+        self.rows = vectors * lanes  # of a block
+        self.size = len(self.left) * self.rows
+        """The numbers that `work` has room for."""
+
+    def lines(self) -> Iterator[str]:
+        """The body of the kernel, line by line."""
+        yield '"""Rows stand side by side: row r of input i is number i * stride + r of `table`."""'
+        names = self.network.parameter_names()
+        for number, name in enumerate(names):
+            yield f"{name} = parameters[{number}]"
+        sums = [*(f"dL_d{name}" for name in names), "L"]
+        for start in range(0, len(sums), 8):
+            yield " = ".join(sums[start : start + 8]) + " = filled(parameters, 0)"
+        n_hidden, n_watched = len(self.hidden), len(self.hidden) + len(self.outputs)
+        for number in range(n_watched):
+            yield f"seen{number} = filled(parameters, {'0' if number < n_hidden else '-inf'})"
+        yield f"for first in range(0, n, {self.rows}):"
+        yield f"    last = first + {self.rows} if first + {self.rows} < n else n"
+        yield from indented(self._block())
+        yield "# over all lanes"
+        for number, name in enumerate(sums[:-1]):
+            yield f"gradient[{number}] += total({name})"
+        for number in range(n_watched):
+            found = f"select(seen{number} != 0, 1, 0)" if number < n_hidden else f"seen{number}"
+            yield f"keep_largest(seen, {number}, {found})"
+        yield "return total(L)"
+
+    def _block(self) -> Iterator[str]:
+        """Every stage, over a loop of `lanes` rows at a time: rows row, row + 1, ..., one in a lane."""
+        yield "# forward"
+        for stage in self.forward:
+            yield from self._loop(stage)
+        yield "# loss, and back to the outputs; every delta carries its row's weight"
+        with_product = _with_product(self.from_logits, self.every)
+        if with_product is None:
+            yield from self._loop(self.from_logits)
+        else:
+            # A sum of logarithms is the logarithm of a product, and takes one where every row would take its own.
+            yield "if alike:  # all rows of the batch weigh the same"
+            yield "    product = filled(parameters, 1)"
+            yield from indented(self._loop(with_product))
+            yield "    L = L + weights[0] * log(product)"
+            yield "else:"
+            yield from indented(self._loop(self.from_logits))
+        yield "if derivatives:  # backward"
+        yield from indented(self._loop(self.backward))
+
+    def _loop(self, stage: _Stage) -> Iterator[str]:
+        """A stage of a block. What it reads is loaded before, and what others read of it is stored behind it."""
+        sets = {line.name for line in stage}
+        reads = {name for line in stage for name in line.reads}
+        yield f"for row in range(first, last, {self.lanes}):"
+        for name, place in self._given():
+            if name in reads:
+                yield f"    {name} = load({place})"
+        places = {name: plus("row - first", number * self.rows) for number, name in enumerate(self.left)}
+        for name, place in places.items():
+            if name in reads - sets:
+                yield f"    {name} = load(work, {place})"
+        yield from (f"    {line}" for line in stage)
+        for name, place in places.items():
+            if name in sets:
+                yield f"    store(work, {place}, {name})"
+
+    def _given(self) -> Iterator[tuple[str, str]]:
+        """What is given for every row, and the place that it is loaded from."""
+        masked = [str(line.target) for equation in self.every for line in equation.scalars() if line.target.kind == "h"]
+        many = {
+            "table": [f"x{i + 1}" for i in range(self.network.n_features)],
+            "targets": [str(line.target).replace("o", "y") for line in self.every["o"].scalars()],
+            "weights": ["u"],
+            "masks": [name.replace("h", "mask") for name in masked],
+        }
+        for array, names in many.items():
+            for number, name in enumerate(names):
+                yield name, f"{array}, row + {number} * stride" if number else f"{array}, row"
+
+    def _stages(self) -> tuple[list[_Stage], _Stage, _Stage]:
+        """The lines forward to the logits, from there to the deltas of the outputs, and back from there.
+
+        On the way forward what reads a quotient, say, begins another stage. A derivative that has one shares it with
+        its activation, and is left there for the way back.
+        """
+        forward: list[_Stage] = [[]]
+        from_logits: _Stage = []
+        backward: _Stage = []
+        stage, waited_for = forward[0], set[str]()
+        for equation in self.every:
+            target = equation.target
+            if target.kind == "dloss" and target.of in ("w", "b"):
+                continue  # of one row; the sums over rows are made without it
+            lines = [_line(self.network, line) for line in equation.scalars()]
+            if stage is forward[-1]:
+                if any(line.reads & waited_for for line in lines):
+                    stage, waited_for = [], set()
+                    forward.append(stage)
+                waited_for |= {line.name for line in lines if _takes_long(line.expression)}
+            elif stage is backward and target.kind == "delta":
+                lines = [_with_slope(line, forward) for line in lines]
+            stage += lines
+            if target.kind == "o":
+                stage = from_logits
+            elif target.kind == "delta" and target.layer == self.network.n_layers:
+                stage = backward
+        for number, name in enumerate(self.hidden):
+            seen = f"seen{number}"
+            _stage_with(name, forward).append(_Line(seen, Expression("either", (symbol(seen), symbol(name)))))
+        for number, watched in enumerate(self.outputs, start=len(self.hidden)):
+            seen = f"seen{number}"
+            from_logits.append(_Line(seen, call("max", symbol(seen), parse(watched))))
+        return forward, from_logits, backward
+
+    def _left(self) -> list[str]:
+        """What one stage sets and a later one reads."""
+        stages = [*self.forward, self.from_logits, self.backward]
+        left: list[str] = []
+        for number, stage in enumerate(stages, start=1):
+            later = {name for after in stages[number:] for line in after for name in line.reads}
+            left += [line.name for line in stage if line.name in later]
+        return left
+
+
+_LONG = frozenset({"div", "pow", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "erf", "erfc"})
+
+
+def _takes_long(expression: Expression) -> bool:
+    """Whether it is more than a few instructions, of which each waits for the one before."""
+    if expression.op in ("const", "symbol"):
+        return False
+    return expression.op in _LONG or any(map(_takes_long, expression.args))
+
+
+def _stage_with(name: str, stages: list[_Stage]) -> _Stage:
+    """The stage that sets a variable."""
+    return next(stage for stage in stages if any(line.name == name for line in stage))
+
+
+def _with_slope(line: _Line, forward: list[_Stage]) -> _Line:
+    """A delta as it was; where its derivative takes long, as a product with a slope that the way forward leaves."""
+    arriving, *others = _factors(line.expression)
+    if not any(map(_takes_long, others)):
+        return line
+    slope = _Line(line.name.replace("delta", "slope"), call("mul", *others))
+    _stage_with(line.name.replace("delta", "z"), forward).append(slope)
+    return _Line(line.name, call("mul", arriving, symbol(slope.name)))
+
+
+def _with_product(stage: _Stage, every: Equations) -> _Stage | None:
+    """The stage with a loss that lacks its logarithm, whose argument is multiplied into `product`.
+
+    None where a row's loss is no sum of something and log(factor), with a factor from 1 to 2: as many of these as a
+    block has vectors have a product that either dtype holds.
+    """
     body = every["loss"].body
     assert isinstance(body, Map | Reduce)
     loss = body.expression
-    if isinstance(body, Map) and loss.op == "add":
-        *others, last = loss.args
-        if last.op == "log1p" and last.args[0].op == "exp" and _is_size_negated(last.args[0].args[0]):
-            return call("add", *others), call("add", const(1), last.args[0])
-    return loss, None
+    if not isinstance(body, Map) or loss.op != "add":
+        return None
+    *others, last = loss.args
+    if last.op != "log1p" or last.args[0].op != "exp" or not _is_size_negated(last.args[0].args[0]):
+        return None
+    factor = call("select", parse("u > 0"), call("add", const(1), last.args[0]), const(1))
+    split = [
+        _Line("loss", call("add", *others), "  # without the logarithm of"),
+        _Line("product", call("mul", symbol("product"), factor)),
+    ]
+    return [new for line in stage for new in (split if line.name == "loss" else [line])]
 
 
 def _is_size_negated(expression: Expression) -> bool:
     return expression.op == "neg" and expression.args[0].op == "abs"
 
 
-def _row(
-    network: Network,
-    every: Equations,
-    hidden: list[str],
-    outputs: list[str],
-    split: tuple[Expression, Expression] | None = None,
-) -> Iterator[str]:
-    """What is done with the rows of one vector; `split` is the loss where its logarithm is taken of a product."""
-    yield "# rows row, row + 1, ..., one in a lane"
-    for i in range(network.n_features):
-        yield f"x{i + 1} = {_loaded('table', i)}"
-    for k, line in enumerate(every["o"].scalars()):
-        yield f"{str(line.target).replace('o', 'y')} = {_loaded('targets', k)}"
-    yield "u = load(weights, row)"
-    masked = [line for equation in every if equation.target.kind == "h" for line in equation.scalars()]
-    for number, line in enumerate(masked):
-        yield f"{str(line.target).replace('h', 'mask')} = {_loaded('masks', number)}"
-    stage = ""
-    for equation in every:
-        if equation.target.kind == "dloss" and equation.target.of in ("w", "b"):
-            continue  # of one row; the sums over rows are made without it
-        if equation.stage != stage:
-            stage = equation.stage
-            yield f"# {stage}" + ("; every delta carries its row's weight" if stage == "backward" else "")
-        if equation.target.kind == "loss" and split is not None:
-            yield f"loss = {text(split[0], _variable)}  # without the logarithm of"
-            yield f"product = product * select(u > 0, {text(split[1], _variable)}, 1)"
-        else:
-            yield from (_line(network, line) for line in equation.scalars())
-    for number, name in enumerate(hidden):
-        yield f"seen{number} = either(seen{number}, {name})"
-    for number, watched in enumerate(outputs, start=len(hidden)):
-        yield f"seen{number} = max(seen{number}, {watched})"
-
-
-def _loaded(array: str, number: int) -> str:
-    return f"load({array}, row + {number} * stride)" if number else f"load({array}, row)"
-
-
-def _line(network: Network, equation: Equation) -> str:
+def _line(network: Network, equation: Equation) -> _Line:
     """One scalar equation as one line of Python."""
-    target = _variable(equation.target)
+    target = equation.target
     assert isinstance(equation.body, Map | Reduce)
     expression = equation.body.expression
     if isinstance(equation.body, Reduce):
         # A sum over rows, which is divided by the sum of their weights outside.
         factors = [factor for factor in _factors(expression) if str(factor) != "share"]
-        if equation.target.kind == "L":
+        if target.kind == "L":
             factors.insert(0, symbol("u"))
-        return f"{target} = {target} + {text(call('mul', *factors), _variable)}"
-    if equation.target.kind == "delta":
+        expression = call("add", symbol(target), call("mul", *factors))
+    elif target.kind == "delta":
         factors = list(_factors(expression))
-        if equation.target.layer == network.n_layers:
+        if target.layer == network.n_layers:
             factors.insert(0, symbol("u"))
         expression = product(factors)
-    return f"{target} = {text(expression, _variable)}"
+    return _Line(_variable(target), expression)
 
 
 def _variable(key: Any) -> str:
@@ -134,9 +257,3 @@ def _variable(key: Any) -> str:
 
 def _factors(expression: Expression) -> tuple[Expression, ...]:
     return expression.args if expression.op == "mul" else (expression,)
-
-
-def _hidden(network: Network, every: Equations) -> list[str]:
-    """What every hidden unit puts out, before dropout: 0 on all rows where it is dead."""
-    letter = "h" if any(equation.target.kind == "h" for equation in every) else "a"
-    return [f"{letter}{layer}_{j}" for layer in range(1, network.n_layers) for j in range(1, network.sizes[layer] + 1)]
