@@ -92,7 +92,6 @@ class _Plan:
             l1=(floats, (size,)),
             l2=(floats, (size,)),
             schedule=(floats, (made,)),
-            scalars=(floats, (made, len(engine.scalars))),
             reals=(floats, (2,)),
             dropout=(floats, (sum(hidden) if engine.dropout else 0,)),
             counts=(wholes, (size, places.N_COUNTS)),
@@ -114,7 +113,9 @@ class _Plan:
             self.cut(name)[:] = np.nan
         rate = shape.optimizer.learning_rate
         self.cut("rates")[:] = 1 if isinstance(rate, Schedule) else rate
-        self._schedules(shape, last_step, n_updates)
+        self._schedule(shape, last_step, n_updates)
+        # What all parameters of an update share: the same for every job, which need not copy it.
+        self.scalars = _scalars_of(shape, last_step)
         self.cut("reals")[:] = shape.least_gain, shape.ways.loss_scale
         if engine.dropout:
             self.cut("dropout")[:] = np.repeat(shape.dropout, hidden)
@@ -151,7 +152,7 @@ class _Plan:
             loop_addresses(engine.number)["run_pass"], engine.gradient, engine.update, tools_at, "sizes",
             0, 0, 0, 0, 0, 0,  # the rows, which are a job's own
             "members", "begins", "subsets", "vectors", "states", "best", engine.kinds_at, "numbers", "seeds", "rates",
-            "l1", "l2", "schedule", "scalars", "dropout", engine.hidden_at, 0,  # and its orders
+            "l1", "l2", "schedule", address(self.scalars), "dropout", engine.hidden_at, 0,  # and its orders
             "objectives", "snapshots", "losses", "held_losses", "finals", "counts", "records", "stop",
         ]  # fmt: skip
         self._told = np.array([arrays.offsets[part] if isinstance(part, str) else part for part in told], np.int64)
@@ -176,18 +177,22 @@ class _Plan:
         """What `loop.train` is told where a job's memory lies there, but for its rows and their orders."""
         return self._told + self.inside * at
 
-    def _schedules(self, shape: _Shape, last_step: int, n_updates: int) -> None:
-        """Write what is one number for each update: a schedule's rate, and what all parameters share."""
+    def _schedule(self, shape: _Shape, last_step: int, n_updates: int) -> None:
+        """Write what multiplies the learning rate in each update."""
         schedule = self.cut("schedule")
         schedule[:] = 1
         if isinstance(shape.optimizer.learning_rate, Schedule):
             schedule[:] = shape.optimizer.learning_rate.rates(shape.first_step + 1, last_step, n_updates)
-        if shape.engine.scalars:
-            t = np.arange(shape.first_step + 1.0, last_step + 1) + shape.ways.steps_before
-            values = [t, *shape.optimizer.settings.values()]
-            scalars = self.cut("scalars")
-            for k, scalar in enumerate(shape.engine.scalars):
-                scalars[:, k] = scalar(*values)
+
+
+def _scalars_of(shape: _Shape, last_step: int) -> NDArray[np.float64]:
+    """What all parameters share (updates, scalars), one row for each update."""
+    t = np.arange(shape.first_step + 1.0, last_step + 1) + shape.ways.steps_before
+    values = [t, *shape.optimizer.settings.values()]
+    scalars = np.empty((len(t), len(shape.engine.scalars)))
+    for k, scalar in enumerate(shape.engine.scalars):
+        scalars[:, k] = scalar(*values)
+    return scalars
 
 
 _kept_plan = lru_cache(maxsize=64)(_Plan)
