@@ -82,8 +82,7 @@ def train_members(
     if engine == "compiled":
         from glassnet.kernels import compiled
 
-        groups = members.together(spec, len(data.X))
-        if len(groups) > 1:
+        if len(members) > 1 and len(groups := members.together(spec, len(data.X))) > 1:
             return _in_groups(network, spec, data, vectors, members, groups, held_out, threads, progress, stop)
         last_step = None if last_epoch is None else last_epoch * updates_per_epoch(spec, data, members)
         return compiled.train(

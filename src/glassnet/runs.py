@@ -227,10 +227,9 @@ class Members:
         return len(self.numbers)
 
     @cached_property
-    def penalised(self) -> NDArray[np.bool_]:
-        """Which of them have a penalty (S,)."""
-        penalised: NDArray[np.bool_] = (self.l1 != 0) | (self.l2 != 0)
-        return penalised
+    def are_penalised(self) -> bool:
+        """Whether any of them has a penalty."""
+        return bool(self.l1.any() or self.l2.any())
 
     @property
     def are_alike(self) -> bool:
@@ -272,9 +271,7 @@ class Members:
         >>> [of.tolist() for of in members.together(Spec(), 10)]
         [[0, 1, 2]]
         """
-        if len(self) == 1:
-            return [np.array([0])]
-        penalised = self.penalised
+        penalised = (self.l1 != 0) | (self.l2 != 0)
         scheduled = isinstance(spec.optimizer, Optimizer) and isinstance(spec.optimizer.learning_rate, Schedule)
         if not scheduled and (penalised == penalised[0]).all():
             return [np.arange(len(self))]

@@ -52,8 +52,7 @@ def train(
     """
     optimizer = spec.optimizer
     assert isinstance(optimizer, Optimizer)
-    penalised = bool(members.penalised.any())
-    engine = Engine.of(network, data.dtype, optimizer, penalised=penalised, dropout=spec.has_dropout)
+    engine = Engine.of(network, data.dtype, optimizer, penalised=members.are_penalised, dropout=spec.has_dropout)
     n_rows = len(data.X) if members.rows is None else float(np.mean([len(rows) for rows in members.rows]))
     of_one = work(network, spec, n_rows, 0 if held_out is None else len(held_out.X))
     threads = threads or all_threads()
