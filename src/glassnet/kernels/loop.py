@@ -109,9 +109,9 @@ from glassnet.kernels.places import (
 
 
 def _padded(n: Any, lanes: Any) -> Any:
-    """A number of rows, rounded up to whole vectors and tiles."""
+    """A number of rows, rounded up to whole vectors and tiles: powers of two, for a division takes long."""
     pad = max(lanes, 8)
-    return (n + pad - 1) // pad * pad
+    return (n + pad - 1) & -pad
 
 
 def _take(
@@ -212,10 +212,18 @@ def _part_rows(sizes: Any, n: Any, derivatives: Any) -> Any:
     There are 1, 2, 4, ... parts of one size, so that 2, 4, ... threads have as much to do.
     """
     most = sizes[MOST_GRADIENTS] if derivatives else MOST_PARTS
+    halvings = 0
+    while 2 << halvings <= most and sizes[PART_ROWS] * (2 << halvings) <= n:
+        halvings += 1
+    return _padded((n + (1 << halvings) - 1) >> halvings, sizes[LANES])
+
+
+def _n_parts(n: Any, part_rows: Any) -> Any:
+    """How many parts n rows have."""
     n_parts = 1
-    while 2 * n_parts <= most and 2 * n_parts * sizes[PART_ROWS] <= n:
-        n_parts *= 2
-    return _padded((n + n_parts - 1) // n_parts, sizes[LANES])
+    if n > part_rows:
+        n_parts = (n + part_rows - 1) // part_rows
+    return n_parts
 
 
 def meet(meeting: Any, team: Any, yield_at: Any) -> Any:
@@ -259,7 +267,7 @@ def run_pass(
     lanes, n_parameters = sizes[LANES], sizes[N_PARAMETERS]
     data, block = (X, y, u), (rows, targets, weights, table, masks)
     part_rows = _part_rows(sizes, n, derivatives)
-    n_parts = (n + part_rows - 1) // part_rows
+    n_parts = _n_parts(n, part_rows)
     part = me
     while part < n_parts:  # a range of such a step could raise
         loss = total = 0.0
@@ -315,7 +323,7 @@ def run_pass(
 
 def _seen_room(sizes: Any) -> Any:
     """What is seen, and a vector more that a kernel may write beyond it."""
-    return (sizes[SEEN_SIZE] + 2 * sizes[LANES] - 1) // sizes[LANES] * sizes[LANES]
+    return (sizes[SEEN_SIZE] + 2 * sizes[LANES] - 1) & -sizes[LANES]
 
 
 def _all_seen(sizes: Any, seen: Any, team: Any) -> None:
@@ -462,6 +470,7 @@ def train(
                 )  # fmt: skip
                 total = total_weight[0]
                 part_rows = _part_rows(sizes, n_rows, 1)
+                n_parts = _n_parts(n_rows, part_rows)
                 if n_batches == 1 and n <= stride and n <= part_rows:
                     taken = total
                 epoch_loss += loss
@@ -485,7 +494,7 @@ def train(
                             shifted(scalars, (skipped + made) * sizes[N_SCALARS]), rates[s] * schedule[skipped + made],
                             loss_scale / total if total > 0 else 0.0, l1[s] * penalty_scale, l2[s] * penalty_scale,
                             min(PIECE, P - at), P,
-                            (n_rows + part_rows - 1) // part_rows, shifted(found, piece * lanes),
+                            n_parts, shifted(found, piece * lanes),
                         ),
                     )  # fmt: skip
                     piece += team
