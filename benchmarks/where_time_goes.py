@@ -15,13 +15,15 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 import glassnet as gn
 from glassnet.errors import NoInputError
-from glassnet.kernels.compiled import CHUNK_ROWS, Passes
+from glassnet.kernels.compiled import Passes
+from glassnet.kernels.engines import CHUNK_ROWS
 from glassnet.runs import Data
 from race import figures, machine
 from race.contenders import Glassnet
@@ -31,38 +33,48 @@ JOBS = ("W1", "W2", "digits", "exponentials", "census", "mnist-fit", "W3")
 NAMES = ("forward", "backward", "batches, shuffle, updates", "loss before and after", "Python")
 
 
-def quickest(call: Callable[[], object]) -> float:
-    """Processor seconds of the quickest call, of 5 at least and of what fits into a second; the first is not timed."""
-    call()
-    found: list[float] = []
-    begun = time.perf_counter()
-    while len(found) < 5 or time.perf_counter() - begun < 1:
-        before = time.process_time()
+def quickest(*calls: Callable[[], object]) -> list[float]:
+    """Processor seconds of the quickest of each, of 5 at least and of what fits into a second for each.
+
+    They take turns, for a machine that others use is now quick and now slow; the first of each is not timed.
+    """
+    for call in calls:
         call()
-        found.append(time.process_time() - before)
-    return min(found)
+    found: list[list[float]] = [[] for _ in calls]
+    begun = time.perf_counter()
+    while len(found[0]) < 5 or time.perf_counter() - begun < len(calls):
+        for call, seconds in zip(calls, found, strict=True):
+            before = time.process_time()
+            call()
+            seconds.append(time.process_time() - before)
+    return [min(seconds) for seconds in found]
 
 
-def pass_seconds(network: gn.Network, job: Job, *, derivatives: bool) -> float:
-    """Seconds of a pass over all rows. Where they are few, by what copies of them add, for the call takes time too."""
+def passes_over(network: gn.Network, job: Job, copies: int) -> list[Callable[[], object]]:
+    """A pass over so many copies of all rows: forward alone, and with derivatives."""
+    X, y = (np.tile(part, (copies, 1)) for part in (job.X, job.y))
+    passes = Passes(network, Data.checked(network, X, y, None))
+    return [partial(passes.loss, job.starts[0], derivatives=derivatives) for derivatives in (False, True)]
 
-    def of(copies: int) -> float:
-        X, y = (np.tile(part, (copies, 1)) for part in (job.X, job.y))
-        passes = Passes(network, Data.checked(network, X, y, None))
-        return quickest(lambda: passes.loss(job.starts[0], derivatives=derivatives))
 
-    copies = CHUNK_ROWS // len(job.X)
-    return (of(copies) - of(1)) / (copies - 1) if copies > 1 else of(1)
+def training(job: Job, times: int) -> Callable[[], object]:
+    """A training of so many times the job's epochs."""
+    contender = Glassnet(job, threads=1)
+    contender.settings["epochs"] = times * job.epochs
+    return contender.train
 
 
 def taken_apart(job: Job) -> tuple[float, dict[str, float], float]:
     """Seconds of a whole training, of its pieces, and what the passes with derivatives reach of the peak."""
     network = gn.Network(job.sizes, job.activation, job.loss)
-    forward, both = (pass_seconds(network, job, derivatives=which) for which in (False, True))
-    contender = Glassnet(job, threads=1)
-    whole = quickest(contender.train)
-    contender.settings["epochs"] = 3 * job.epochs
-    epoch = (quickest(contender.train) - whole) / (2 * job.epochs)
+    copies = max(1, CHUNK_ROWS // len(job.X))
+    calls = [training(job, 1), training(job, 3), *passes_over(network, job, 1)]
+    if copies > 1:  # where rows are few, by what copies of them add, for a call takes time too
+        calls += passes_over(network, job, copies)
+    whole, longer, forward, both, *of_copies = quickest(*calls)
+    if of_copies:
+        forward, both = ((many - one) / (copies - 1) for many, one in zip(of_copies, (forward, both), strict=True))
+    epoch = (longer - whole) / (2 * job.epochs)
     around = 2 * forward if job.batch_size else forward
     pieces = (forward, both - forward, epoch - both)
     seconds = dict(zip(NAMES, (*(job.epochs * piece for piece in pieces), around, 0.0), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,17 @@ def race(monkeypatch: pytest.MonkeyPatch) -> Any:
     import race.report
 
     return race
+
+
+@pytest.mark.parametrize("script", sorted(BENCHMARKS.glob("*.py")), ids=lambda script: script.stem)
+def test_every_benchmark_finds_what_it_imports(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    try:
+        runpy.run_path(str(script), run_name="looked_at")
+    except ModuleNotFoundError as missing:
+        if str(missing.name).split(".")[0] in ("glassnet", *(found.stem for found in BENCHMARKS.iterdir())):
+            raise
+        pytest.skip(f"{missing.name} is not installed")
 
 
 def test_a_ratio_is_taken_within_rounds(race: Any) -> None:
