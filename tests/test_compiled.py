@@ -330,6 +330,36 @@ def test_a_pass_leaves_out_what_is_subnormal_and_nothing_else_does_after_it(size
         assert smallest[0] / 2 != 0
 
 
+@pytest.mark.parametrize("number", RELATIVE)
+@pytest.mark.parametrize("sizes", [(2, 4, 1), (2, 40, 1)], ids=["unrolled", "tiled"])
+def test_row_weights_and_targets_may_be_as_small_as_numbers_are(sizes: tuple[int, ...], number: str) -> None:
+    """Only where they are not is what is subnormal left out."""
+    tiny = float(np.finfo(number).tiny)
+    rng = np.random.default_rng(0)
+    X, shape = rng.normal(size=(60, 2)).astype(number), rng.uniform(0.5, 2, 60)
+    for scale in (1e3 * tiny, 10 * tiny, 0.1 * tiny):
+        network, y = Network(sizes, "tanh"), (X[:, 0] * X[:, 1] > 0).astype(number)
+        weights = (scale * shape).astype(number)
+        given = {"row_weights": weights, "held_out": (X, y, weights), "optimizer": gn.SGD(0.5), "epochs": 100}
+        run, expected = (gn.train(network, X, y, engine=engine, **given) for engine in ("compiled", "numpy"))
+        assert expected.history.loss[-1] < 0.95 * expected.history.loss[0]
+        for name in ("loss", "held_out_loss"):
+            # Weights with a bit or two less than a digit fewer, and a hundred updates after one another.
+            np.testing.assert_allclose(
+                getattr(run.history, name), getattr(expected.history, name), rtol=1e3 * RELATIVE[number]
+            )
+        lbfgs = gn.train(network, X, y, row_weights=weights, optimizer=LBFGS(), epochs=5, engine="compiled")
+        assert 0.1 < lbfgs.history.loss[-1] < lbfgs.history.loss[0]
+    network = Network(sizes, "tanh", "mean_squared_error")
+    y = (np.sqrt(tiny) / 10 * shape).astype(number)
+    zeros = Parameters(network, np.zeros(network.n_parameters, number))
+    for engine in ("compiled", "numpy"):
+        run = gn.train(network, X, y, parameters=zeros, optimizer=gn.SGD(0.1), epochs=50, engine=engine)
+        # Its square is subnormal: two digits are left.
+        assert run.history.loss[0] == pytest.approx(float((y.astype(float) ** 2).mean()), rel=0.05)
+        assert 0 < run.history.loss[-1] < 0.5 * run.history.loss[0]
+
+
 def test_a_step_that_is_off_is_seen() -> None:
     network = SMALL["unrolled", "float64"]
     data, start = data_of(network, 17), start_for(network)

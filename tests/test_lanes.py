@@ -696,4 +696,4 @@ def test_lanes_are_those_that_sources_are_written_for() -> None:
     """A kernel's step over rows is the number of lanes."""
     for number in NUMBERS:
         text = source.gradient_source(Network((1, 1)), lanes_of(number))
-        assert f"range(0, n, {lanes_of(number)})" in text
+        assert f"range(first, last, {lanes_of(number)})" in text

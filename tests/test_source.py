@@ -243,6 +243,30 @@ def test_an_altered_activation_changes_kernel_text_and_numbers_alike(
     assert gradient_source(network, LANES) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "derivative"),
+    [
+        ("z / 2", "1 / 2"),
+        ("exp(-(z * z))", "-2 * z * exp(-(z * z))"),
+        ("3 * tanh(z)", "3 * (1 - tanh(z) * tanh(z))"),
+        ("select(exp(min(z, 1)) > 1, z, 0)", "select(exp(min(z, 1)) > 1, 1, 0)"),
+        ("1 + 0 * z", "0"),
+    ],
+)
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_row_of_ones_own_is_trained_with(
+    value: str, derivative: str, dropout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = replace(ACTIVATIONS["softsign"], value=parse(value), derivative=parse(derivative))
+    monkeypatch.setitem(activations.ACTIVATIONS, "softsign", own)
+    network = Network((3, 3, 2, 1), "softsign", "mean_squared_error")
+    compiled, expected = (
+        gn.train(network, ROWS, TARGETS, epochs=3, optimizer=gn.SGD(0.1), dropout=dropout, engine=engine)
+        for engine in ("compiled", "numpy")
+    )
+    np.testing.assert_allclose(compiled.parameters.vector, expected.parameters.vector, rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize("part", ["value", "derivative"])
 def test_a_row_altered_in_one_part_alone_is_altered_there(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong derivative is trained with, as the reference does."""

@@ -169,6 +169,23 @@ def test_held_out_rows_are_watched_and_have_no_say() -> None:
     np.testing.assert_array_equal(last, watched.history.held_out_loss[1:])
 
 
+def test_settings_are_those_that_were_given_whatever_was_trained_before() -> None:
+    """Equal ones among them: a checkpoint tells them apart."""
+    network, X, y = gn.Network((1, 2, 1)), [[0.0], [1.0]], [0, 1]
+    for optimizer in (gn.SGD(1), gn.SGD(1.0), gn.SGD(1), gn.Adam(), None):
+        for l1 in (0, 0.0, -0.0, np.float64(0.0)):
+            spec = gn.train(network, X, y, optimizer=optimizer, epochs=1, l1=l1).spec
+            assert (repr(spec.optimizer), repr(spec.l1)) == (repr(optimizer or gn.Adam()), repr(l1))
+    gn.train(network, X, y, epochs=1, start=1)
+    for settings in ({"epochs": True}, {"epochs": 1.0}, {"epochs": 1, "batch_size": True}):
+        with pytest.raises(UsageError):
+            gn.train(network, X, y, **{"start": 1, **settings})
+    rates = [0.5]
+    run = gn.train(network, X, y, epochs=1, dropout=rates)
+    rates[0] = 0.1
+    assert run.spec.dropout == gn.train(network, X, y, epochs=1, dropout=[0.5]).spec.dropout == (0.5,)
+
+
 def test_float32_stays() -> None:
     run = gn.train(NETWORK, X.astype(np.float32), Y, epochs=3, batch_size=8)
     assert run.parameters.vector.dtype == np.float32

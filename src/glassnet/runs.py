@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,8 @@ class Spec:
         for name, value in (("l1", self.l1), ("l2", self.l2), ("min_improvement", self.min_improvement)):
             if not isinstance(value, int | float) or not 0 <= value < np.inf:
                 raise UsageError(f"{name} is a number, 0 or more; got {value!r}.")
+        if isinstance(self.dropout, list):
+            object.__setattr__(self, "dropout", tuple(self.dropout))
         check_numbers(self.random_state, self.start)
         if isinstance(self.optimizer, LBFGS) and self.batch_size is not None:
             raise UsageError("L-BFGS looks at all rows at once; leave batch_size out.")
@@ -79,16 +81,22 @@ class Spec:
             raise UsageError("L-BFGS compares losses of one and the same network; leave dropout out.")
 
     @classmethod
-    def of(cls, *settings: Any) -> Spec:
-        """The same again for the same settings: a tiny network is trained in as little time as they take to check.
+    def of(cls, optimizer: AnyOptimizer, *others: Any) -> Spec:
+        """The same again for the same optimiser and settings: to check them takes as long as to train a tiny network.
 
-        >>> Spec.of(Adam(), 10) is Spec.of(Adam(), 10)
+        >>> adam = Adam()
+        >>> Spec.of(adam, 10) is Spec.of(adam, 10)
         True
         """
-        try:
-            return _settled(*settings)
-        except TypeError:  # one of them is a list, say
-            return cls(*settings)
+        # By how they are written: 1 and 1.0 are equal, and so is True, but a checkpoint says which it was.
+        key = id(optimizer), repr(others)
+        found = _SETTLED.get(key)
+        if found is None or found.optimizer is not optimizer:
+            found = cls(optimizer, *others)
+            if len(_SETTLED) >= 64:
+                _SETTLED.clear()
+            _SETTLED[key] = found
+        return found
 
     @property
     def has_dropout(self) -> bool:
@@ -98,8 +106,11 @@ class Spec:
 
     @cached_property
     def alone(self) -> Members:
-        """Its network by itself."""
-        return Members.of(self, np.array([self.start]))
+        """Its network by itself, in arrays that are not written to."""
+        members = Members.of(self, np.array([self.start]))
+        for array in (members.numbers, members.seeds, members.l1, members.l2):
+            array.flags.writeable = False
+        return members
 
     def rates(self, network: Network) -> tuple[float, ...]:
         """The dropout rate of every hidden layer."""
@@ -108,8 +119,7 @@ class Spec:
         return checked_dropout(network, self.dropout)
 
 
-# Typed: True is no number of epochs, though it equals 1.
-_settled = lru_cache(maxsize=64, typed=True)(Spec)
+_SETTLED: dict[tuple[int, str], Spec] = {}
 
 
 def ones_for(n: int, dtype: Any) -> FloatArray:
@@ -122,7 +132,7 @@ def ones_for(n: int, dtype: Any) -> FloatArray:
 
 
 def never(shape: tuple[int, int]) -> FloatArray:
-    """NaN for every network and epoch, which takes no memory either.
+    """NaN for every network and epoch, which takes no memory and cannot be written to either.
 
     >>> never((1, 2))
     array([[nan, nan]])

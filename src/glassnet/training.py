@@ -23,6 +23,8 @@ from glassnet.sparse import SparseTable
 HeldOut = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
 """Rows that are watched and not trained on: X, y and, where they do not all weigh the same, their weights."""
 
+_ADAM = Adam()
+
 
 @dataclass(frozen=True)
 class Step:
@@ -256,7 +258,7 @@ def train(
     """
     data = Data.checked(network, X, y, row_weights, *_dtype_of(parameters, resume))
     spec = Spec.of(
-        optimizer or Adam(), epochs, batch_size, random_state, start, initializer, l1, l2, dropout, patience,
+        optimizer or _ADAM, epochs, batch_size, random_state, start, initializer, l1, l2, dropout, patience,
         min_improvement,
     )  # fmt: skip
     spec.rates(network)  # an error where the dropout does not fit

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.kernels import places
-from glassnet.kernels.engines import Engine, pass_function
-from glassnet.kernels.jobs import Job, arrays_of, is_one_weight
+from glassnet.kernels.engines import Engine, is_one_weight, pass_function
+from glassnet.kernels.jobs import Job, arrays_of
 from glassnet.kernels.memory import address, aligned
 from glassnet.kernels.threads import all_threads
 from glassnet.network import FloatArray, Network
@@ -116,6 +116,7 @@ class Passes:
         self._tools_at = engine.tools_at(zeros=zeros, lists=reads_lists, shuffle=False, taken=taken)
         self._sizes = engine.sizes.copy()
         self._sizes[places.ONE_WEIGHT] = one
+        self._sizes[places.FLOAT_FLAGS] = engine.flags_for(data)
         self._sizes[places.BUFFERED] = is_buffered = engine.is_unrolled or taken != ""
         self._sizes[places.PART_ROWS] = self._n + places.BLOCK_ROWS_AT_ONCE  # one part, one gradient
         self._stride = stride = engine.block_rows(self._n, engine.most_rows(data.X))

@@ -23,6 +23,7 @@ from glassnet.kernels.tiled import FEWEST_INPUTS_TO_SKIP, may_skip_zeros
 from glassnet.losses import LossRow
 from glassnet.network import FloatArray, Network, weight_mask
 from glassnet.optimizers import Optimizer
+from glassnet.runs import Data
 from glassnet.sparse import SparseTable
 
 CHUNK_ROWS = 4096
@@ -246,6 +247,25 @@ class Engine:
         dense, marking, found, added = _CYCLES
         return bool(np.count_nonzero(some != 0) * (found + added * vectors) < some.size * (dense * vectors - marking))
 
+    def flags_for(self, *data: Data) -> int:
+        """How floats are treated where these are the rows.
+
+        No number counts as 0 where row weights, or targets that are no probabilities, are so small that losses and
+        deltas might be subnormal themselves: below 1e-12 in float32, 1e-138 in float64.
+        """
+        for rows in data:
+            if (rows.row_weights[0] if is_one_weight(rows) else rows.row_weights.max()) < self._least:
+                return 0
+            if self.network.loss_row.targets not in ("unit", "classes") and np.abs(rows.y).max() < self._least:
+                return 0
+        return self.float_flags
+
+    @cached_property
+    def _least(self) -> float:
+        """A number whose square has as many digits above the least normal number as any has."""
+        limits = np.finfo(self.dtype)
+        return math.sqrt(float(limits.tiny)) / float(limits.eps)
+
     @cached_property
     def kinds_at(self) -> int:
         """Where `kinds` lies in memory."""
@@ -308,7 +328,6 @@ class Engine:
         sizes[places.WITH_DROPOUT] = self.dropout
         sizes[places.PART_ROWS] = self.part_rows
         sizes[places.MOST_GRADIENTS] = self.most_gradients
-        sizes[places.FLOAT_FLAGS] = self.float_flags
         sizes[places.N_PIECES] = -(-self.n_padded // places.PIECE)
         return sizes
 
@@ -319,6 +338,11 @@ class Engine:
         if link == "softmax":
             return places.SOFTMAX
         return places.ONE_OUTPUT if link == "sigmoid" and self.network.n_outputs == 1 else places.NO_CLASSES
+
+
+def is_one_weight(data: Data) -> bool:
+    """Whether all rows weigh the same because there is one weight for them, as `runs.ones_for` has it."""
+    return data.row_weights.strides[0] == 0
 
 
 # Of a row, in its product and its outer product together: for every input and vector of units; to pass over zeros, for
@@ -342,13 +366,13 @@ def _engine(
     dropout: bool,
 ) -> Engine:
     lanes = machine.BITS // (8 * dtype.itemsize)
-    gradient = source.gradient_source(network, lanes, dropout=dropout)
+    gradient, room = source.gradient_kernel(network, lanes, dropout=dropout)
     update = source.update_source(optimizer, lanes, penalised=penalised)
     return Engine(
         network=network,
         dtype=dtype,
         lanes=lanes,
-        room=source.room(network, lanes, dropout=dropout),
+        room=room,
         gradient=machine.code(gradient, {"gradient": _GRADIENT.format(dtype.name)})["gradient"],
         update=machine.code(update, {"update": _UPDATE.format(dtype.name)})["update"],
         state_names=optimizer.state_names,

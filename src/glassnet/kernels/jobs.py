@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.kernels import places
-from glassnet.kernels.engines import Engine, loop_addresses, train_function
+from glassnet.kernels.engines import Engine, is_one_weight, loop_addresses, train_function
 from glassnet.kernels.memory import Arrays, address, aligned, copy_of
 from glassnet.kernels.threads import in_threads, with_help
 from glassnet.network import FloatArray
@@ -64,6 +64,7 @@ class _Shape(NamedTuple):
     taken: str
     most_rows: int
     team: int
+    float_flags: int
     ways: Ways
 
 
@@ -131,6 +132,7 @@ class _Plan:
         sizes = self.cut("sizes")
         sizes[:] = engine.sizes
         sizes[places.N_HELD] = shape.n_held
+        sizes[places.FLOAT_FLAGS] = shape.float_flags
         sizes[places.WITH_MEMBERS] = with_members
         sizes[places.BATCH_SIZE] = batch if shape.batch_size is None else shape.batch_size
         sizes[places.FIRST_STEP], sizes[places.LAST_STEP] = shape.first_step, last_step
@@ -245,7 +247,7 @@ class Job:
             spec.min_improvement, spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded,
             is_one_weight(data) and (held is None or is_one_weight(held)),
             engine.skips_zeros(data.X), engine.reads_lists(data.X), engine.taken(data.X), engine.most_rows(data.X),
-            self.team, ways,
+            self.team, engine.flags_for(data) if held is None else engine.flags_for(data, held), ways,
         )  # fmt: skip
         # A training that is repeated, with other rows perhaps, finds its plan made.
         self._plan = plan = (_kept_plan if self.size * spec.epochs <= 10_000 else _Plan)(shape)
@@ -426,8 +428,3 @@ def arrays_of(data: Data, *, one_weight: bool) -> tuple[NDArray[Any], FloatArray
     u = data.row_weights[:1].copy() if one_weight else data.row_weights
     X = data.X.places if isinstance(data.X, SparseTable) else np.ascontiguousarray(data.X)
     return X, np.ascontiguousarray(data.y), np.ascontiguousarray(u)
-
-
-def is_one_weight(data: Data) -> bool:
-    """Whether all rows weigh the same because there is one weight for them, as `runs.ones_for` has it."""
-    return data.row_weights.strides[0] == 0

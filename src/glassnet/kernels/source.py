@@ -65,23 +65,7 @@ def gradient_source(network: Network, lanes: int, *, dropout: bool = False) -> s
             dL_db1_1 = dL_db1_1 + delta1_1
     <BLANKLINE>
     """
-    every = equations(network, dropout=dropout)
-    if is_unrolled(network):
-        header, body = "", Unrolled(network, every, lanes).lines()
-    else:
-        zeros = tiled.HEADER_FOR_ZEROS if tiled.may_skip_zeros(network, lanes) else ""
-        header, body = tiled.HEADER + zeros, Tiled(network, every, lanes).lines()
-    title = f"{'-'.join(map(str, network.sizes))}, {', '.join(network.activations)}, {network.loss}"
-    return "\n".join(
-        [
-            f'"""Loss and gradient of a batch: {title}{", dropout" if dropout else ""}."""\n',
-            HEADER + header,
-            "",
-            f"def gradient({GRADIENT_ARGUMENTS}):",
-            *indented(body),
-            "",
-        ]
-    )
+    return gradient_kernel(network, lanes, dropout=dropout)[0]
 
 
 @dataclass(frozen=True)
@@ -108,23 +92,38 @@ def room(network: Network, lanes: int, *, dropout: bool = False) -> Room:
     >>> room(Network((2, 2, 1)), 8).begins
     (0, 1)
     """
-    n_watched = len(watched_outputs(network, ["o"] * network.n_outputs))
-    hidden = network.sizes[1:-1]
+    return gradient_kernel(network, lanes, dropout=dropout)[1]
+
+
+def gradient_kernel(network: Network, lanes: int, *, dropout: bool = False) -> tuple[str, Room]:
+    """`gradient_source` and `room` at once, in half the time."""
+    every, hidden = equations(network, dropout=dropout), network.sizes[1:-1]
+    kernel: Unrolled | Tiled
     if is_unrolled(network):
-        n, work = sum(hidden), Unrolled(network, equations(network, dropout=dropout), lanes).size
-        return Room(work, n + n_watched, n, n, tuple(range(n)), (1,) * n, (0,) * n)
-    kernel = Tiled(network, equations(network, dropout=dropout), lanes)
-    units = [(layer, j) for layer, size in enumerate(hidden, start=1) for j in range(size)]
-    outputs = kernel.begins(kernel.last)
-    return Room(
-        work=kernel.size,
-        seen=outputs + n_watched,
-        outputs=outputs,
-        masks_per_row=outputs,
-        begins=tuple(kernel.begins(layer) for layer, _ in units),
-        row_sizes=tuple(kernel.row_size(layer) for layer, _ in units),
-        units=tuple(j for _, j in units),
+        kernel, header, n = Unrolled(network, every, lanes), "", sum(hidden)
+        begins, row_sizes, units = tuple(range(n)), (1,) * n, (0,) * n
+        outputs = masks_per_row = n
+    else:
+        kernel = Tiled(network, every, lanes)
+        header = tiled.HEADER + (tiled.HEADER_FOR_ZEROS if kernel.may_skip else "")
+        places = [(layer, j) for layer, size in enumerate(hidden, start=1) for j in range(size)]
+        begins = tuple(kernel.begins(layer) for layer, _ in places)
+        row_sizes = tuple(kernel.row_size(layer) for layer, _ in places)
+        units = tuple(j for _, j in places)
+        outputs = masks_per_row = kernel.begins(kernel.last)
+    n_watched = len(watched_outputs(network, ["o"] * network.n_outputs))
+    title = f"{'-'.join(map(str, network.sizes))}, {', '.join(network.activations)}, {network.loss}"
+    text = "\n".join(
+        [
+            f'"""Loss and gradient of a batch: {title}{", dropout" if dropout else ""}."""\n',
+            HEADER + header,
+            "",
+            f"def gradient({GRADIENT_ARGUMENTS}):",
+            *indented(kernel.lines()),
+            "",
+        ]
     )
+    return text, Room(kernel.size, outputs + n_watched, outputs, masks_per_row, begins, row_sizes, units)
 
 
 def kernel_source(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from glassnet.equations import Equation, Equations, Map, Reduce
@@ -20,6 +21,8 @@ from glassnet.network import Network
 # Vectors of rows in a block, and at most so many of all that is left of them: 16 KB, which stay in the nearest cache.
 # 64 vectors of every quantity would lie 4096 bytes apart, where a store to one holds up the loads of all others.
 _MOST_VECTORS, _MOST_LEFT = 32, 256
+# Parameters that find registers together with the sums of their gradient.
+_FEW = 12
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class _Line:
     def __str__(self) -> str:
         return f"{self.name} = {text(self.expression, _variable)}{self.note}"
 
-    @property
+    @cached_property
     def reads(self) -> set[str]:
         """The variables that it reads."""
         return set(map(_variable, symbols(self.expression)))
@@ -47,12 +50,15 @@ class Unrolled:
 
     def __init__(self, network: Network, every: Equations, lanes: int) -> None:
         self.network, self.every, self.lanes = network, every, lanes
-        letter = "h" if any(equation.target.kind == "h" for equation in every) else "a"
+        self.with_dropout = any(equation.target.kind == "h" for equation in every)
+        letter = "h" if self.with_dropout else "a"
         # What every hidden unit puts out, before dropout: 0 on all rows where it is dead.
         self.hidden = [
             f"{letter}{layer}_{j}" for layer in range(1, network.n_layers) for j in range(1, network.sizes[layer] + 1)
         ]
-        self.outputs = watched_outputs(network, [str(line.target) for line in every["o"].scalars()])
+        self.logits = [str(line.target) for line in every["o"].scalars()]
+        self.outputs = watched_outputs(network, self.logits)
+        self.given = list(self._given())
         self.forward, self.from_logits, self.backward = self._stages()
         self.left = self._left()
         vectors = _MOST_VECTORS
@@ -87,7 +93,8 @@ class Unrolled:
 
     def _block(self) -> Iterator[str]:
         """Every stage, over a loop of `lanes` rows at a time: rows row, row + 1, ..., one in a lane."""
-        yield "# forward"
+        if self.forward:
+            yield "# forward"
         for stage in self.forward:
             yield from self._loop(stage)
         yield "# loss, and back to the outputs; every delta carries its row's weight"
@@ -102,15 +109,16 @@ class Unrolled:
             yield "    L = L + weights[0] * log(product)"
             yield "else:"
             yield from indented(self._loop(self.from_logits))
-        yield "if derivatives:  # backward"
-        yield from indented(self._loop(self.backward))
+        if self.backward:
+            yield "if derivatives:  # backward"
+            yield from indented(self._loop(self.backward))
 
     def _loop(self, stage: _Stage) -> Iterator[str]:
         """A stage of a block. What it reads is loaded before, and what others read of it is stored behind it."""
         sets = {line.name for line in stage}
         reads = {name for line in stage for name in line.reads}
         yield f"for row in range(first, last, {self.lanes}):"
-        for name, place in self._given():
+        for name, place in self.given:
             if name in reads:
                 yield f"    {name} = load({place})"
         places = {name: plus("row - first", number * self.rows) for number, name in enumerate(self.left)}
@@ -124,12 +132,11 @@ class Unrolled:
 
     def _given(self) -> Iterator[tuple[str, str]]:
         """What is given for every row, and the place that it is loaded from."""
-        masked = [str(line.target) for equation in self.every for line in equation.scalars() if line.target.kind == "h"]
         many = {
             "table": [f"x{i + 1}" for i in range(self.network.n_features)],
-            "targets": [str(line.target).replace("o", "y") for line in self.every["o"].scalars()],
+            "targets": [name.replace("o", "y") for name in self.logits],
             "weights": ["u"],
-            "masks": [name.replace("h", "mask") for name in masked],
+            "masks": [name.replace("h", "mask") for name in self.hidden] if self.with_dropout else [],
         }
         for array, names in many.items():
             for number, name in enumerate(names):
@@ -168,6 +175,9 @@ class Unrolled:
         for number, watched in enumerate(self.outputs, start=len(self.hidden)):
             seen = f"seen{number}"
             from_logits.append(_Line(seen, call("max", symbol(seen), parse(watched))))
+        every = [line for stage in (*forward, from_logits, backward) for line in stage]
+        if self.network.n_parameters <= _FEW and not any(_takes_long(line.expression) for line in every):
+            return [], every, []  # nothing is waited for, and all of it is in registers
         return forward, from_logits, backward
 
     def _left(self) -> list[str]:
@@ -184,10 +194,11 @@ _LONG = frozenset({"div", "pow", "sqrt", "exp", "expm1", "log", "log1p", "tanh",
 
 
 def _takes_long(expression: Expression) -> bool:
-    """Whether it is more than a few instructions, of which each waits for the one before."""
-    if expression.op in ("const", "symbol"):
+    """Whether it is more than a few instructions, of which each waits for the one before; no constant is."""
+    if not symbols(expression) or expression.op == "symbol":
         return False
-    return expression.op in _LONG or any(map(_takes_long, expression.args))
+    is_quick = expression.op in ("div", "pow") and expression.args[1].op == "const"  # see `writing.text`
+    return (expression.op in _LONG and not is_quick) or any(map(_takes_long, expression.args))
 
 
 def _stage_with(name: str, stages: list[_Stage]) -> _Stage:

@@ -22,12 +22,12 @@ from glassnet.kernels.mathematics import erf, erfc, exp, exp_of_size, expm1, log
 def text(expression: Expression, name: Callable[[Any], str] = str) -> str:
     """An expression as Python, for lanes: as `expressions.to_text` prints it, with what costs less for some parts.
 
-    Squares and cubes are multiplied out, for lanes know no other power; exp(-|x|) and x / (sqrt(v) + e) have functions
-    of their own.
+    Squares and cubes are multiplied out, for lanes know no other power; to divide by a number is to multiply by 1 over
+    it, which is cheaper; exp(-|x|) and x / (sqrt(v) + e) have functions of their own.
 
     >>> from glassnet.expressions import parse
-    >>> text(parse("(o - y)**2")), text(parse("w - rate * m / (sqrt(v) + epsilon)"))
-    ('(o - y) * (o - y)', 'w - over_root(rate * m, v, epsilon)')
+    >>> text(parse("(o - y)**2 / 4")), text(parse("w - rate * m / (sqrt(v) + epsilon)"))
+    ('(o - y) * (o - y) * 0.25', 'w - over_root(rate * m, v, epsilon)')
     """
     return to_text(_for_lanes(expression), name)
 
@@ -38,6 +38,8 @@ def _for_lanes(expression: Expression) -> Expression:
     operands = [_for_lanes(operand) for operand in expression.args]
     if expression.op == "exp" and operands[0].op == "neg" and operands[0].args[0].op == "abs":
         return Expression("exp_of_size", operands[0].args[0].args)
+    if expression.op == "div" and operands[1].op == "const" != operands[0].op and operands[1].args[0]:
+        return call("mul", operands[0], const(1 / operands[1].args[0]))
     if expression.op == "div" and operands[1].op == "add" and operands[1].args[0].op == "sqrt":
         root, epsilon = operands[1].args
         return Expression("over_root", (operands[0], *root.args, epsilon))
