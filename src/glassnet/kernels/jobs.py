@@ -149,16 +149,13 @@ class _Plan:
         tools_at = engine.tools_at(
             zeros=shape.skips_zeros, lists=shape.reads_lists, shuffle=n_order > 0, taken=shape.taken
         )
-        # What `loop.train` is told, in its order: addresses, and places in a job's memory.
-        told: list[int | str] = [
-            loop_addresses(engine.number)["run_pass"], engine.gradient, engine.update, tools_at, "sizes",
-            0, 0, 0, 0, 0, 0,  # the rows, which are a job's own
-            "members", "begins", "subsets", "vectors", "states", "best", engine.kinds_at, "numbers", "seeds", "rates",
-            "l1", "l2", "schedule", address(self.scalars), "dropout", engine.hidden_at, 0,  # and its orders
-            "objectives", "snapshots", "losses", "held_losses", "finals", "counts", "records", "stop",
-        ]  # fmt: skip
-        self._told = np.array([arrays.offsets[part] if isinstance(part, str) else part for part in told], np.int64)
-        self.inside = np.array([isinstance(part, str) for part in told], np.int64)
+        elsewhere = {
+            "run_pass": loop_addresses(engine.number)["run_pass"], "kernel": engine.gradient, "update": engine.update,
+            "tools": tools_at, "scalars": address(self.scalars), "kinds": engine.kinds_at, "hidden": engine.hidden_at,
+        }  # fmt: skip
+        # Of each of `_TOLD` its address, or its place in a job's memory.
+        self._told = np.array([elsewhere.get(name) or arrays.offsets.get(name, 0) for name in _TOLD], np.int64)
+        self.inside = np.array([name in arrays.offsets for name in _TOLD], np.int64)
         self.rooms: list[tuple[tuple[NDArray[Any], ...], NDArray[np.int64]]] = []  # and where they lie
         per_row = engine.network.n_outputs + 1
         per_row += engine.network.n_features if is_buffered else 0
@@ -199,10 +196,17 @@ def _scalars_of(shape: _Shape, last_step: int) -> NDArray[np.float64]:
 
 _kept_plan = lru_cache(maxsize=64)(_Plan)
 
-# Places in what `loop.train` is told: of the rows and the held-out ones, of their orders, of `stop`, and of what all
-# threads of a team have in common.
-_ROWS, _ORDERS, _STOP = slice(5, 11), 27, 35
-_SHARED = [14, 15, 16, 29, _STOP]  # vectors, states, best and snapshots
+# What `loop.train` is told as addresses, in its order. The rows and their orders are a job's own.
+_TOLD = (
+    "run_pass", "kernel", "update", "tools", "sizes", "X", "y", "u", "held_X", "held_y", "held_u", "members", "begins",
+    "subsets", "vectors", "states", "best", "kinds", "numbers", "seeds", "rates", "l1", "l2", "schedule", "scalars",
+    "dropout", "hidden", "orders", "objectives", "snapshots", "losses", "held_losses", "finals", "counts", "records",
+    "stop",
+)  # fmt: skip
+_ROWS = slice(_TOLD.index("X"), _TOLD.index("held_u") + 1)
+_ORDERS, _STOP = _TOLD.index("orders"), _TOLD.index("stop")
+# Of all threads of a team the same.
+_SHARED = [_TOLD.index(name) for name in ("vectors", "states", "best", "snapshots", "stop")]
 
 
 class Job:
