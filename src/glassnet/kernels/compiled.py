@@ -117,7 +117,7 @@ class Passes:
         self._sizes = engine.sizes.copy()
         self._sizes[places.ONE_WEIGHT] = one
         self._sizes[places.FLOAT_FLAGS] = engine.flags_for(data)
-        self._sizes[places.BUFFERED] = is_buffered = engine.is_unrolled or taken != ""
+        self._sizes[places.BUFFERED] = is_buffered = engine.reads_buffers(taken)
         self._sizes[places.PART_ROWS] = self._n + places.BLOCK_ROWS_AT_ONCE  # one part, one gradient
         self._stride = stride = engine.block_rows(self._n, engine.most_rows(data.X))
         self._vector = aligned(engine.n_padded + engine.lanes, dtype)

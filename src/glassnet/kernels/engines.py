@@ -221,6 +221,10 @@ class Engine:
             return "" if self.reads_lists(X) else "take_lists"
         return "take_bytes" if X.dtype == np.uint8 else ""
 
+    def reads_buffers(self, taken: str) -> bool:
+        """Whether kernels read rows that were put into buffers, as `taken` says, and not those of the table."""
+        return self.is_unrolled or taken != ""
+
     def reads_lists(self, X: Any) -> bool:
         """Whether it pays to go along the lists of a sparse table; else its rows are put into buffers, dense."""
         if self.is_unrolled or not isinstance(X, SparseTable):

@@ -142,7 +142,7 @@ class _Plan:
         sizes[places.WITH_RECORDS] = shape.recorded
         sizes[places.N_ORDER] = n_order
         sizes[places.ONE_WEIGHT] = shape.one_weight
-        sizes[places.BUFFERED] = is_buffered = engine.is_unrolled or shape.taken != ""
+        sizes[places.BUFFERED] = is_buffered = engine.reads_buffers(shape.taken)
         sizes[places.SHUFFLES] = shape.ways.shuffles
         sizes[places.FOLLOWED] = shape.ways.followed > 0
         sizes[places.PENALTY_PER_WEIGHT] = shape.ways.penalty_per_weight

@@ -197,8 +197,11 @@ def _takes_long(expression: Expression) -> bool:
     """Whether it is more than a few instructions, of which each waits for the one before; no constant is."""
     if not symbols(expression) or expression.op == "symbol":
         return False
-    is_quick = expression.op in ("div", "pow") and expression.args[1].op == "const"  # see `writing.text`
-    return (expression.op in _LONG and not is_quick) or any(map(_takes_long, expression.args))
+    # `writing.text` makes products of these.
+    is_quotient = expression.op == "div" and expression.args[1].op == "const"
+    is_power = expression.op == "pow" and expression.args[1] in (const(2), const(3))
+    takes_long = expression.op in _LONG and not is_quotient and not is_power
+    return takes_long or any(map(_takes_long, expression.args))
 
 
 def _stage_with(name: str, stages: list[_Stage]) -> _Stage:
