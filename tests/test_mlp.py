@@ -699,23 +699,15 @@ def test_ctrl_c_keeps_the_epochs_that_were_made(case: str, monkeypatch: pytest.M
         settings |= {"solver": "lbfgs", "tol": 0.0, "max_fun": 10**9, "alpha": 0.01}
     model = gn.MLPClassifier(**settings, max_iter=10**7)
     gn.MLPClassifier(**settings, max_iter=2).fit(rows, y)  # compiled
-    over = threading.Event()
-
-    def press() -> None:
-        """Ctrl-C, and again much later: Python loses one that comes in a callback of the garbage collector's."""
-        wait = 0.5
-        while not over.wait(wait):
-            signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # wakes nobody
-            wait = 30
-
-    user = threading.Thread(target=press)
-    user.start()
+    timer = threading.Timer(0.5, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))  # wakes nobody
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background process has not
     try:
+        timer.start()
         with pytest.warns(UserWarning, match="Training interrupted by user"):
             model.fit(rows, y)
+        timer.join()
     finally:
-        over.set()
-        user.join()
+        signal.signal(signal.SIGINT, before)
     assert np.isfinite(vector(model)).all()
     made = len(model.loss_curve_)
     assert made == model.n_iter_ < 10**7
