@@ -75,6 +75,13 @@ class Visit:
         """Wait until what was asked last is what is shown."""
         self.until(lambda: (data := self.data()).get("rested") is not None and data["rested"] == data["asked"])
 
+    def turn_to(self, url: str) -> None:
+        """Go to another address of the same page and wait for what it asks: the page hears of it later than we do."""
+        before = self.data()["asked"]
+        self.page.goto(url)
+        self.until(lambda: self.data()["asked"] != before)
+        self.rest()
+
     @property
     def url(self) -> str:
         """The address as it is now: what Playwright remembers of it comes later."""

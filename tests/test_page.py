@@ -173,8 +173,7 @@ def test_a_view_is_a_link(context, play):
         "&held=texture_mean%3D21.5&row=17&only=z1_2"
     )
     one, other = Visit(context, play, state), Visit(context, play)
-    other.page.goto(one.url)
-    other.rest()
+    other.turn_to(one.url)
     for visit in (one, other):
         assert visit.url.partition("#")[2]
         assert visit.text("#scores").startswith("Start 7, after epoch 20: ")
@@ -192,8 +191,7 @@ def test_a_view_is_a_link(context, play):
 def test_an_address_that_means_nothing_is_said(context, play):
     visit = Visit(context, play, "#epochs=-5&nothing=1")
     assert "epochs is a whole number from 1 to 2,000; got -5." in visit.text("#problem")
-    visit.page.goto(f"{play.origin}/#epochs=7")
-    visit.rest()
+    visit.turn_to(f"{play.origin}/#epochs=7")
     assert visit.page.locator("#problem").is_hidden()
     assert "of 7" in visit.text("#epoch")
     visit.page.goto(f"{play.origin}/#held=%E0%A4&hidden=a")
@@ -503,10 +501,9 @@ def test_a_link_into_an_update_and_one_beyond_its_end(context, play):
     visit = Visit(context, play, "#slow=30&epoch=3&row=18&optimizer=adam&learning_rate=0.1")
     assert visit.text("#equations output").startswith("30 of ")
     assert visit.page.locator("#equations .line.now").count() == 1
-    visit.page.goto(f"{play.origin}/#slow=9999")
+    visit.turn_to(f"{play.origin}/#slow=9999")
     visit.until(lambda: re.match(r"(\d+) of \1,", visit.text("#equations output")))
-    visit.page.goto(f"{play.origin}/#slow=5&hidden=16,16,16&features=" + "radius_mean,texture_mean")
-    visit.rest()
+    visit.turn_to(f"{play.origin}/#slow=5&hidden=16,16,16&features=" + "radius_mean,texture_mean")
     assert visit.text("#equations output").startswith("5 of ")
     assert visit.wrong == []
 

@@ -51,18 +51,20 @@ def gradient_source(network: Network, lanes: int, *, dropout: bool = False) -> s
     """The kernel of one pass over a batch, `lanes` numbers to a vector.
 
     >>> source = gradient_source(Network((1, 1), loss="mean_squared_error"), 8)
-    >>> print(source[source.index("        # forward") : source.index("    # over")])
-            # forward
-            z1_1 = b1_1 + w1_1_1 * x1
-            o = z1_1
-            p = o
-            # loss
-            loss = (o - y) * (o - y)
-            L = L + u * loss
-            # backward; every delta carries its row's weight
-            delta1_1 = u * 2 * (o - y)
-            dL_dw1_1_1 = dL_dw1_1_1 + x1 * delta1_1
-            dL_db1_1 = dL_db1_1 + delta1_1
+    >>> print(source[source.index("        # loss") : source.index("    # over")])
+            # loss, and back to the outputs; every delta carries its row's weight
+            for row in range(first, last, 8):
+                x1 = load(table, row)
+                y = load(targets, row)
+                u = load(weights, row)
+                z1_1 = b1_1 + w1_1_1 * x1
+                o = z1_1
+                p = o
+                loss = (o - y) * (o - y)
+                L = L + u * loss
+                delta1_1 = u * 2 * (o - y)
+                dL_dw1_1_1 = dL_dw1_1_1 + x1 * delta1_1
+                dL_db1_1 = dL_db1_1 + delta1_1
     <BLANKLINE>
     """
     return gradient_kernel(network, lanes, dropout=dropout)[0]
