@@ -217,15 +217,16 @@ def memory(most: dict[str, float], job_file: Path, threads: int, cache: Path) ->
 def roofline(settings: dict, job: Any, dtype: str, ours: Line, peak: dict, most: float | None) -> dict[str, Any]:
     """What the job would take at the peak of as many cores as glassnet's first line has threads."""
     found: dict[str, Any] = {}
-    for name, curve in (("with the loss curve", True), ("updates alone", False)):
+    more = CONTENDERS[ours.name].more_passes(job)
+    for name, more_passes in (("with losses", more), ("updates alone", None)):
         amount = figures.work(
-            job.sizes, len(job.X), job.batch_size, job.epochs, job.optimizer, curve, job.activation, job.loss
+            job.sizes, len(job.X), job.batch_size, job.epochs, job.optimizer, more_passes, job.activation, job.loss
         )
         at_once = len(job.starts) / ours.threads
         seconds = amount.seconds(peak["flops"], peak["transcendentals"]) * at_once
         flops_share = amount.flops / peak["flops"] * at_once / ours.steady
         found[name] = asdict(amount) | {"seconds": seconds, "share": seconds / ours.steady, "flops_share": flops_share}
-    times = ours.steady / found["with the loss curve"]["seconds"]
+    times = ours.steady / found["with losses"]["seconds"]
     return {**found, "times": times, "floor": most, "met": None if most is None else times <= most}
 
 

@@ -79,7 +79,7 @@ def taken_apart(job: Job) -> tuple[float, dict[str, float], float]:
     pieces = (forward, both - forward, epoch - both)
     seconds = dict(zip(NAMES, (*(job.epochs * piece for piece in pieces), around, 0.0), strict=True))
     seconds["Python"] = whole - sum(seconds.values())
-    kind = job.sizes, len(job.X), None, 1, "sgd", False, job.activation, job.loss
+    kind = job.sizes, len(job.X), None, 1, "sgd", None, job.activation, job.loss
     dtype = job.X.dtype.name
     peak = machine.flops_per_second(dtype)
     limit = figures.work(*kind).seconds(peak, machine.transcendentals_per_second(dtype, peak))

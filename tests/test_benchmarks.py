@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import glassnet as gn
+from glassnet.kernels import stacked_training
 from glassnet.network import initialize
 from glassnet.randomness import Purpose, permutation
 
@@ -88,20 +90,45 @@ def counted(sizes: tuple[int, ...], n: int) -> int:
 def test_the_work_is_counted_from_the_sizes(race: Any, sizes: tuple[int, ...]) -> None:
     n, epochs = 11, 3
     n_parameters = gn.Network(sizes, loss="binary_cross_entropy").n_parameters
-    work = race.figures.work(sizes, n, 4, epochs, "adam", curve=False)
+    work = race.figures.work(sizes, n, 4, epochs, "adam")
     assert work.flops == epochs * counted(sizes, n) + 3 * epochs * 14 * n_parameters
     assert work.transcendentals == epochs * n * sizes[-1]
 
 
-def test_the_loss_curve_is_work_too(race: Any) -> None:
-    alone, all_rows, batches = (
-        race.figures.work((2, 2, 1), 100, size, 10, "sgd", curve=curve)
-        for size, curve in ((None, False), (None, True), (25, True))
+def test_losses_are_work_too(race: Any) -> None:
+    alone, of_updates, all_rows, batches = (
+        race.figures.work((2, 2, 1), 100, None, 10, "sgd", more_passes) for more_passes in (None, 0, 1, 2)
     )
-    # All rows at once: a logarithm per row and loss, and one more pass. In batches: every loss is a pass of its own.
+    # A logarithm per row and loss, and one exp per row of each pass more.
+    assert of_updates.transcendentals == alone.transcendentals + 100 * 10
     assert all_rows.transcendentals == alone.transcendentals + 100 * 11 + 100
-    assert batches.transcendentals == alone.transcendentals + 2 * 100 * 11
-    assert alone.flops < all_rows.flops < batches.flops
+    assert batches.transcendentals == alone.transcendentals + 100 * 12 + 2 * 100
+    assert alone.flops < of_updates.flops < all_rows.flops < batches.flops
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_what_glassnet_passes_over_is_what_is_counted(
+    race: Any, batch_size: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A roofline of more passes than are made would flatter: they are counted by the rows of passes without updates."""
+    job = small_job(race, batch_size, "adam")
+    seen = []
+    forward = stacked_training.losses_and_pass
+    monkeypatch.setattr(
+        stacked_training, "losses_and_pass", lambda n, p, data: seen.append(len(data.X)) or forward(n, p, data)
+    )
+    gn.train(
+        gn.Network((2, 2, 1)), job.X, job.y, epochs=job.epochs, batch_size=batch_size, engine="numpy",
+    )  # fmt: skip
+    assert sum(seen) == race.contenders.Glassnet.more_passes(job) * len(job.X)
+
+
+def test_both_classifiers_take_the_same_steps(race: Any) -> None:
+    job = small_job(race, 5, "adam")
+    job = replace(job, y=np.eye(2)[job.y[:, 0].astype(int)], loss="cross_entropy", sizes=(2, 2, 2))
+    ours, theirs = (race.contenders.CONTENDERS[name](job, 1) for name in ("glassnet-fit", "scikit-learn-fit"))
+    np.testing.assert_allclose(ours.curve(), theirs.curve(), rtol=0, atol=1e-12)  # rounding
+    np.testing.assert_allclose(ours.train(), theirs.train(), rtol=0, atol=1e-10)
 
 
 def test_a_roofline_adds_both_kinds_of_work(race: Any) -> None:

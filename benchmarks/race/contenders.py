@@ -3,8 +3,9 @@
 What is timed is `train` alone: from arrays that the library holds already to the trained parameters as a NumPy array.
 Building a model, putting the start in, an optimiser's zeros and the orders of rows are made ready before, untimed,
 except for glassnet, scikit-learn and the first of the two kinds of Keras. `gn.train` and `fit` are timed whole, with
-their checks. glassnet also draws its orders of rows and takes the loss over all rows after every epoch; of the others
-only the notebook's class does, which prints it (into nothing here).
+their checks. glassnet also draws its orders of rows, and takes the loss over all rows: after every epoch where a batch
+is all rows, else before the first epoch and after the last. Of the others only the notebook's class takes one, after
+every epoch, and prints it (into nothing here).
 """
 
 from __future__ import annotations
@@ -98,6 +99,11 @@ class Glassnet(Contender):
             self.settings["size"] = len(job.starts)
         self.settings["parameters"] = gn.Parameters(self.network, job.starts if many else job.starts[0])
         self.call = with_engine(gn.train_population if many else gn.train, threads)
+
+    @staticmethod
+    def more_passes(job: Job) -> int:
+        """Passes over all rows for their loss, besides those of the updates."""
+        return 1 if job.batch_size is None else 2
 
     def run(self) -> Any:
         return self.call(self.network, self.job.X, self.job.y, **self.settings)
@@ -289,6 +295,54 @@ class ScikitLearn(Contender):
         if self.watch:
             self.watch(self.vector())
         return self.vector()[np.newaxis]
+
+
+class Fit(Contender):
+    """`MLPClassifier(...).fit` as anyone calls it. Its random_state gives both classes the same start and orders."""
+
+    source = ""
+
+    def __init__(self, job: Job, threads: int) -> None:
+        super().__init__(job, threads)
+        self.kind = importlib.import_module(self.source).MLPClassifier
+        self.labels = job.y.argmax(axis=1)
+        self.settings = {
+            "hidden_layer_sizes": job.sizes[1:-1],
+            "activation": job.activation,
+            "solver": job.optimizer,
+            "batch_size": job.batch_size,
+            "learning_rate_init": job.learning_rate,
+            "max_iter": job.epochs,
+            "random_state": job.random_state,
+        }
+
+    @staticmethod
+    def more_passes(job: Job) -> int:
+        return 0
+
+    def fit(self) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it has not converged, it says
+            return self.kind(**self.settings).fit(self.job.X, self.labels)
+
+    def train(self) -> np.ndarray:
+        model = self.fit()
+        pairs = zip(model.coefs_, model.intercepts_, strict=True)
+        return flat(part for pair in pairs for part in pair)[np.newaxis]
+
+    def curve(self) -> np.ndarray:
+        """The means of the losses of each epoch's batches, as the class itself has them."""
+        return np.array([self.fit().loss_curve_])
+
+
+class GlassnetFit(Fit):
+    peer, title, source = "glassnet", "glassnet's MLPClassifier", "glassnet"
+    modules = ("glassnet", "glassnet.estimators")
+
+
+class ScikitLearnFit(Fit):
+    peer, title, source = "scikit-learn", "scikit-learn's MLPClassifier", "sklearn.neural_network"
+    modules = ("sklearn.neural_network",)
 
 
 class Torch(Contender):
@@ -588,6 +642,8 @@ CONTENDERS: dict[str, type[Contender]] = {
     "glassnet": Glassnet,
     "notebook": Notebook,
     "scikit-learn": ScikitLearn,
+    "glassnet-fit": GlassnetFit,
+    "scikit-learn-fit": ScikitLearnFit,
     "torch": Torch,
     "torch-fused": TorchFused,
     "keras": Keras,

@@ -67,14 +67,14 @@ def work(
     batch_size: int | None,
     epochs: int,
     optimizer: str,
-    curve: bool = True,
+    more_passes: int | None = None,
     activation: str = "relu",
     loss: str = "binary_cross_entropy",
 ) -> Work:
     """The work of training a network on `n` rows.
 
-    With `curve` the loss over all rows before the first and after every epoch is part of it. Where a batch is all
-    rows, the pass before an update gives the loss too, and only the logarithm and the last pass are left to pay.
+    With a number of `more_passes` losses are part of it: that of every batch, which its own pass leaves but for the
+    logarithm, and those of so many passes more over all rows.
     """
     products = sum(n_in * n_out for n_in, n_out in pairwise(sizes))
     hidden, outputs = sum(sizes[1:-1]), sizes[-1]
@@ -89,10 +89,9 @@ def work(
     steps = epochs * (1 if batch_size is None else -(-n // batch_size))
     flops = epochs * n * (forward + backward) + steps * (products + hidden + outputs) * _UPDATE[optimizer]
     transcendentals = epochs * n * exps_forward
-    if curve:
-        passes = 1 if batch_size is None else epochs + 1
-        flops += passes * n * forward + (epochs + 1) * n * of_loss * outputs
-        transcendentals += passes * n * exps_forward + (epochs + 1) * n * logs
+    if more_passes is not None:
+        flops += more_passes * n * forward + (epochs + more_passes) * n * of_loss * outputs
+        transcendentals += more_passes * n * exps_forward + (epochs + more_passes) * n * logs
     return Work(float(flops), float(transcendentals))
 
 

@@ -139,15 +139,15 @@ def race_lines(job: str, race: dict[str, Any]) -> list[str]:
     largest = "largest difference of a loss" + (" (of 99 networks in 100)" if race["networks"] > 1 else "")
     head = ("", "cold (with imports)", "warm cache (with imports)", "steady", "times glassnet's", "floor", largest)
     lines += table(head, rows)
-    with_curve, alone = race["roofline"]["with the loss curve"], race["roofline"]["updates alone"]
+    whole, alone = race["roofline"]["with losses"], race["roofline"]["updates alone"]
     each = ""
     if race["networks"] > 1:
         each = f" glassnet takes {duration(race['lines'][0]['steady'] / race['networks'])} for a network."
     said = (
         f"{race['rounds']} rounds; the loss ends at {race['final_loss']:.4f}.{each} Roofline: "
-        f"{with_curve['flops'] / 1e6:.2f} Mflop and {with_curve['transcendentals']:,.0f} exp and log for each network, "
-        f"{duration(with_curve['seconds'])} in all: glassnet is at {with_curve['share']:.1%} of it. The updates alone, "
-        f"without the loss after every epoch: {duration(alone['seconds'])}, {alone['share']:.1%}; their floating-point "
+        f"{whole['flops'] / 1e6:.2f} Mflop and {whole['transcendentals']:,.0f} exp and log for each network, "
+        f"{duration(whole['seconds'])} in all: glassnet is at {whole['share']:.1%} of it. The updates alone, "
+        f"without any loss: {duration(alone['seconds'])}, {alone['share']:.1%}; their floating-point "
         f"operations are {alone['flops_share']:.1%} of what the peak allows in glassnet's time."
     )
     return [*lines, said, ""]

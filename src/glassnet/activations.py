@@ -30,6 +30,9 @@ class ActivationRow:
     source: str
     kinks: tuple[float, ...] = ()
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # rows are looked up by for every training
+
 
 def _row(
     name: str, value: str, derivative: str, textbook: str, source: str, kinks: tuple[float, ...] = ()

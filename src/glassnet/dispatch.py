@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,15 +82,14 @@ def train_members(
     if begun is not None:
         vectors, state, first_step = begun.vectors, begun.optimizer_state, int(begun.n_steps[0])
     if engine == "compiled":
-        from glassnet.kernels import compiled
-
         if len(members) > 1 and len(groups := members.together(spec, len(data.X))) > 1:
             return _in_groups(network, spec, data, vectors, members, groups, held_out, threads, progress, stop)
         last_step = None if last_epoch is None else last_epoch * updates_per_epoch(spec, data, members)
-        return compiled.train(
+        trained: Outcome = _compiled().train(
             network, spec, data, vectors, members, held_out=held_out, state=state, first_step=first_step,
             last_step=last_step, begun=begun, threads=threads, progress=progress, stop=stop,
         )[0]  # fmt: skip
+        return trained
     data, held_out = data.as_floats(), None if held_out is None else held_out.as_floats()
     if members.are_alike and (held_out is None or len(members) == 1):
         alike = members.spec(spec, 0)
@@ -112,6 +113,14 @@ def train_members(
         if progress is not None:
             progress(s + 1)
     return Outcome.joined(every)
+
+
+@cache
+def _compiled() -> Any:
+    """`kernels.compiled`, whose imports wait until it is wanted; to import it anew takes a microsecond each time."""
+    from glassnet.kernels import compiled
+
+    return compiled
 
 
 def updates_per_epoch(spec: Spec, data: Data, members: Members) -> int:

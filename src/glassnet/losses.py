@@ -74,6 +74,9 @@ class LossRow:
     parameter: float | None = None
     parameter_range: tuple[float, float] = (0.0, float("inf"))
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # rows are looked up by for every training
+
     @property
     def sums_over_outputs(self) -> bool:
         """Whether the outputs are the classes of one outcome; else the row's loss is their mean."""

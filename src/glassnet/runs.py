@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,7 @@ class Spec:
             _SETTLED[key] = found
         return found
 
-    @property
+    @cached_property
     def has_dropout(self) -> bool:
         """Whether any unit is ever left out."""
         given = self.dropout
@@ -122,6 +122,7 @@ class Spec:
 _SETTLED: dict[tuple[int, str], Spec] = {}
 
 
+@lru_cache(maxsize=16)
 def ones_for(n: int, dtype: Any) -> FloatArray:
     """Weights of rows that all weigh the same (n,), which take no memory: there may be ten million rows.
 
@@ -131,6 +132,7 @@ def ones_for(n: int, dtype: Any) -> FloatArray:
     return np.ndarray(n, dtype, _kept(1.0, dtype), 0, (0,))
 
 
+@lru_cache(maxsize=16)
 def never(shape: tuple[int, int]) -> FloatArray:
     """NaN for every network and epoch, which takes no memory and cannot be written to either.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -26,8 +25,7 @@ _FEWEST_TOGETHER = 512  # rows that a buffer has room for at least, where there 
 _KEPT_ROOM = 100_000
 
 
-@dataclass(frozen=True)
-class Ways:
+class Ways(NamedTuple):
     """In what a training is other than those of `train`, see `course`.
 
     `shuffles` as in `places`; `followed`: the most epochs of one call, each of which leaves its objective and its
@@ -39,6 +37,9 @@ class Ways:
     penalty_per_weight: bool = False
     loss_scale: float = 1.0
     steps_before: int = 0
+
+
+_TRAIN = Ways()
 
 
 class _Shape(NamedTuple):
@@ -231,7 +232,7 @@ class Job:
         recorded: bool = False,
         threads: int = 1,
         begun: Outcome | None = None,
-        ways: Ways = Ways(),
+        ways: Ways = _TRAIN,
         orders: NDArray[np.int64] | None = None,
         stop: NDArray[np.int64] | None = None,
     ) -> None:
