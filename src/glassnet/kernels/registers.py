@@ -227,14 +227,15 @@ def fetch(source: Value, index: Any) -> None:
     builder.call(function, [place, reads, second_cache, data])
 
 
-def column_bits(marks: Value, lane: Any) -> Value:
-    """The bit `lane` of each of 64 numbers of 16 bits, as one of 64 bits: the first number's is the lowest."""
+def column_bits(marks: Value, lane: Any, n_lanes: int) -> Value:
+    """Whether of each of 64 numbers of 16 bits one of the `n_lanes` from `lane` on is set: the first is the lowest."""
     builder = marks.builder
     short = ir.IntType(16)
     all_rows = ir.VectorType(short, BLOCK_ROWS_AT_ONCE)
     numbers = builder.load(builder.bitcast(marks.llvm, all_rows.as_pointer()), align=2)
-    bit = builder.shl(ir.Constant(short, 1), builder.trunc(as_number(builder, lane, "int64"), short))
-    found = builder.and_(numbers, filled_vector(builder, bit, all_rows))
+    some = ir.Constant(short, (1 << n_lanes) - 1)
+    looked_at = builder.shl(some, builder.trunc(as_number(builder, lane, "int64"), short))
+    found = builder.and_(numbers, filled_vector(builder, looked_at, all_rows))
     truths = builder.icmp_unsigned("!=", found, ir.Constant(all_rows, [0] * BLOCK_ROWS_AT_ONCE))
     return Value(builder, Kind("int64"), builder.bitcast(truths, _WHOLE))
 
@@ -243,15 +244,38 @@ MOST_VECTORS = 8
 """Vectors that `marked_tile` sums up at most."""
 
 
-def marked_tile(
-    adds: int, n_vectors: Any, word: Value, factors: Value, index: Value, step: Any, source: Value,
-    row_size: Any, start: Value, goal: Value, n_units: Any,
-) -> None:  # fmt: skip
-    """goal[v] = start[v] + sum over the bits k that are set in word[0] of x_k * source[k * row_size + v].
+COLUMNS = 2 if BITS == 512 else 1
+"""Columns of a table whose sums over rows are made together: neighbours are 0 in the same rows often."""
 
-    v: `n_vectors` vectors, but no more than `MOST_VECTORS`. k: from the lowest bit on; x_k is factors[k * step]. Where
-    `adds` is 1, x_k is factors[index[k] * step], the sum begins at 0 and is added to start[v] at the end, and of the
-    last vector no more is read and written than belongs to `n_units` units.
+
+def marked_tile(
+    n_vectors: Any, word: Value, factors: Value, source: Value, row_size: Any, start: Value, goal: Value
+) -> None:
+    """goal[v] = start[v] + sum over the bits k that are set in word[0] of factors[k] * source[k * row_size + v].
+
+    v: `n_vectors` vectors, but no more than `MOST_VECTORS`. k: from the lowest bit on.
+    """
+    builder = source.builder
+    (row_size_,) = _wholes(builder, row_size)
+
+    def terms(add: _Add) -> None:
+        left = slot_of(builder, builder.load(word.llvm))
+        with repeated(builder, lambda: builder.icmp_unsigned("!=", builder.load(left), _number(0))):
+            k = _taken_bit(builder, left)
+            add(builder.gep(factors.llvm, [k]), builder.mul(k, row_size_))
+
+    _summed(n_vectors, terms, source, start, goal)
+
+
+def marked_columns(
+    n_columns: int, n_vectors: Any, word: Value, factors: Value, index: Value, step: Any, source: Value,
+    row_size: Any, start: Value, start_size: Any, goal: Value, goal_size: Any, n_units: Any,
+) -> None:  # fmt: skip
+    """goal[c, v] = start[c, v] + sum over the bits k that are set in word[0] of factors[index[k] * step + c] *
+    source[k * row_size + v], for columns c of a table, `n_columns` of them.
+
+    v: `n_vectors` vectors, but no more than `MOST_VECTORS`; of the last no more is read and written than belongs to
+    `n_units` units. The sum begins at 0 and is added to what is at start[c * start_size + v] at the end.
     """
     builder = source.builder
     step_, row_size_ = _wholes(builder, step, row_size)
@@ -260,10 +284,11 @@ def marked_tile(
         left = slot_of(builder, builder.load(word.llvm))
         with repeated(builder, lambda: builder.icmp_unsigned("!=", builder.load(left), _number(0))):
             k = _taken_bit(builder, left)
-            number = builder.load(builder.gep(index.llvm, [k])) if adds == 1 else k
+            number = builder.load(builder.gep(index.llvm, [k]))
             add(builder.gep(factors.llvm, [builder.mul(number, step_)]), builder.mul(k, row_size_))
 
-    _summed(adds == 1, n_vectors, terms, source, start, goal, n_units)
+    sizes = start_size, goal_size, n_units
+    _summed(n_vectors, terms, source, start, goal, n_columns, *_wholes(builder, *sizes))
 
 
 def listed_tile(
@@ -284,7 +309,7 @@ def listed_tile(
             row = builder.sext(builder.load(builder.gep(index.llvm, [k])), _WHOLE)
             add(builder.gep(factors.llvm, [k]), builder.mul(row, row_size_))
 
-    _summed(False, n_vectors, terms, source, start, goal, 0)
+    _summed(n_vectors, terms, source, start, goal)
 
 
 def gathered(goal: Value, word: Value, values: Value, cursors: Value) -> None:
@@ -309,50 +334,64 @@ def _taken_bit(builder: Any, left: Any) -> Any:
 
 
 _Add = Callable[[Any, Any], None]
-"""Adds a term: where its factor lies, and the first place of what it multiplies, in the source."""
+"""Adds a term: where its factors lie, one for each column, and the first place of what they multiply, in the source."""
 
 
 def _summed(
-    at_end: bool, n_vectors: Any, terms: Callable[[_Add], None], source: Value, start: Value, goal: Value, n_units: Any
-) -> None:
-    """The sums of a tile over the terms that `terms` writes down; `at_end`: what is at `start` is added after them."""
+    n_vectors: Any, terms: Callable[[_Add], None], source: Value, start: Value, goal: Value, n_columns: int = 0,
+    start_size: Any = None, goal_size: Any = None, n_units: Any = None,
+) -> None:  # fmt: skip
+    """The sums of a tile over the terms that `terms` writes down, begun with what is at `start`; or, of a number of
+    columns, from 0 on, and what is at `start` added at the end."""
     builder, vector = source.builder, lanes_of(source).llvm
-    n_vectors_, n_units_ = _wholes(builder, n_vectors, n_units)
-    lanes = vector.count
+    (n_vectors_,) = _wholes(builder, n_vectors)
+    lanes, at_end, columns = vector.count, n_columns > 0, range(max(n_columns, 1))
     zero = ir.Constant(vector, [0.0] * lanes)
 
     def tile(V: int) -> None:
         places = [_number(v * lanes) for v in range(V)]
-        sums = [slot_of(builder, zero if at_end else _lanes_at(builder, start.llvm, place, vector)) for place in places]
+        begun = [zero if at_end else _lanes_at(builder, start.llvm, place, vector) for place in places]
+        sums = [[slot_of(builder, one) for one in begun] for _ in columns]
 
-        def add(factor_at: Any, row_at: Any) -> None:
-            x = filled_vector(builder, builder.load(factor_at), vector)
+        def add(factors_at: Any, row_at: Any) -> None:
+            factors = [
+                filled_vector(builder, builder.load(builder.gep(factors_at, [_number(c)])), vector) for c in columns
+            ]
             row = builder.gep(source.llvm, [row_at])
-            for total, place in zip(sums, places, strict=True):
+            for v, place in enumerate(places):
                 term = _lanes_at(builder, row, place, vector)
-                builder.store(_add_product(builder, builder.load(total), term, x), total)
+                for of_column, x in zip(sums, factors, strict=True):
+                    builder.store(_add_product(builder, builder.load(of_column[v]), term, x), of_column[v])
 
         terms(add)
-        for v, (total, place) in enumerate(zip(sums, places, strict=True)):
-            goal_at, found = as_vector(builder, goal.llvm, place, vector), builder.load(total)
-            if not at_end:
-                builder.store(found, goal_at, align=align(vector))
-                continue
+        if not at_end:
+            for total, place in zip(sums[0], places, strict=True):
+                at = as_vector(builder, goal.llvm, place, vector)
+                builder.store(builder.load(total), at, align=align(vector))
+            return
+        rows = [
+            [builder.gep(array.llvm, [builder.mul(_number(c), size)]) for array, size in pair]
+            for c in columns
+            for pair in [((start, start_size), (goal, goal_size))]
+        ]
 
-            def add_all(goal_at: Any = goal_at, found: Any = found, place: Any = place) -> None:
-                before = _lanes_at(builder, start.llvm, place, vector)
-                builder.store(builder.fadd(before, found), goal_at, align=align(vector))
+        def add_all(v: int) -> None:
+            for of_column, (old, new) in zip(sums, rows, strict=True):
+                found = builder.fadd(_lanes_at(builder, old, places[v], vector), builder.load(of_column[v]))
+                builder.store(found, as_vector(builder, new, places[v], vector), align=align(vector))
 
-            if v < V - 1:
-                add_all()
-                continue
-            left = builder.sub(n_units_, place)
-            with builder.if_else(builder.icmp_signed(">=", left, _number(lanes))) as (full, partly):
-                with full:
-                    add_all()
-                with partly:
-                    some = masked(builder, vector, left)
-                    some.store(builder.fadd(some.load(as_vector(builder, start.llvm, place, vector)), found), goal_at)
+        for v in range(V - 1):
+            add_all(v)
+        left = builder.sub(n_units, places[-1])
+        with builder.if_else(builder.icmp_signed(">=", left, _number(lanes))) as (full, partly):
+            with full:
+                add_all(V - 1)
+            with partly:
+                some = masked(builder, vector, left)
+                for of_column, (old, new) in zip(sums, rows, strict=True):
+                    before = some.load(as_vector(builder, old, places[-1], vector))
+                    found = builder.fadd(before, builder.load(of_column[V - 1]))
+                    some.store(found, as_vector(builder, new, places[-1], vector))
 
     blocks = [builder.append_basic_block("vectors") for _ in range(MOST_VECTORS)]
     end = builder.append_basic_block("summed")

@@ -14,7 +14,7 @@ from typing import Any
 
 from glassnet.kernels.lanes import as_pointer_to, filled, lane_count, lists_at, load, put_total, shifted
 from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE
-from glassnet.kernels.registers import MOST_VECTORS, gathered, listed_tile, marked_tile
+from glassnet.kernels.registers import MOST_VECTORS, gathered, listed_tile, marked_columns
 
 
 def _n_rows(marks: Any) -> Any:
@@ -68,9 +68,9 @@ def outer(
             continue  # nothing is added to what stands there
         gathered(factors, shifted(words, i), values, cursors)
         for v in range(0, n_vectors, MOST_VECTORS):
-            marked_tile(
+            marked_columns(
                 1, n_vectors - v, shifted(words, i), factors, every, 1, shifted(deltas, v * lanes), deltas_size,
-                shifted(start, i * start_size + v * lanes), shifted(goal, i * n_units + v * lanes),
+                shifted(start, i * start_size + v * lanes), start_size, shifted(goal, i * n_units + v * lanes), n_units,
                 n_units - v * lanes,
             )  # fmt: skip
     return 0.0

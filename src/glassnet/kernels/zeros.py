@@ -13,7 +13,7 @@ from typing import Any
 
 from glassnet.kernels.lanes import as_pointer_to, bits, lane_count, load, load_some, shifted
 from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE
-from glassnet.kernels.registers import MOST_VECTORS, column_bits, fetch, marked_tile
+from glassnet.kernels.registers import COLUMNS, MOST_VECTORS, column_bits, fetch, marked_columns, marked_tile
 
 _INPUTS = 64  # that have their bits in one word
 _FETCHED = 1024  # inputs of a row that are brought nearer: of 64 rows they fit into a second cache
@@ -66,10 +66,7 @@ def product(
                 at = v * lanes
                 sums = shifted(goal, r * goal_size + at)
                 start = shifted(bias, at) if word == 0 else sums
-                marked_tile(
-                    0, n_vectors - v, marked, inputs, index, 1, shifted(weights, i * n_units + at), n_units, start,
-                    sums, lanes,
-                )  # fmt: skip
+                marked_tile(n_vectors - v, marked, inputs, shifted(weights, i * n_units + at), n_units, start, sums)
     for r in range(n_rows, BLOCK_ROWS_AT_ONCE):
         for i in range(0, n_inputs, lanes):
             lanes_marked[i * (BLOCK_ROWS_AT_ONCE // lanes) + r] = 0
@@ -85,13 +82,23 @@ def outer(
     n_vectors = (n_units + lanes - 1) // lanes
     _n_words, words, lanes_marked = _parts(marks, n_inputs)
     for first in range(0, n_inputs, lanes):
-        for lane in range(min(lanes, n_inputs - first)):
+        some = shifted(lanes_marked, first * (BLOCK_ROWS_AT_ONCE // lanes))
+        for lane in range(0, min(lanes, n_inputs - first), COLUMNS):
             i = first + lane
-            words[0] = column_bits(shifted(lanes_marked, first * (BLOCK_ROWS_AT_ONCE // lanes)), lane)
+            words[0] = column_bits(some, lane, COLUMNS)
+            if words[0] == 0 and start_size > 0:
+                continue  # nothing is added to what stands there
             for v in range(0, n_vectors, MOST_VECTORS):
                 old, at = shifted(start, i * start_size + v * lanes), shifted(goal, i * n_units + v * lanes)
-                marked_tile(
-                    1, n_vectors - v, words, shifted(source, i), index, row_size, shifted(deltas, v * lanes),
-                    deltas_size, old, at, n_units - v * lanes,
-                )  # fmt: skip
+                of_v, left = shifted(deltas, v * lanes), n_units - v * lanes
+                if n_inputs - i >= COLUMNS:
+                    marked_columns(
+                        COLUMNS, n_vectors - v, words, shifted(source, i), index, row_size, of_v, deltas_size, old,
+                        start_size, at, n_units, left,
+                    )  # fmt: skip
+                else:
+                    marked_columns(
+                        1, n_vectors - v, words, shifted(source, i), index, row_size, of_v, deltas_size, old,
+                        start_size, at, n_units, left,
+                    )  # fmt: skip
     return 0.0
