@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -244,7 +245,7 @@ def plot(result: dict[str, Any]) -> Any:
         ax.set_yticks(range(len(bars)), [bar[0] for bar in bars], fontsize=9)
         # As many places as the fullest of the row has, so that bars are equally thick.
         ax.set_ylim(max(len(bars) for _, _, bars in rows[number // across]) - 0.4, -0.6)
-        ax.set_title(title, loc="left", fontsize=10, fontweight="bold")
+        ax.set_title(textwrap.fill(title, 60), loc="left", fontsize=10, fontweight="bold")
         ax.tick_params(axis="x", labelsize=8, colors=FAINT)
         ax.tick_params(axis="y", length=0)
         ax.spines[["top", "right", "left"]].set_visible(False)

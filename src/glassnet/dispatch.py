@@ -1,8 +1,8 @@
 """Networks handed to the engine that trains them: which one, in what groups, in what pieces.
 
 Two engines do the work. `compiled` runs kernels made from the network's equations (see `kernels`); the first of a shape
-takes a second or two to compile, once. `numpy` begins at once and takes the jobs that are done before that: those of up
-to `SMALL_JOB` (see `job_size`). Which one it is follows from the job alone.
+takes about a tenth of a second to compile, once, the first of all a second or two. `numpy` begins at once and takes the
+jobs that are done before that: those of up to `SMALL_JOB` (see `job_size`). Which one it is follows from the job alone.
 """
 
 from __future__ import annotations

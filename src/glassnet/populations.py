@@ -220,8 +220,8 @@ def train_population(
     `rows`: for each network the numbers of the rows that it is trained on (folds, say); else it is all of them.
     `held_out`, `patience`, `min_improvement`: as in `train`; with patience each network ends when it has to, and the
     one with the lowest held-out loss is `kept`.
-    `threads`: as many as the machine has cores where left out; the result does not depend on it, nor do a network's
-    numbers depend on the others. `progress` is called with the number of networks that are done.
+    `threads`: as many as the process may use processors where left out; the result does not depend on it, nor do a
+    network's numbers depend on the others. `progress` is called with the number of networks that are done.
     `checkpoint`: a file that keeps the networks that are trained to their end, written about once a second, when the
     training is interrupted or terminated, and at the end; with `resume` they are taken from there and the others are
     trained, to the same bits. Of a single network it keeps the epochs, as that of `train`.
