@@ -90,6 +90,34 @@ def test_threads_and_company_and_being_alone(kind: str, settings: str, number: s
         assert alone.objective == pytest.approx(many.objectives[k], rel=1e-6)
 
 
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("optimizer", [gn.SGD(0.1), gn.Adam(0.05)])
+def test_memory_that_goes_from_job_to_job_takes_nothing_along(optimizer: gn.SGD | gn.Adam, size: int) -> None:
+    """Trainings of one shape, one after the other and at once: each leaves what it leaves in a process of its own."""
+    network = NETWORKS["unrolled"]
+
+    def trained(start: int) -> Any:
+        given: dict[str, Any] = {"optimizer": optimizer, "epochs": 40, "engine": "compiled", "random_state": start}
+        if size > 1:
+            return gn.train_population(network, X, Y, size=size, **given)
+        return gn.train(network, X, Y, **given)
+
+    def digest_of_one(run: Any) -> str:
+        if size > 1:
+            return digest(run.parameters.vector, run.losses, run.dead_since, run.stuck_since, run.diverged_at)
+        return digest_of(run)
+
+    jobs._kept_plan.cache_clear()
+    first = trained(0)
+    before = digest_of_one(first)
+    others = [trained(start) for start in (1, 2, 0)]
+    assert digest_of_one(first) == before == digest_of_one(others[2])
+    assert len({digest_of_one(other) for other in others}) == 3
+    with ThreadPoolExecutor(8) as pool:
+        at_once = list(pool.map(trained, [0, 1, 2] * 20))
+    assert [digest_of_one(run) for run in at_once] == [before, *map(digest_of_one, others[:2])] * 20
+
+
 ROWS = [np.arange(60), np.arange(0, 60, 2), np.arange(59, 3, -1), np.array([7]), np.r_[3:40, 3:40], np.arange(50, 60)]
 
 

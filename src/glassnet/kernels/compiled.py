@@ -71,26 +71,35 @@ def train(
     else:
         chunk = max(1, min(int(A_SHARE / of_one), -(-len(vectors) // threads)))
         n_finished = job.run(threads, chunk, progress)
-    P, counts, states = engine.n_parameters, job.counts.astype(np.intp, copy=False), job.states
-    finals = job.result("finals")
+    left = [job.vectors, job.states, job.result("losses"), job.counts, job.result("finals")]
+    if job.is_lent:
+        left = [array.copy() for array in left]
+        job.give_back()
+    vectors, states, losses, counts, finals = left
+    # In the order of their places.
+    epochs, steps, diverged_at, first_nonfinite, stopped_early, n_dead, dead_since, stuck_since, best_epochs = (
+        counts.astype(np.intp, copy=False).T
+    )
+    final_losses, best_losses = finals.T
+    P = engine.n_parameters
     outcome = Outcome(
-        vectors=job.vectors[:, :P],
+        vectors=vectors[:, :P],
         optimizer_state={name: states[:, k, :P] for k, name in enumerate(engine.state_names)},
-        losses=job.result("losses"),
+        losses=losses,
         held_out_losses=never((len(vectors), spec.epochs + 1)) if held_out is None else job.result("held_losses"),
-        final_losses=finals[:, places.FINAL_LOSS],
-        n_epochs=counts[:, places.EPOCHS],
-        n_steps=counts[:, places.STEPS],
-        diverged_at=counts[:, places.DIVERGED_AT],
-        first_nonfinite=counts[:, places.FIRST_NONFINITE],
+        final_losses=final_losses,
+        n_epochs=epochs,
+        n_steps=steps,
+        diverged_at=diverged_at,
+        first_nonfinite=first_nonfinite,
         converged=np.zeros(len(counts), bool),
-        stopped_early=counts[:, places.STOPPED_EARLY] != 0,
-        best_epochs=counts[:, places.BEST_EPOCH],
-        best_losses=finals[:, places.BEST_HELD_LOSS],
-        best_vectors=job.vectors[:, :0] if held_out is None else job.best[:, :P],
-        n_dead_units=counts[:, places.N_DEAD],
-        dead_since=counts[:, places.DEAD_SINCE],
-        stuck_since=counts[:, places.STUCK_SINCE],
+        stopped_early=stopped_early.astype(bool),
+        best_epochs=best_epochs,
+        best_losses=best_losses,
+        best_vectors=vectors[:, :0] if held_out is None else job.best[:, :P],
+        n_dead_units=n_dead,
+        dead_since=dead_since,
+        stuck_since=stuck_since,
         n_finished=n_finished,
     )
     return outcome, job.result("records")

@@ -21,8 +21,9 @@ from glassnet.sparse import SparseTable
 
 _FEWEST_TOGETHER = 512  # rows that a buffer has room for at least, where there are so many
 
-# A plan keeps the memory that its calls have worked in, up to so many numbers: it is in the processor's cache still.
-_KEPT_ROOM = 100_000
+# A plan keeps the memory that its calls have worked in, up to so many numbers, and that of jobs, up to so many bytes:
+# it is in the processor's cache still.
+_KEPT_ROOM, _KEPT_BYTES = 100_000, 1 << 16
 
 
 class Ways(NamedTuple):
@@ -158,6 +159,7 @@ class _Plan:
         self._told = np.array([elsewhere.get(name) or arrays.offsets.get(name, 0) for name in _TOLD], np.int64)
         self.inside = np.array([name in arrays.offsets for name in _TOLD], np.int64)
         self.rooms: list[tuple[tuple[NDArray[Any], ...], NDArray[np.int64]]] = []  # and where they lie
+        self.memories: list[_Memory] = []
         per_row = engine.network.n_outputs + 1
         per_row += engine.network.n_features if is_buffered else 0
         per_row += room.masks_per_row if engine.dropout else 0
@@ -177,12 +179,37 @@ class _Plan:
         """What `loop.train` is told where a job's memory lies there, but for its rows and their orders."""
         return self._told + self.inside * at
 
+    def memory(self) -> _Memory:
+        """For a job: one that was given back, or another."""
+        try:
+            memory = self.memories.pop()
+        except IndexError:
+            return _Memory(self)
+        memory.all[:] = self.template
+        return memory
+
     def _schedule(self, shape: _Shape, last_step: int, n_updates: int) -> None:
         """Write what multiplies the learning rate in each update."""
         schedule = self.cut("schedule")
         schedule[:] = 1
         if isinstance(shape.optimizer.learning_rate, Schedule):
             schedule[:] = shape.optimizer.learning_rate.rates(shape.first_step + 1, last_step, n_updates)
+
+
+class _Memory:
+    """The memory of a job, and its arrays by name."""
+
+    def __init__(self, plan: _Plan) -> None:
+        self.plan, self.all = plan, copy_of(plan.template)
+        self.at = address(self.all)
+        self.told = plan.told(self.at)
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        array = self._arrays.get(name)
+        if array is None:
+            array = self._arrays[name] = self.plan.arrays.cut(self.all, name)
+        return array
 
 
 def _scalars_of(shape: _Shape, last_step: int) -> NDArray[np.float64]:
@@ -256,11 +283,11 @@ class Job:
         )  # fmt: skip
         # A training that is repeated, with other rows perhaps, finds its plan made.
         self._plan = plan = (_kept_plan if self.size * spec.epochs <= 10_000 else _Plan)(shape)
-        self._memory = memory = copy_of(plan.template)
-        self.vectors = self._cut("vectors")
+        self._memory = memory = plan.memory()
+        self.vectors = memory["vectors"]
         self.vectors[:, : engine.n_parameters] = vectors
-        self.counts = self._cut("counts")
-        self.stop = self._cut("stop") if stop is None else stop
+        self.counts = memory["counts"]
+        self.stop = memory["stop"] if stop is None else stop
         if state:
             for k, name in enumerate(engine.state_names):
                 self.states[:, k, : engine.n_parameters] = state[name]
@@ -268,20 +295,20 @@ class Job:
             self.counts[:, places.DEAD_SINCE], self.counts[:, places.STUCK_SINCE] = begun.dead_since, begun.stuck_since
             if held is not None:
                 self.counts[:, places.BEST_EPOCH] = begun.best_epochs
-                self._cut("finals")[:, places.BEST_HELD_LOSS] = begun.best_losses
-                self._cut("best")[:, : engine.n_parameters] = begun.best_vectors
+                memory["finals"][:, places.BEST_HELD_LOSS] = begun.best_losses
+                memory["best"][:, : engine.n_parameters] = begun.best_vectors
         if engine.penalised:
-            self._cut("l1")[:] = members.l1
-            self._cut("l2")[:] = members.l2
+            memory["l1"][:] = members.l1
+            memory["l2"][:] = members.l2
         if members.learning_rates is not None:
-            self._cut("rates")[:] = members.learning_rates
+            memory["rates"][:] = members.learning_rates
         if plan.draws:
-            self._cut("numbers")[:] = members.numbers
-            self._cut("seeds")[:] = members.seeds.view(np.int64)
+            memory["numbers"][:] = members.numbers
+            memory["seeds"][:] = members.seeds.view(np.int64)
         if subsets is not None:
-            np.cumsum([0, *map(len, subsets)], out=self._cut("begins"))
-            self._cut("subsets")[:] = np.arange(self.size)
-            np.concatenate(subsets, out=self._cut("members"), casting="same_kind")
+            np.cumsum([0, *map(len, subsets)], out=memory["begins"])
+            memory["subsets"][:] = np.arange(self.size)
+            np.concatenate(subsets, out=memory["members"], casting="same_kind")
         one = shape.one_weight
         self._kept = data, held  # `arrays_of` a sparse table are where it lies
         self._rows = arrays_of(data, one_weight=one)
@@ -289,39 +316,43 @@ class Job:
         self._held = None if held is None else arrays_of(held, one_weight=one)
         self.quick = False
         self._loop_at = loop_addresses(engine.number)["train"]
-        self._told = plan.told(at := address(memory))
-        self._reals_at = at + plan.arrays.offsets["reals"]
+        self._told = memory.told
+        self._reals_at = memory.at + plan.arrays.offsets["reals"]
         self._told[_ROWS] = rows_at + (rows_at if self._held is None else [*map(address, self._held)])
+        # Where little memory was taken it can be given back, unless more came of the job than a plain training leaves.
+        plain = held is None and stop is None and orders is None and not recorded and self.team == 1
+        self.is_lent = plain and plan.template.size <= _KEPT_BYTES
         self.orders = orders
         if orders is not None:
             self._told[_ORDERS] = address(orders)
         if stop is not None:
             self._told[_STOP] = address(stop)
 
-    def _cut(self, name: str) -> NDArray[Any]:
-        return self._plan.arrays.cut(self._memory, name)
+    def give_back(self) -> None:
+        """Leave the memory to the next job; what came of this one has been copied."""
+        self._plan.memories.append(self._memory)
 
     def schedule(self) -> NDArray[np.float64]:
         """What multiplies the learning rate in each of the job's updates."""
-        return self._cut("schedule")
+        return self._memory["schedule"]
 
     def snapshots(self) -> FloatArray:
         """The parameters after each epoch of the last call of a course (epochs, n_parameters)."""
-        return self._cut("snapshots")[:, : self.engine.n_parameters]
+        return self._memory["snapshots"][:, : self.engine.n_parameters]
 
     @property
     def states(self) -> FloatArray:
         """The optimiser's states (S, n_state, n_parameters)."""
-        return self._cut("states")
+        return self._memory["states"]
 
     @property
     def best(self) -> FloatArray:
         """The parameters with the lowest held-out loss, padded; none without held-out rows."""
-        return self._cut("best")
+        return self._memory["best"]
 
     def result(self, name: str) -> NDArray[np.float64]:
         """losses, held_losses, finals, records, rates or objectives."""
-        return self._cut(name)
+        return self._memory[name]
 
     def run(self, threads: int, chunk: int, progress: Callable[[int], None] | None = None) -> int:
         """Train; returns how many networks, from the first on, were trained to their end.
@@ -367,7 +398,7 @@ class Job:
         What was left by the call before is where it begins. Returns whether nothing interrupted it: what comes when all
         is made is told as well, or the next call would go on.
         """
-        sizes = self._cut("sizes")
+        sizes = self._memory["sizes"]
         sizes[places.FIRST_STEP], sizes[places.LAST_STEP], sizes[places.SKIPPED] = first, last, skipped
         self.stop[0] = 0
         if self.team > 1:
@@ -386,8 +417,8 @@ class Job:
             told, rooms = self._told.copy(), (*self._room(), *together)
             if me:
                 # What comes of it is the same in all threads; each writes its own, parameters and states apart.
-                own = copy_of(self._memory[: self._plan.arrays.offsets["vectors"]])
-                told += self._plan.inside * (address(own) - address(self._memory))
+                own = copy_of(self._memory.all[: self._plan.arrays.offsets["vectors"]])
+                told += self._plan.inside * (address(own) - self._memory.at)
                 told[_SHARED] = self._told[_SHARED]
                 kept.append(own)
             at = np.array([*map(address, rooms)])
