@@ -5,7 +5,8 @@ turn, A B C A B C, so that what slows the machine for a while slows them all; a 
 the ratio within a round, its interval a bootstrap's. What a call includes is said in race/contenders.py. Before that,
 fresh processes make the first call, cold (nothing in the cache folder) and warm (with the cache of the one before).
 
-The loss over all rows before the first and after every epoch is taken of each, and held against glassnet's own.
+The loss over all rows before the first and after every epoch is taken of each, and held against glassnet's own; of
+`MLPClassifier.fit` what it says itself, the means of batches.
 
 Writes engine.md, engine.json and engine.png. What is required, in engine.toml, is reported as met or missed; the exit
 status is 0 either way.

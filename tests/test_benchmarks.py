@@ -96,21 +96,22 @@ def test_the_work_is_counted_from_the_sizes(race: Any, sizes: tuple[int, ...]) -
 
 
 def test_losses_are_work_too(race: Any) -> None:
-    alone, of_updates, all_rows, batches = (
+    alone, of_updates, once_more, twice_more = (
         race.figures.work((2, 2, 1), 100, None, 10, "sgd", more_passes) for more_passes in (None, 0, 1, 2)
     )
     # A logarithm per row and loss, and one exp per row of each pass more.
     assert of_updates.transcendentals == alone.transcendentals + 100 * 10
-    assert all_rows.transcendentals == alone.transcendentals + 100 * 11 + 100
-    assert batches.transcendentals == alone.transcendentals + 100 * 12 + 2 * 100
-    assert alone.flops < of_updates.flops < all_rows.flops < batches.flops
+    assert once_more.transcendentals == alone.transcendentals + 100 * 11 + 100
+    assert twice_more.transcendentals == alone.transcendentals + 100 * 12 + 2 * 100
+    assert alone.flops < of_updates.flops < once_more.flops < twice_more.flops
 
 
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_what_glassnet_passes_over_is_what_is_counted(
     race: Any, batch_size: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A roofline of more passes than are made would flatter: they are counted by the rows of passes without updates."""
+    """A roofline of more passes than are made would flatter. They are counted in the NumPy engine, whose history is the
+    compiled one's."""
     job = small_job(race, batch_size, "adam")
     seen = []
     forward = stacked_training.losses_and_pass
@@ -123,12 +124,14 @@ def test_what_glassnet_passes_over_is_what_is_counted(
     assert sum(seen) == race.contenders.Glassnet.more_passes(job) * len(job.X)
 
 
-def test_both_classifiers_take_the_same_steps(race: Any) -> None:
-    job = small_job(race, 5, "adam")
-    job = replace(job, y=np.eye(2)[job.y[:, 0].astype(int)], loss="cross_entropy", sizes=(2, 2, 2))
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])  # roundings of five epochs
+def test_both_classifiers_take_the_same_steps(race: Any, dtype: str, tolerance: float) -> None:
+    job = small_job(race, 5, "adam", dtype)
+    classes = (job.X.sum(axis=1) > 0).astype(int) + (job.X[:, 0] > 0.5)
+    job = replace(job, y=np.eye(3, dtype=dtype)[classes], loss="cross_entropy", sizes=(2, 2, 3))
     ours, theirs = (race.contenders.CONTENDERS[name](job, 1) for name in ("glassnet-fit", "scikit-learn-fit"))
-    np.testing.assert_allclose(ours.curve(), theirs.curve(), rtol=0, atol=1e-12)  # rounding
-    np.testing.assert_allclose(ours.train(), theirs.train(), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(ours.curve(), theirs.curve(), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(ours.train(), theirs.train(), rtol=0, atol=100 * tolerance)
 
 
 def test_a_roofline_adds_both_kinds_of_work(race: Any) -> None:

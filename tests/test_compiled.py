@@ -602,6 +602,10 @@ for sizes, number in (((2, 2, 2, 1), "float64"), ((3, 5, 9, 3), "float64")):
     start = t.start_for(network, number)
     for n, other in ((17, spec), (70, t.replace(spec, batch_size=None)), (13, t.replace(spec, batch_size=12))):
         t.check_every_step(network, other, t.data_of(network, n, number), start, t.RELATIVE[number])
+import test_lanes
+for number in test_lanes.NUMBERS:
+    test_lanes.test_sums_that_pass_over_zeros_have_the_bits_of_those_that_do_not(number)
+    test_lanes.test_sums_along_lists_are_those_of_the_dense_table(number)
 print(gn.kernels.source.gradient_source(network, machine.BITS // 64).count("range(0, n, 4)"), "right")
 """
 

@@ -3,11 +3,13 @@ other processes are busy or not."""
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -22,7 +24,7 @@ from glassnet.kernels import compiled, engines, jobs
 from glassnet.kernels.threads import move_to_processor
 from glassnet.network import Network
 from glassnet.optimizers import LBFGS
-from glassnet.runs import Data, Members, Spec
+from glassnet.runs import Data, Members, Outcome, Spec
 
 RNG = np.random.default_rng(12)
 X = RNG.normal(size=(60, 3))
@@ -90,32 +92,77 @@ def test_threads_and_company_and_being_alone(kind: str, settings: str, number: s
         assert alone.objective == pytest.approx(many.objectives[k], rel=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 4])
-@pytest.mark.parametrize("optimizer", [gn.SGD(0.1), gn.Adam(0.05)])
-def test_memory_that_goes_from_job_to_job_takes_nothing_along(optimizer: gn.SGD | gn.Adam, size: int) -> None:
-    """Trainings of one shape, one after the other and at once: each leaves what it leaves in a process of its own."""
-    network = NETWORKS["unrolled"]
-
-    def trained(start: int) -> Any:
-        given: dict[str, Any] = {"optimizer": optimizer, "epochs": 40, "engine": "compiled", "random_state": start}
-        if size > 1:
-            return gn.train_population(network, X, Y, size=size, **given)
-        return gn.train(network, X, Y, **given)
-
-    def digest_of_one(run: Any) -> str:
-        if size > 1:
-            return digest(run.parameters.vector, run.losses, run.dead_since, run.stuck_since, run.diverged_at)
-        return digest_of(run)
-
+@pytest.fixture
+def lent(monkeypatch: pytest.MonkeyPatch) -> list[jobs._Memory]:
+    """The memories that jobs were given, of plans made from now on."""
+    given: list[jobs._Memory] = []
+    memory = jobs._Plan.memory
+    monkeypatch.setattr(jobs._Plan, "memory", lambda plan: given.append(memory(plan)) or given[-1])
     jobs._kept_plan.cache_clear()
-    first = trained(0)
-    before = digest_of_one(first)
-    others = [trained(start) for start in (1, 2, 0)]
-    assert digest_of_one(first) == before == digest_of_one(others[2])
-    assert len({digest_of_one(other) for other in others}) == 3
+    return given
+
+
+def outcome_of(seed: int, size: int, *, stop: bool = False, held: bool = False) -> Outcome:
+    """A training from start number `seed`, some of which diverge; stopped before its first update, perhaps."""
+    network = Network((3, 4, 1), "relu", "mean_squared_error")
+    spec = Spec(ADAM if seed % 2 else SGD, epochs=30, random_state=seed)
+    data, members = Data.checked(network, 1e3 * X if seed == 4 else X, Y, None), Members.of(spec, np.arange(size))
+    vectors = np.stack([gn.initialize(network, seed, start=k).vector for k in range(size)])
+    return compiled.train(
+        network,
+        spec,
+        data,
+        vectors,
+        members,
+        held_out=data if held else None,
+        stop=np.ones(1, np.int64) if stop else None,
+    )[0]
+
+
+SGD, ADAM = gn.SGD(0.1), gn.Adam(0.05)
+
+
+def digest_of_outcome(outcome: Outcome) -> str:
+    parts = [value for value in vars(outcome).values() if isinstance(value, np.ndarray)]
+    return digest(*parts, *outcome.optimizer_state.values(), outcome.n_finished)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_memory_that_goes_from_job_to_job_takes_nothing_along(size: int, lent: list[jobs._Memory]) -> None:
+    """Trainings one after the other and at once, that diverge, that are stopped, with held-out rows and without: each
+    leaves what it leaves by itself, whatever comes after it."""
+    asked: list[dict[str, Any]] = [
+        {"seed": 0}, {"seed": 1}, {"seed": 4}, {"seed": 0, "stop": True}, {"seed": 2}, {"seed": 1, "held": True},
+        {"seed": 3}, {"seed": 3, "held": True},
+    ]  # fmt: skip
+    alone = []
+    for one in asked:
+        jobs._kept_plan.cache_clear()
+        alone.append(digest_of_outcome(outcome_of(size=size, **one)))
+    assert len(set(alone)) == len(asked)
+    lent.clear()
+    jobs._kept_plan.cache_clear()
+    kept = [outcome_of(size=size, **one) for one in asked * 2]
+    assert len(set(map(id, lent))) < len(lent) / 2
     with ThreadPoolExecutor(8) as pool:
-        at_once = list(pool.map(trained, [0, 1, 2] * 20))
-    assert [digest_of_one(run) for run in at_once] == [before, *map(digest_of_one, others[:2])] * 20
+        kept += pool.map(lambda one: outcome_of(size=size, **one), asked * 10)
+    assert [*map(digest_of_outcome, kept)] == alone * 12
+    assert kept[2].diverged_at.max() > 0
+    assert kept[3].n_finished == 0
+
+
+def test_a_plan_that_is_not_kept_is_gone(lent: list[jobs._Memory]) -> None:
+    outcome_of(0, 1)
+    lent.clear()
+    (plan,) = [plan for plan in gc.get_objects() if isinstance(plan, jobs._Plan)]
+    gone = weakref.ref(plan)
+    gc.disable()
+    try:
+        del plan
+        jobs._kept_plan.cache_clear()
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 ROWS = [np.arange(60), np.arange(0, 60, 2), np.arange(59, 3, -1), np.array([7]), np.r_[3:40, 3:40], np.arange(50, 60)]

@@ -5,7 +5,7 @@ Building a model, putting the start in, an optimiser's zeros and the orders of r
 except for glassnet, scikit-learn and the first of the two kinds of Keras. `gn.train` and `fit` are timed whole, with
 their checks. glassnet also draws its orders of rows, and takes the loss over all rows: after every epoch where a batch
 is all rows, else before the first epoch and after the last. Of the others only the notebook's class takes one, after
-every epoch, and prints it (into nothing here).
+every epoch, and prints it (into nothing here); `fit` takes none, and its curve is its own `loss_curve_`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ class Contender:
     def __init__(self, job: Job, threads: int) -> None:
         self.job, self.threads = job, threads
         self.watch: Watch | None = None
+
+    @staticmethod
+    def more_passes(job: Job) -> int:
+        """Passes over all rows for their loss, besides those of the updates."""
+        return 0
 
     def reset(self) -> None:
         """Back to the start, where a library keeps what it trained."""
@@ -102,7 +107,6 @@ class Glassnet(Contender):
 
     @staticmethod
     def more_passes(job: Job) -> int:
-        """Passes over all rows for their loss, besides those of the updates."""
         return 1 if job.batch_size is None else 2
 
     def run(self) -> Any:
@@ -298,7 +302,8 @@ class ScikitLearn(Contender):
 
 
 class Fit(Contender):
-    """`MLPClassifier(...).fit` as anyone calls it. Its random_state gives both classes the same start and orders."""
+    """`MLPClassifier(...).fit` of several classes, as anyone calls it. Its random_state gives both libraries' the same
+    start and orders; penalties and all that is not said are its defaults."""
 
     source = ""
 
@@ -315,10 +320,6 @@ class Fit(Contender):
             "max_iter": job.epochs,
             "random_state": job.random_state,
         }
-
-    @staticmethod
-    def more_passes(job: Job) -> int:
-        return 0
 
     def fit(self) -> Any:
         with warnings.catch_warnings():

@@ -31,7 +31,7 @@ class ActivationRow:
     kinks: tuple[float, ...] = ()
 
     def __hash__(self) -> int:
-        return hash(self.name)  # rows are looked up by for every training
+        return hash(self.name)  # part of a key that every training looks up
 
 
 def _row(

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,11 +84,10 @@ def train_members(
         if len(members) > 1 and len(groups := members.together(spec, len(data.X))) > 1:
             return _in_groups(network, spec, data, vectors, members, groups, held_out, threads, progress, stop)
         last_step = None if last_epoch is None else last_epoch * updates_per_epoch(spec, data, members)
-        trained: Outcome = _compiled().train(
+        return _compiled_train()(
             network, spec, data, vectors, members, held_out=held_out, state=state, first_step=first_step,
             last_step=last_step, begun=begun, threads=threads, progress=progress, stop=stop,
         )[0]  # fmt: skip
-        return trained
     data, held_out = data.as_floats(), None if held_out is None else held_out.as_floats()
     if members.are_alike and (held_out is None or len(members) == 1):
         alike = members.spec(spec, 0)
@@ -116,11 +114,11 @@ def train_members(
 
 
 @cache
-def _compiled() -> Any:
-    """`kernels.compiled`, whose imports wait until it is wanted; to import it anew takes a microsecond each time."""
+def _compiled_train() -> Callable[..., tuple[Outcome, FloatArray]]:
+    """`compiled.train`, imported when it is wanted; to import it anew takes a microsecond each time."""
     from glassnet.kernels import compiled
 
-    return compiled
+    return compiled.train
 
 
 def updates_per_epoch(spec: Spec, data: Data, members: Members) -> int:
@@ -202,8 +200,6 @@ def _in_groups(
     stop: NDArray[np.int64] | None,
 ) -> Outcome:
     """By compiled kernels, one group of networks after the other."""
-    from glassnet.kernels import compiled
-
     assert isinstance(spec.optimizer, Optimizer)
     parts: list[Outcome] = []
     finished = np.zeros(len(members), bool)
@@ -216,7 +212,7 @@ def _in_groups(
                 part.best_vectors = part.vectors
         else:
             count = None if progress is None else lambda n, done=done: progress(done + n)
-            part, _ = compiled.train(
+            part, _ = _compiled_train()(
                 network, spec, data, vectors[of], members.at(of), held_out=held_out, threads=threads, progress=count,
                 stop=stop,
             )  # fmt: skip

@@ -75,7 +75,7 @@ class LossRow:
     parameter_range: tuple[float, float] = (0.0, float("inf"))
 
     def __hash__(self) -> int:
-        return hash(self.name)  # rows are looked up by for every training
+        return hash(self.name)  # part of a key that every training looks up
 
     @property
     def sums_over_outputs(self) -> bool:

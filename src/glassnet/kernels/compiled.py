@@ -71,38 +71,30 @@ def train(
     else:
         chunk = max(1, min(int(A_SHARE / of_one), -(-len(vectors) // threads)))
         n_finished = job.run(threads, chunk, progress)
-    left = [job.vectors, job.states, job.result("losses"), job.counts, job.result("finals")]
-    if job.is_lent:
-        left = [array.copy() for array in left]
-        job.give_back()
-    vectors, states, losses, counts, finals = left
-    # In the order of their places.
-    epochs, steps, diverged_at, first_nonfinite, stopped_early, n_dead, dead_since, stuck_since, best_epochs = (
-        counts.astype(np.intp, copy=False).T
-    )
-    final_losses, best_losses = finals.T
+    vectors, states, losses, counts, finals, held_losses, best, records = job.left()
+    count = counts.astype(np.intp, copy=False).T
     P = engine.n_parameters
     outcome = Outcome(
         vectors=vectors[:, :P],
         optimizer_state={name: states[:, k, :P] for k, name in enumerate(engine.state_names)},
         losses=losses,
-        held_out_losses=never((len(vectors), spec.epochs + 1)) if held_out is None else job.result("held_losses"),
-        final_losses=final_losses,
-        n_epochs=epochs,
-        n_steps=steps,
-        diverged_at=diverged_at,
-        first_nonfinite=first_nonfinite,
+        held_out_losses=never((len(vectors), spec.epochs + 1)) if held_out is None else held_losses,
+        final_losses=finals[:, places.FINAL_LOSS],
+        n_epochs=count[places.EPOCHS],
+        n_steps=count[places.STEPS],
+        diverged_at=count[places.DIVERGED_AT],
+        first_nonfinite=count[places.FIRST_NONFINITE],
         converged=np.zeros(len(counts), bool),
-        stopped_early=stopped_early.astype(bool),
-        best_epochs=best_epochs,
-        best_losses=best_losses,
-        best_vectors=vectors[:, :0] if held_out is None else job.best[:, :P],
-        n_dead_units=n_dead,
-        dead_since=dead_since,
-        stuck_since=stuck_since,
+        stopped_early=count[places.STOPPED_EARLY].astype(bool),
+        best_epochs=count[places.BEST_EPOCH],
+        best_losses=finals[:, places.BEST_HELD_LOSS],
+        best_vectors=vectors[:, :0] if held_out is None else best[:, :P],
+        n_dead_units=count[places.N_DEAD],
+        dead_since=count[places.DEAD_SINCE],
+        stuck_since=count[places.STUCK_SINCE],
         n_finished=n_finished,
     )
-    return outcome, job.result("records")
+    return outcome, records
 
 
 # Work in flops, an update's overhead counted: what takes a tenth of a second at most, so that nobody can want to stop

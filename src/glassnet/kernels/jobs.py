@@ -21,8 +21,8 @@ from glassnet.sparse import SparseTable
 
 _FEWEST_TOGETHER = 512  # rows that a buffer has room for at least, where there are so many
 
-# A plan keeps the memory that its calls have worked in, up to so many numbers, and that of jobs, up to so many bytes:
-# it is in the processor's cache still.
+# A plan keeps the memory that a call has worked in, up to so many numbers, and that of a job, up to so many bytes: it
+# is in the processor's cache still.
 _KEPT_ROOM, _KEPT_BYTES = 100_000, 1 << 16
 
 
@@ -200,7 +200,7 @@ class _Memory:
     """The memory of a job, and its arrays by name."""
 
     def __init__(self, plan: _Plan) -> None:
-        self.plan, self.all = plan, copy_of(plan.template)
+        self._layout, self.all = plan.arrays, copy_of(plan.template)  # not the plan, which keeps memories
         self.at = address(self.all)
         self.told = plan.told(self.at)
         self._arrays: dict[str, NDArray[Any]] = {}
@@ -208,7 +208,7 @@ class _Memory:
     def __getitem__(self, name: str) -> NDArray[Any]:
         array = self._arrays.get(name)
         if array is None:
-            array = self._arrays[name] = self.plan.arrays.cut(self.all, name)
+            array = self._arrays[name] = self._layout.cut(self.all, name)
         return array
 
 
@@ -241,7 +241,7 @@ class Job:
     """Networks of one shape to be trained, and what has come of it.
 
     `vectors` (S, n_parameters) are the starts. After a run: `vectors`, `states` (S, n_state, n_parameters), `counts` as
-    in `places`, and by `result` losses and held_losses (S, epochs + 1), finals and, where wanted, records of updates.
+    in `places`, and by `left` all else: losses and held_losses (S, epochs + 1), finals and, where wanted, records.
     """
 
     def __init__(
@@ -319,18 +319,26 @@ class Job:
         self._told = memory.told
         self._reals_at = memory.at + plan.arrays.offsets["reals"]
         self._told[_ROWS] = rows_at + (rows_at if self._held is None else [*map(address, self._held)])
-        # Where little memory was taken it can be given back, unless more came of the job than a plain training leaves.
-        plain = held is None and stop is None and orders is None and not recorded and self.team == 1
-        self.is_lent = plain and plan.template.size <= _KEPT_BYTES
+        # Whether the memory goes back to the plan: not where it holds on to what is others'.
+        self._is_lent = stop is None and orders is None and plan.template.size <= _KEPT_BYTES
         self.orders = orders
         if orders is not None:
             self._told[_ORDERS] = address(orders)
         if stop is not None:
             self._told[_STOP] = address(stop)
 
-    def give_back(self) -> None:
-        """Leave the memory to the next job; what came of this one has been copied."""
-        self._plan.memories.append(self._memory)
+    def left(self) -> list[NDArray[Any]]:
+        """What came of it: vectors, states, losses, counts, finals; held_losses and best; records. The job is over.
+
+        Little memory is left to the next job of the plan, for which all is copied.
+        """
+        names = ("vectors", "states", "losses", "counts", "finals", "held_losses", "best", "records")
+        left = [self._memory[name] for name in names]
+        if self._is_lent:
+            left = [array.copy() for array in left]
+            self._plan.memories.append(self._memory)
+        del self._memory, self.vectors, self.counts, self.stop
+        return left
 
     def schedule(self) -> NDArray[np.float64]:
         """What multiplies the learning rate in each of the job's updates."""
@@ -345,13 +353,8 @@ class Job:
         """The optimiser's states (S, n_state, n_parameters)."""
         return self._memory["states"]
 
-    @property
-    def best(self) -> FloatArray:
-        """The parameters with the lowest held-out loss, padded; none without held-out rows."""
-        return self._memory["best"]
-
     def result(self, name: str) -> NDArray[np.float64]:
-        """losses, held_losses, finals, records, rates or objectives."""
+        """records, rates or objectives."""
         return self._memory[name]
 
     def run(self, threads: int, chunk: int, progress: Callable[[int], None] | None = None) -> int:

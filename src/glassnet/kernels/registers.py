@@ -24,7 +24,7 @@ from glassnet.kernels.language import (
     slot,
     slot_of,
 )
-from glassnet.kernels.machine import BITS
+from glassnet.kernels.machine import BITS, PROCESSOR
 from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE
 
 # Sums that are kept at once, by the vectors of units that each stands over: two or three registers are needed besides.
@@ -241,11 +241,12 @@ def column_bits(marks: Value, lane: Any, n_lanes: int) -> Value:
 
 
 MOST_VECTORS = 8
-"""Vectors that `marked_tile` sums up at most."""
+"""Vectors that what follows sums up at most."""
 
 
-COLUMNS = 2 if BITS == 512 else 1
-"""Columns of a table whose sums over rows are made together: neighbours are 0 in the same rows often."""
+COLUMNS = 2 if BITS == 512 and PROCESSOR != "znver4" else 1
+"""Columns of a table whose sums over rows are made together: neighbours are 0 in the same rows often. It takes more
+products, and twice the registers, so it is not done where these are few or 512 bits take two steps."""
 
 
 def marked_tile(
@@ -287,8 +288,34 @@ def marked_columns(
             number = builder.load(builder.gep(index.llvm, [k]))
             add(builder.gep(factors.llvm, [builder.mul(number, step_)]), builder.mul(k, row_size_))
 
-    sizes = start_size, goal_size, n_units
-    _summed(n_vectors, terms, source, start, goal, n_columns, *_wholes(builder, *sizes))
+    vector = lanes_of(source).llvm
+    start_size_, goal_size_, n_units_ = _wholes(builder, start_size, goal_size, n_units)
+    zero = ir.Constant(vector, [0.0] * vector.count)
+
+    def tile(places: list[Any]) -> None:
+        sums = _sums(source, places, [[zero] * len(places)] * n_columns, terms)
+        olds = [builder.gep(start.llvm, [builder.mul(_number(c), start_size_)]) for c in range(n_columns)]
+        news = [builder.gep(goal.llvm, [builder.mul(_number(c), goal_size_)]) for c in range(n_columns)]
+
+        def add_all(v: int) -> None:
+            for total, old, new in zip(sums, olds, news, strict=True):
+                found = builder.fadd(_lanes_at(builder, old, places[v], vector), builder.load(total[v]))
+                builder.store(found, as_vector(builder, new, places[v], vector), align=align(vector))
+
+        for v in range(len(places) - 1):
+            add_all(v)
+        left = builder.sub(n_units_, places[-1])
+        with builder.if_else(builder.icmp_signed(">=", left, _number(vector.count))) as (full, partly):
+            with full:
+                add_all(-1)
+            with partly:
+                some = masked(builder, vector, left)
+                for total, old, new in zip(sums, olds, news, strict=True):
+                    before = some.load(as_vector(builder, old, places[-1], vector))
+                    found = builder.fadd(before, builder.load(total[-1]))
+                    some.store(found, as_vector(builder, new, places[-1], vector))
+
+    _by_vectors(source, n_vectors, tile)
 
 
 def listed_tile(
@@ -337,62 +364,42 @@ _Add = Callable[[Any, Any], None]
 """Adds a term: where its factors lie, one for each column, and the first place of what they multiply, in the source."""
 
 
-def _summed(
-    n_vectors: Any, terms: Callable[[_Add], None], source: Value, start: Value, goal: Value, n_columns: int = 0,
-    start_size: Any = None, goal_size: Any = None, n_units: Any = None,
-) -> None:  # fmt: skip
-    """The sums of a tile over the terms that `terms` writes down, begun with what is at `start`; or, of a number of
-    columns, from 0 on, and what is at `start` added at the end."""
+def _summed(n_vectors: Any, terms: Callable[[_Add], None], source: Value, start: Value, goal: Value) -> None:
+    """The sums of a tile over the terms that `terms` writes down, begun with what is at `start`."""
     builder, vector = source.builder, lanes_of(source).llvm
+
+    def tile(places: list[Any]) -> None:
+        begun = [_lanes_at(builder, start.llvm, place, vector) for place in places]
+        for total, place in zip(*_sums(source, places, [begun], terms), places, strict=True):
+            builder.store(builder.load(total), as_vector(builder, goal.llvm, place, vector), align=align(vector))
+
+    _by_vectors(source, n_vectors, tile)
+
+
+def _sums(source: Value, places: list[Any], begun: list[list[Any]], terms: Callable[[_Add], None]) -> list[list[Any]]:
+    """Slots with the sums over the terms that `terms` writes down: of every column, of the vectors at these places."""
+    builder, vector = source.builder, lanes_of(source).llvm
+    sums = [[slot_of(builder, one) for one in of_column] for of_column in begun]
+
+    def add(factors_at: Any, row_at: Any) -> None:
+        factors = []
+        for c in range(len(sums)):
+            factor = builder.load(builder.gep(factors_at, [_number(c)]))
+            factors.append(filled_vector(builder, factor, vector))
+        row = builder.gep(source.llvm, [row_at])
+        for v, place in enumerate(places):
+            term = _lanes_at(builder, row, place, vector)
+            for of_column, x in zip(sums, factors, strict=True):
+                builder.store(_add_product(builder, builder.load(of_column[v]), term, x), of_column[v])
+
+    terms(add)
+    return sums
+
+
+def _by_vectors(source: Value, n_vectors: Any, tile: Callable[[list[Any]], None]) -> None:
+    """The tile for so many vectors of units, `MOST_VECTORS` at most, which is told where each begins."""
+    builder, lanes = source.builder, lanes_of(source).count
     (n_vectors_,) = _wholes(builder, n_vectors)
-    lanes, at_end, columns = vector.count, n_columns > 0, range(max(n_columns, 1))
-    zero = ir.Constant(vector, [0.0] * lanes)
-
-    def tile(V: int) -> None:
-        places = [_number(v * lanes) for v in range(V)]
-        begun = [zero if at_end else _lanes_at(builder, start.llvm, place, vector) for place in places]
-        sums = [[slot_of(builder, one) for one in begun] for _ in columns]
-
-        def add(factors_at: Any, row_at: Any) -> None:
-            factors = [
-                filled_vector(builder, builder.load(builder.gep(factors_at, [_number(c)])), vector) for c in columns
-            ]
-            row = builder.gep(source.llvm, [row_at])
-            for v, place in enumerate(places):
-                term = _lanes_at(builder, row, place, vector)
-                for of_column, x in zip(sums, factors, strict=True):
-                    builder.store(_add_product(builder, builder.load(of_column[v]), term, x), of_column[v])
-
-        terms(add)
-        if not at_end:
-            for total, place in zip(sums[0], places, strict=True):
-                at = as_vector(builder, goal.llvm, place, vector)
-                builder.store(builder.load(total), at, align=align(vector))
-            return
-        rows = [
-            [builder.gep(array.llvm, [builder.mul(_number(c), size)]) for array, size in pair]
-            for c in columns
-            for pair in [((start, start_size), (goal, goal_size))]
-        ]
-
-        def add_all(v: int) -> None:
-            for of_column, (old, new) in zip(sums, rows, strict=True):
-                found = builder.fadd(_lanes_at(builder, old, places[v], vector), builder.load(of_column[v]))
-                builder.store(found, as_vector(builder, new, places[v], vector), align=align(vector))
-
-        for v in range(V - 1):
-            add_all(v)
-        left = builder.sub(n_units, places[-1])
-        with builder.if_else(builder.icmp_signed(">=", left, _number(lanes))) as (full, partly):
-            with full:
-                add_all(V - 1)
-            with partly:
-                some = masked(builder, vector, left)
-                for of_column, (old, new) in zip(sums, rows, strict=True):
-                    before = some.load(as_vector(builder, old, places[-1], vector))
-                    found = builder.fadd(before, builder.load(of_column[V - 1]))
-                    some.store(found, as_vector(builder, new, places[-1], vector))
-
     blocks = [builder.append_basic_block("vectors") for _ in range(MOST_VECTORS)]
     end = builder.append_basic_block("summed")
     which = builder.switch(n_vectors_, blocks[-1])
@@ -400,6 +407,6 @@ def _summed(
         if V < MOST_VECTORS:
             which.add_case(_number(V), block)
         builder.position_at_end(block)
-        tile(V)
+        tile([_number(v * lanes) for v in range(V)])
         builder.branch(end)
     builder.position_at_end(end)

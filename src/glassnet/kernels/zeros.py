@@ -77,7 +77,8 @@ def outer(
     source: Any, index: Any, row_size: Any, n_inputs: Any, deltas: Any, deltas_size: Any, n_units: Any, start: Any,
     start_size: Any, goal: Any, marks: Any,
 ) -> Any:  # fmt: skip
-    """`tiles.outer` of the rows that `product` has marked, without the bias."""
+    """`tiles.outer` of the rows that `product` has marked, without the bias; but a zero keeps its sign where columns
+    that are 0 in all rows are added to it."""
     lanes = lane_count(source)
     n_vectors = (n_units + lanes - 1) // lanes
     _n_words, words, lanes_marked = _parts(marks, n_inputs)
