@@ -40,6 +40,7 @@ from glassnet.kernels.threads import all_threads
 from glassnet.model import Model
 from glassnet.network import FloatArray, Network, Parameters, checked_dropout
 from glassnet.optimizers import SGD, SGDW, FoldedAdam, Optimizer, Schedule, State
+from glassnet.reference import is_finite
 from glassnet.runs import Data, ones_for
 from glassnet.sparse import SparseTable, is_sparse
 from glassnet.waiting import result_of
@@ -152,9 +153,8 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
             return False
         if X.dtype not in (np.float64, np.float32) or not X.size or y.dtype.kind not in kinds:
             return False
-        with np.errstate(all="ignore"):
-            if not (np.isfinite(X.sum()) and (y.dtype.kind != "f" or np.isfinite(y.sum()))):
-                return False
+        if not (is_finite(X) and (y.dtype.kind != "f" or is_finite(y))):
+            return False
         self.n_features_in_ = X.shape[1]
         self.__dict__.pop("feature_names_in_", None)
         return True
