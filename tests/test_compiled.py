@@ -1133,7 +1133,7 @@ def test_what_layers_leave_lies_at_whole_vectors(
 
     @ctypes.CFUNCTYPE(ctypes.c_double, *(kinds.get(kind, ctypes.c_void_p) for kind in given))
     def looks(*arguments: Any) -> float:
-        _, _, _, _, _, _, _, _, _, derivatives, gradient, work, _, _ = arguments
+        *_, derivatives, gradient, work, _seen, _tools = arguments
         if derivatives:
             ctypes.memset(gradient, 0, 4 * network.n_parameters)
         seen.add(work % 64)

@@ -69,12 +69,12 @@ def mostly_zeros(tools: Any) -> Any:
 
 def product_of_nonzero(
     tools: Any, source: Any, index: Any, row_size: Any, n_inputs: Any, weights: Any, bias: Any, n_units: Any,
-    goal: Any, goal_size: Any, n_rows: Any, marks: Any,
+    goal: Any, goal_size: Any, n_rows: Any, n_real: Any, marks: Any,
 ) -> None:  # fmt: skip
     """`zeros.product`."""
     call(
         tools[PRODUCT_AT],
-        (source, index, row_size, n_inputs, weights, bias, n_units, goal, goal_size, n_rows, marks),
+        (source, index, row_size, n_inputs, weights, bias, n_units, goal, goal_size, n_rows, n_real, marks),
     )
 
 

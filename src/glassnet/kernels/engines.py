@@ -41,7 +41,7 @@ MOST_KEPT_GRADIENTS = 1_000_000
 _LOCK = threading.RLock()
 
 # The types of what compiled functions are told, in the order of their arguments; {0} is the dtype's name.
-_GRADIENT = "float64({0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64, int64, int64, int64, {0}*, {0}*, {0}*, int64*)"
+_GRADIENT = "float64({0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64, int64, int64, int64, int64, {0}*, {0}*, {0}*, int64*)"
 _UPDATE = (
     "float64({0}*, {0}*, {0}*, {0}*, {0}*, float64*, float64, float64, float64, float64, int64, int64, int64, {0}*)"
 )
@@ -53,7 +53,7 @@ _TILES = {
     "turn": "float64({0}*, int64, int64, {0}*, int64)",
 }
 _ZEROS = {
-    "product": "float64({0}*, int64*, int64, int64, {0}*, {0}*, int64, {0}*, int64, int64, {0}*)",
+    "product": "float64({0}*, int64*, int64, int64, {0}*, {0}*, int64, {0}*, int64, int64, int64, {0}*)",
     "outer": "float64({0}*, int64*, int64, int64, {0}*, int64, int64, {0}*, int64, {0}*, {0}*)",
 }
 _TAKE = "float64({0}*, int64*, {0}*, int64, int64, int64, int64)"

@@ -215,7 +215,8 @@ def _part_rows(sizes: Any, n: Any, derivatives: Any) -> Any:
     halvings = 0
     while 2 << halvings <= most and sizes[PART_ROWS] * (2 << halvings) <= n:
         halvings += 1
-    return _padded((n + (1 << halvings) - 1) >> halvings, sizes[LANES])
+    # Whole tiles of a product's rows.
+    return _padded((n + (1 << halvings) - 1) >> halvings, 8)
 
 
 def _n_parts(n: Any, part_rows: Any) -> Any:
@@ -303,7 +304,7 @@ def run_pass(
                 kernel,
                 (
                     vector, table if sizes[BUFFERED] else X, targets, weights, masks, rows, padded,
-                    stride, alike, DERIVATIVES_ANEW if derivatives and start == part * part_rows else derivatives,
+                    size, stride, alike, DERIVATIVES_ANEW if derivatives and start == part * part_rows else derivatives,
                     gradient, work, seen, tools,
                 ),
             )  # fmt: skip

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from glassnet.kernels.lanes import as_pointer_to, filled, lane_count, lists_at, load, put_total, shifted
+from glassnet.kernels.lanes import as_pointer_to, copy, filled, lane_count, lists_at, load, put_total, shifted
 from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE
 from glassnet.kernels.registers import MOST_VECTORS, gathered, listed_tile, marked_columns
 
@@ -24,14 +24,14 @@ def _n_rows(marks: Any) -> Any:
 
 def product(
     source: Any, index: Any, row_size: Any, n_inputs: Any, weights: Any, bias: Any, n_units: Any, goal: Any,
-    goal_size: Any, n_rows: Any, marks: Any,
+    goal_size: Any, n_rows: Any, n_real: Any, marks: Any,
 ) -> Any:  # fmt: skip
-    """`tiles.product` of rows index[0] to index[n_rows - 1]; how many they are is left in `marks` for `outer`."""
+    """`tiles.product` of rows index[0] to index[n_rows - 1]; `n_real` of them, as in `zeros`, `outer` finds in `marks`."""
     values, inputs, begins = lists_at(source)
     lanes = lane_count(source)
     n_vectors = (n_units + lanes - 1) // lanes
-    _n_rows(marks)[0] = n_rows
-    for r in range(n_rows):
+    _n_rows(marks)[0] = n_real
+    for r in range(n_real):
         first, last = begins[index[r]], begins[index[r] + 1]
         for v in range(0, n_vectors, MOST_VECTORS):
             at = v * lanes
@@ -39,6 +39,8 @@ def product(
                 n_vectors - v, first, last, values, inputs, shifted(weights, at), n_units, shifted(bias, at),
                 shifted(goal, r * goal_size + at),
             )  # fmt: skip
+    for r in range(n_real, n_rows):
+        copy(shifted(goal, r * goal_size), shifted(goal, (n_real - 1) * goal_size), n_vectors * lanes)
     return 0.0
 
 

@@ -104,7 +104,10 @@ class Tiled:
 
     def lines(self) -> Iterator[str]:
         """The body of the kernel, line by line."""
-        yield '"""Row r of the batch is row rows[r] of `table`; `targets` and `weights` are in the batch\'s order."""'
+        yield '"""Row r of the batch is row rows[r] of `table`; `targets` and `weights` are in the batch\'s order.'
+        yield ""
+        yield "From `n_real` on the last row comes again, up to n, and weighs nothing."
+        yield '"""'
         for name, begin in self.arrays.items():
             yield f"{name} = {_shifted('work', begin)}"
         for layer, (w, b) in enumerate(zip(self.weights, self.biases, strict=True), start=1):
@@ -121,6 +124,8 @@ class Tiled:
         yield "L = filled(parameters, 0)"
         yield f"for first in range(0, n, {BLOCK_ROWS}):"
         yield f"    block = n - first if n - first < {BLOCK_ROWS} else {BLOCK_ROWS}"
+        if self.may_skip:
+            yield "    real = n_real - first if n_real - first < block else block"
         yield "    anew = derivatives == DERIVATIVES_ANEW and first == 0"
         for layer in range(1, self.last):
             yield from indented(self._forward(layer))
@@ -173,7 +178,7 @@ class Tiled:
             yield line
             return
         yield "if mostly_zeros(tools):"
-        yield f"    product_of_nonzero(tools, {inputs}, {n_in}, w1, b1, {n_out}, {goal}, {size}, block, marks)"
+        yield f"    product_of_nonzero(tools, {inputs}, {n_in}, w1, b1, {n_out}, {goal}, {size}, block, real, marks)"
         yield "else:"
         yield f"    {line}"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from glassnet.kernels.lanes import as_pointer_to, bits, lane_count, load, load_some, shifted
+from glassnet.kernels.lanes import as_pointer_to, bits, copy, lane_count, load, load_some, shifted
 from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE
 from glassnet.kernels.registers import COLUMNS, MOST_VECTORS, column_bits, fetch, marked_columns, marked_tile
 
@@ -28,16 +28,17 @@ def _parts(marks: Any, n_inputs: Any) -> Any:
 
 def product(
     source: Any, index: Any, row_size: Any, n_inputs: Any, weights: Any, bias: Any, n_units: Any, goal: Any,
-    goal_size: Any, n_rows: Any, marks: Any,
+    goal_size: Any, n_rows: Any, n_real: Any, marks: Any,
 ) -> Any:  # fmt: skip
     """`tiles.product` of rows index[0] to index[n_rows - 1] of `source`, whose `marks` are left for `outer`.
 
-    Behind these numbers stand those of as many rows that come next.
+    Behind these numbers stand those of as many rows that come next. From `n_real` on it is the last row once more: what
+    came of that is copied, and it has no marks.
     """
     lanes = lane_count(source)
     n_vectors = (n_units + lanes - 1) // lanes
     n_words, words, lanes_marked = _parts(marks, n_inputs)
-    for r in range(n_rows):
+    for r in range(n_real):
         row, mark = shifted(source, index[r] * row_size), shifted(lanes_marked, r)
         i = 0
         for word in range(n_words):
@@ -53,7 +54,7 @@ def product(
     # come next are brought nearer, a piece at a time.
     for word in range(n_words):
         i = word * _INPUTS
-        for r in range(n_rows):
+        for r in range(n_real):
             if i < _FETCHED:
                 later_row = shifted(source, index[r + n_rows] * row_size)
                 for place in range(0, min(_INPUTS, n_inputs - i), lanes):
@@ -67,7 +68,9 @@ def product(
                 sums = shifted(goal, r * goal_size + at)
                 start = shifted(bias, at) if word == 0 else sums
                 marked_tile(n_vectors - v, marked, inputs, shifted(weights, i * n_units + at), n_units, start, sums)
-    for r in range(n_rows, BLOCK_ROWS_AT_ONCE):
+    for r in range(n_real, n_rows):
+        copy(shifted(goal, r * goal_size), shifted(goal, (n_real - 1) * goal_size), n_vectors * lanes)
+    for r in range(n_real, BLOCK_ROWS_AT_ONCE):
         for i in range(0, n_inputs, lanes):
             lanes_marked[i * (BLOCK_ROWS_AT_ONCE // lanes) + r] = 0
     return 0.0
