@@ -73,10 +73,10 @@ def train(
         n_finished = job.run(threads, chunk, progress)
     vectors, states, losses, counts, finals, held_losses, best, records = job.left()
     count = counts.astype(np.intp, copy=False).T
-    P = engine.n_parameters
+    flat = engine.layout.flat
     outcome = Outcome(
-        vectors=vectors[:, :P],
-        optimizer_state={name: states[:, k, :P] for k, name in enumerate(engine.state_names)},
+        vectors=flat(vectors),
+        optimizer_state={name: flat(states[:, k]) for k, name in enumerate(engine.state_names)},
         losses=losses,
         held_out_losses=never((len(vectors), spec.epochs + 1)) if held_out is None else held_losses,
         final_losses=finals[:, places.FINAL_LOSS],
@@ -88,7 +88,7 @@ def train(
         stopped_early=count[places.STOPPED_EARLY].astype(bool),
         best_epochs=count[places.BEST_EPOCH],
         best_losses=finals[:, places.BEST_HELD_LOSS],
-        best_vectors=vectors[:, :0] if held_out is None else best[:, :P],
+        best_vectors=vectors[:, :0] if held_out is None else flat(best),
         n_dead_units=count[places.N_DEAD],
         dead_since=count[places.DEAD_SINCE],
         stuck_since=count[places.STUCK_SINCE],
@@ -142,7 +142,7 @@ class Passes:
     def loss(self, vector: FloatArray, *, derivatives: bool = False) -> float:
         """The weighted mean loss, without penalty; afterwards `gradient` where wanted, and what was `seen`."""
         engine = self.engine
-        self._vector[: len(vector)] = vector
+        engine.layout.put(self._vector, vector)
         self.seen[:] = 0
         self.seen[engine.room.outputs :] = -np.inf
         rows, given, goals = self._arguments
@@ -154,7 +154,7 @@ class Passes:
     @property
     def gradient(self) -> FloatArray:
         """The derivatives of the last `loss`, in a vector of their own."""
-        return self._gradient[: self.engine.network.n_parameters] / self._gradient.dtype.type(self._total[0])
+        return self.engine.layout.flat(self._gradient) / self._gradient.dtype.type(self._total[0])
 
     def health(self) -> tuple[int, bool]:
         """How many hidden units the last pass saw at 0 on every row, and whether all rows got one class."""

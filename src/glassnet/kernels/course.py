@@ -122,14 +122,14 @@ class Course:
 
     @property
     def vector(self) -> FloatArray:
-        """The parameters as they are now (n_parameters,), a view."""
-        return self._job.vectors[0, : self._engine.n_parameters]
+        """The parameters as they are now (n_parameters,), a view where they lie without gaps."""
+        return self._engine.layout.flat(self._job.vectors[0])
 
     @property
     def state(self) -> State:
-        """The optimiser's state as it is now, each (n_parameters,), views."""
-        names = self._engine.state_names
-        return {name: self._job.states[0, k, : self._engine.n_parameters] for k, name in enumerate(names)}
+        """The optimiser's state as it is now, each (n_parameters,)."""
+        flat, states = self._engine.layout.flat, self._job.states[0]
+        return {name: flat(states[k]) for k, name in enumerate(self._engine.state_names)}
 
     def slow_down(self, divisor: float) -> None:
         """Divide all learning rates from now on."""
@@ -162,7 +162,7 @@ class Course:
         if self._recorded:
             last = int(job.counts[0, places.DIVERGED_AT]) if first_nonfinite else self.made
             records = job.result("records")[skipped : last - self._first].copy()
-        return Stretch(objectives, job.snapshots()[:epochs], records, first_nonfinite, not finished)
+        return Stretch(objectives, job.snapshots(epochs), records, first_nonfinite, not finished)
 
     def _shuffle(self, epochs: int) -> None:
         """The orders of the next epochs, on top of the last."""

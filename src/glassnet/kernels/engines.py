@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from glassnet.activations import ActivationRow, activation_row
 from glassnet.expressions import function
 from glassnet.kernels import machine, places, source
+from glassnet.kernels.layout import Layout
 from glassnet.kernels.memory import address
 from glassnet.kernels.tiled import FEWEST_INPUTS_TO_SKIP, may_skip_zeros
 from glassnet.losses import LossRow
@@ -193,14 +194,19 @@ class Engine:
 
     @cached_property
     def n_padded(self) -> int:
-        """The same, rounded up to whole vectors."""
-        return -(-self.n_parameters // self.lanes) * self.lanes
+        """Numbers that they take, in whole vectors."""
+        return -(-self.layout.size // self.lanes) * self.lanes
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where they lie."""
+        return Layout.of(self.network, 1 if self.is_unrolled else self.lanes)
 
     @cached_property
     def kinds(self) -> FloatArray:
-        """1 for a weight, 0 for a bias, -1 beyond the last parameter."""
+        """1 for a weight, 0 for a bias, -1 where there is no parameter."""
         kinds = np.full(self.n_padded, -1, self.dtype)
-        kinds[: self.n_parameters] = weight_mask(self.network)
+        self.layout.put(kinds, weight_mask(self.network))
         return kinds
 
     @cached_property

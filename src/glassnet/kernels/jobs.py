@@ -240,8 +240,9 @@ _SHARED = [_TOLD.index(name) for name in ("vectors", "states", "best", "snapshot
 class Job:
     """Networks of one shape to be trained, and what has come of it.
 
-    `vectors` (S, n_parameters) are the starts. After a run: `vectors`, `states` (S, n_state, n_parameters), `counts` as
-    in `places`, and by `left` all else: losses and held_losses (S, epochs + 1), finals and, where wanted, records.
+    `vectors` (S, n_parameters) are the starts. After a run: `vectors`, `states` (S, n_state, ...) as the engine's
+    `layout` has them, `counts` as in `places`, and by `left` all else: losses and held_losses (S, epochs + 1), finals
+    and, where wanted, records.
     """
 
     def __init__(
@@ -285,18 +286,18 @@ class Job:
         self._plan = plan = (_kept_plan if self.size * spec.epochs <= 10_000 else _Plan)(shape)
         self._memory = memory = plan.memory()
         self.vectors = memory["vectors"]
-        self.vectors[:, : engine.n_parameters] = vectors
+        engine.layout.put(self.vectors, vectors)
         self.counts = memory["counts"]
         self.stop = memory["stop"] if stop is None else stop
         if state:
             for k, name in enumerate(engine.state_names):
-                self.states[:, k, : engine.n_parameters] = state[name]
+                engine.layout.put(self.states[:, k], state[name])
         if begun is not None:
             self.counts[:, places.DEAD_SINCE], self.counts[:, places.STUCK_SINCE] = begun.dead_since, begun.stuck_since
             if held is not None:
                 self.counts[:, places.BEST_EPOCH] = begun.best_epochs
                 memory["finals"][:, places.BEST_HELD_LOSS] = begun.best_losses
-                memory["best"][:, : engine.n_parameters] = begun.best_vectors
+                engine.layout.put(memory["best"], begun.best_vectors)
         if engine.penalised:
             memory["l1"][:] = members.l1
             memory["l2"][:] = members.l2
@@ -344,13 +345,13 @@ class Job:
         """What multiplies the learning rate in each of the job's updates."""
         return self._memory["schedule"]
 
-    def snapshots(self) -> FloatArray:
+    def snapshots(self, epochs: int) -> FloatArray:
         """The parameters after each epoch of the last call of a course (epochs, n_parameters)."""
-        return self._memory["snapshots"][:, : self.engine.n_parameters]
+        return self.engine.layout.flat(self._memory["snapshots"][:epochs])
 
     @property
     def states(self) -> FloatArray:
-        """The optimiser's states (S, n_state, n_parameters)."""
+        """The optimiser's states (S, n_state, ...)."""
         return self._memory["states"]
 
     def result(self, name: str) -> NDArray[np.float64]:

@@ -168,7 +168,7 @@ def update_source(optimizer: Optimizer, lanes: int, *, penalised: bool) -> str:
             HEADER,
             "",
             f"def update({UPDATE_ARGUMENTS}):",
-            '    """kinds: 1 where a parameter is a weight, 0 for a bias, -1 beyond the last parameter.',
+            '    """kinds: 1 where a parameter is a weight, 0 for a bias, -1 where there is none, as beyond the last.',
             "",
             "    Gradients, one of each of so many parts of a batch, lie `size` numbers apart, and so do states.",
             '    """',
@@ -211,8 +211,9 @@ def _update_lines(optimizer: Optimizer, lines: list[tuple[str, Expression]], pen
         yield f"{target} = {text(line)}"
     for name, place in places.items():
         yield f"store(state, {place}, {name})"
+    yield "w = select(kind < 0, 0, w)"
     yield "store(after, p, w)"
-    yield "bad_parameters = bad_parameters + select(kind < 0, 0, w) * 0"
+    yield "bad_parameters = bad_parameters + w * 0"
 
 
 def update_scalars(optimizer: Optimizer) -> list[Expression]:

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from glassnet.equations import Equations, Map, Reduce
 from glassnet.expressions import symbols
+from glassnet.kernels.layout import Layout
 from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE as BLOCK_ROWS
 from glassnet.kernels.places import N_TOOLS
 from glassnet.kernels.writing import indented, plus, product, text, times, watched_outputs
@@ -54,13 +55,7 @@ class Tiled:
         self.is_narrow = _is_narrow(network, lanes)
         self.may_skip = may_skip_zeros(network, lanes)
         self.watched = watched_outputs(network, ["o"] * network.n_outputs)
-        self.weights: list[int] = []
-        self.biases: list[int] = []
-        at = 0
-        for n_in, n_out in pairwise(network.sizes):
-            self.weights.append(at)
-            self.biases.append(at + n_in * n_out)
-            at += (n_in + 1) * n_out
+        self.layout = Layout.of(network, lanes)
         self.arrays: dict[str, int] = {}  # where each begins in `work`
         self.size = 0
         for layer in range(1, self.last):
@@ -69,7 +64,7 @@ class Tiled:
                 self._reserve(name, BLOCK_ROWS * self.row_size(layer))
         for layer in range(1, self.last + 1):
             if (layer > 1 or (self.last == 1 and self.is_narrow)) and not self._is_turned(layer):
-                self._reserve(f"turned{layer}", network.sizes[layer] * self.row_size(layer - 1))
+                self._reserve(f"turned{layer}", self._units(layer) * self.row_size(layer - 1))
         self._reserve("rows_of_outputs", BLOCK_ROWS * self.row_size(self.last))
         for name in (f"z{self.last}", f"delta{self.last}"):
             self._reserve(name, BLOCK_ROWS * network.n_outputs)
@@ -81,6 +76,10 @@ class Tiled:
     def _reserve(self, name: str, size: int) -> None:
         self.arrays[name] = self.size
         self.size += -(-size // self.lanes) * self.lanes
+
+    def _units(self, layer: int) -> int:
+        """Units of a layer, with those that fill its rows of weights up."""
+        return self.layout.units[layer - 1]
 
     def row_size(self, layer: int) -> int:
         """Numbers that a row of a layer takes: its units, rounded up to whole vectors."""
@@ -110,15 +109,15 @@ class Tiled:
         yield '"""'
         for name, begin in self.arrays.items():
             yield f"{name} = {_shifted('work', begin)}"
-        for layer, (w, b) in enumerate(zip(self.weights, self.biases, strict=True), start=1):
+        for layer, (w, b) in enumerate(zip(self.layout.weights, self.layout.biases, strict=True), start=1):
             yield f"w{layer}, b{layer} = {_shifted('parameters', w)}, {_shifted('parameters', b)}"
             yield f"dw{layer}, db{layer} = {_shifted('gradient', w)}, {_shifted('gradient', b)}"
         yield from self._gradient_anew()
         yield f"every = shifted(tools, {N_TOOLS})  # 0, 1, 2, ...: rows in the order of the block"
         for layer in range(1, self.last + 1):
             if f"turned{layer}" in self.arrays:
-                n_in, n_out = self.network.sizes[layer - 1 : layer + 1]
-                yield f"turn(tools, w{layer}, {n_in}, {n_out}, turned{layer}, {self.row_size(layer - 1)})"
+                n_in, units = self.network.sizes[layer - 1], self._units(layer)
+                yield f"turn(tools, w{layer}, {n_in}, {units}, turned{layer}, {self.row_size(layer - 1)})"
         for number in range(len(self.watched)):
             yield f"store(highest, {number * self.lanes}, -inf)"
         yield "L = filled(parameters, 0)"
@@ -149,7 +148,7 @@ class Tiled:
             if layer == self.last and self.is_narrow:
                 yield f"    for place in range({n_in * n_out}):"
                 yield f"        dw{layer}[place] = 0"
-            yield f"    for unit in range({n_out}):"
+            yield f"    for unit in range({self._units(layer)}):"
             yield f"        db{layer}[unit] = 0"
 
     # --- the equations
@@ -171,7 +170,7 @@ class Tiled:
 
     def _product(self, layer: int, goal: str) -> Iterator[str]:
         """Sums over a layer's inputs, for all rows of the block."""
-        n_in, n_out = self.network.sizes[layer - 1 : layer + 1]
+        n_in, n_out = self.network.sizes[layer - 1], self._units(layer)
         size, inputs = self.row_size(layer), self._inputs(layer)
         line = f"product(tools, {inputs}, 1, {n_in}, w{layer}, {n_out}, b{layer}, 1, {n_out}, {goal}, {size}, block)"
         if layer > 1 or not self.may_skip:
@@ -184,7 +183,7 @@ class Tiled:
 
     def _outer(self, layer: int, deltas: str) -> Iterator[str]:
         """Sums over the rows of the block, for a layer's weights and biases."""
-        n_in, n_out = self.network.sizes[layer - 1 : layer + 1]
+        n_in, n_out = self.network.sizes[layer - 1], self._units(layer)
         size, inputs = self.row_size(layer), self._inputs(layer)
         start = f"nothing if anew else dw{layer}, 0 if anew else {n_out}, dw{layer}"
 
