@@ -75,6 +75,7 @@ from glassnet.kernels.places import (
     N_SCALARS,
     ONE_OUTPUT,
     ONE_WEIGHT,
+    ONLY_WEIGHTS,
     OUTPUTS_SEEN,
     OWN,
     PARAMETERS,
@@ -491,7 +492,9 @@ def train(
                         update,
                         (
                             shifted(current, at), shifted(after, at), shifted(gradients, at),
-                            shifted(states, s * sizes[STATE_SIZE] + at), shifted(kinds, at),
+                            shifted(states, s * sizes[STATE_SIZE] + at),
+                            # Weights are as weights: these few stay in a near cache.
+                            kinds if at + PIECE <= sizes[ONLY_WEIGHTS] else shifted(kinds, at),
                             shifted(scalars, (skipped + made) * sizes[N_SCALARS]), rates[s] * schedule[skipped + made],
                             loss_scale / total if total > 0 else 0.0, l1[s] * penalty_scale, l2[s] * penalty_scale,
                             min(PIECE, P - at), P,

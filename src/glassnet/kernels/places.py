@@ -38,8 +38,9 @@ from __future__ import annotations
     PENALTY_PER_WEIGHT,  # 1 where l1 and l2 are divided by the sum of the batch's row weights
     SKIPPED,  # updates of earlier calls that schedule, scalars and records begin with
     FLOAT_FLAGS,  # how floats are treated: 0 or FLUSHED
+    ONLY_WEIGHTS,  # numbers at the beginning of the parameters that are all weights
     N_SIZES,
-) = range(35)
+) = range(36)
 
 # That subnormal numbers are read as 0 and written as 0, as x86 has it in its register of such modes.
 FLUSHED = 0x8040
