@@ -63,13 +63,16 @@ def train_members(
     held_out: Data | None = None,
     begun: Outcome | None = None,
     last_epoch: int | None = None,
+    first_loss: bool = True,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
     stop: NDArray[np.int64] | None = None,
 ) -> Outcome:
     """Train networks that start at vectors (S, n_parameters) and differ by what `members` says.
 
-    A single network may go on from what had `begun`, and be left as it stands after `last_epoch`.
+    A single network may go on from what had `begun`, and be left as it stands after `last_epoch`. Its loss before any
+    update, which with batches takes the compiled engine a pass of its own, may be left out where it is not the
+    `first_loss` that counts: it is NaN then.
     `stop`: one number, which another thread may set to 1. A compiled training then ends with the update under way, as
     by Ctrl-C: the outcome's `n_finished` networks, from the first on, were trained to their end.
     """
@@ -86,7 +89,7 @@ def train_members(
         last_step = None if last_epoch is None else last_epoch * updates_per_epoch(spec, data, members)
         return _compiled_train()(
             network, spec, data, vectors, members, held_out=held_out, state=state, first_step=first_step,
-            last_step=last_step, begun=begun, threads=threads, progress=progress, stop=stop,
+            last_step=last_step, begun=begun, first_loss=first_loss, threads=threads, progress=progress, stop=stop,
         )[0]  # fmt: skip
     data, held_out = data.as_floats(), None if held_out is None else held_out.as_floats()
     if members.are_alike and (held_out is None or len(members) == 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,8 @@ class Run:
 
     `parameters` are the trained ones, `initial` those it began with; `counters` holds the epochs and steps that lie
     between them, and with patience the `best_epoch` whose parameters they are. `optimizer_state` has the optimiser's
-    own names, of L-BFGS those of `LBFGSStep.state`. `stop_reason` is "epochs" (all were
+    own names, of L-BFGS those of `LBFGSStep.state`. `recorded` is the `history`, but for a loss before any update that
+    the training itself had no use for. `stop_reason` is "epochs" (all were
     made), "converged", "held-out loss" (patience was at its end), "interrupted" or "diverged at step n": the parameters
     are then the last with a finite loss, and `first_nonfinite` names what was not finite first.
     """
@@ -72,11 +74,23 @@ class Run:
     parameters: Parameters
     optimizer_state: State
     counters: dict[str, int]
-    history: History
+    recorded: History
     stop_reason: str
     engine_used: str
     data: Data = field(repr=False)
     first_nonfinite: str | None = None
+
+    @cached_property
+    def history(self) -> History:
+        """The losses of its epochs. Of a compiled training in batches [0] takes a pass over all rows, when first asked."""
+        loss = self.recorded.loss
+        if self.engine_used == "numpy" or self.n_batches == 1 or not np.isnan(loss[0]):
+            return self.recorded
+        from glassnet.kernels import compiled
+
+        vectors, alone = self.initial.vector[np.newaxis], Members.of(self.spec, np.array([self.spec.start]))
+        before, _ = compiled.train(self.network, self.spec, self.data, vectors, alone, last_step=0)
+        return replace(self.recorded, loss=np.concatenate([before.losses[0, :1], loss[1:]]))
 
     @property
     def data_hash(self) -> str:
@@ -155,7 +169,9 @@ class Run:
             from glassnet.kernels import compiled
 
             members = Members.of(replayed, numbers)
-            outcome, _ = compiled.train(network, replayed, data, vectors, members, last_step=before)
+            outcome, _ = compiled.train(
+                network, replayed, data, vectors, members, last_step=before, first_loss=False
+            )  # fmt: skip
             if not outcome.n_finished:
                 raise KeyboardInterrupt  # half a replay is no answer
             vectors, state = outcome.vectors, outcome.optimizer_state
@@ -275,8 +291,9 @@ def train(
         if every is not None or resume is True:
             raise UsageError("every and resume=True are about a checkpoint; give checkpoint=PATH, or leave them out.")
         outcome = train_members(
-            network, spec, data, vectors, members, engine=used, held_out=watched, begun=begun, threads=threads
-        )
+            network, spec, data, vectors, members, engine=used, held_out=watched, begun=begun, first_loss=False,
+            threads=threads,
+        )  # fmt: skip
     else:
         per_epoch = updates_per_epoch(spec, data, members)
         if resumed is not None and resumed.counters["steps"] % per_epoch:
@@ -341,7 +358,7 @@ def _run(
         parameters=Parameters(network, outcome.vectors[0].copy()),
         optimizer_state={name: value[0].copy() for name, value in outcome.optimizer_state.items()},
         counters=counters,
-        history=History(*curves),  # type: ignore[arg-type]
+        recorded=History(*curves),  # type: ignore[arg-type]
         stop_reason=reason,
         engine_used=used,
         data=data,
@@ -489,7 +506,7 @@ def _compiled_records(
         end = min(at + together, n_updates)
         outcome, records = compiled.train(
             network, spec, data, vectors, members, held_out=watched, state=state, first_step=at, last_step=end,
-            recorded=True,
+            recorded=True, first_loss=False,
         )  # fmt: skip
         if not outcome.n_finished:
             raise KeyboardInterrupt  # it has no records of what was not made

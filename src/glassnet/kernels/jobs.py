@@ -60,6 +60,7 @@ class _Shape(NamedTuple):
     first_step: int
     last_step: int | None
     recorded: bool
+    first_loss: bool
     one_weight: bool
     skips_zeros: bool
     reads_lists: bool
@@ -141,7 +142,7 @@ class _Plan:
         sizes[places.N_EPOCHS] = epochs
         sizes[places.PATIENCE] = shape.patience
         sizes[places.BLOCK_ROWS], sizes[places.HELD_BLOCK_ROWS] = stride, held_stride
-        sizes[places.WITH_RECORDS] = shape.recorded
+        sizes[places.WITH_RECORDS], sizes[places.WITH_FIRST_LOSS] = shape.recorded, shape.first_loss
         sizes[places.N_ORDER] = n_order
         sizes[places.ONE_WEIGHT] = shape.one_weight
         sizes[places.BUFFERED] = is_buffered = engine.reads_buffers(shape.taken)
@@ -258,6 +259,7 @@ class Job:
         first_step: int = 0,
         last_step: int | None = None,
         recorded: bool = False,
+        first_loss: bool = True,
         threads: int = 1,
         begun: Outcome | None = None,
         ways: Ways = _TRAIN,
@@ -278,6 +280,7 @@ class Job:
             0 if held is None else len(held.X),
             spec.epochs, spec.batch_size, -1 if spec.patience is None else spec.patience,
             spec.min_improvement, spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded,
+            first_loss,
             is_one_weight(data) and (held is None or is_one_weight(held)),
             engine.skips_zeros(data.X), engine.reads_lists(data.X), engine.taken(data.X), engine.most_rows(data.X),
             self.team, engine.flags_for(data) if held is None else engine.flags_for(data, held), ways,

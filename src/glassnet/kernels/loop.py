@@ -103,6 +103,7 @@ from glassnet.kernels.places import (
     TAKE_AT,
     UNROLLED,
     WITH_DROPOUT,
+    WITH_FIRST_LOSS,
     WITH_MEMBERS,
     WITH_RECORDS,
     YIELD_AT,
@@ -432,7 +433,7 @@ def train(
                 held_loss_of[0] = final[BEST_HELD_LOSS] = quotient(loss, total_weight[0])
                 if me == 0:
                     copy(shifted(best, s * P), vector, P)
-            if n_batches > 1:
+            if n_batches > 1 and sizes[WITH_FIRST_LOSS]:
                 loss = call(
                     pass_at,
                     (

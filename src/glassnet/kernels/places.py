@@ -39,8 +39,9 @@ from __future__ import annotations
     SKIPPED,  # updates of earlier calls that schedule, scalars and records begin with
     FLOAT_FLAGS,  # how floats are treated: 0 or FLUSHED
     ONLY_WEIGHTS,  # numbers at the beginning of the parameters that are all weights
+    WITH_FIRST_LOSS,  # 1 where the loss before any update is wanted, for which batches need a pass of their own
     N_SIZES,
-) = range(36)
+) = range(37)
 
 # That subnormal numbers are read as 0 and written as 0, as x86 has it in its register of such modes.
 FLUSHED = 0x8040
