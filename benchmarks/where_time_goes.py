@@ -2,7 +2,7 @@
 
 A pass over all rows, forward alone and with derivatives, is timed by itself, and so are whole trainings of few and of
 many epochs. What an epoch takes beyond its pass is batches, shuffle and updates; what a training takes beyond its
-epochs and the losses over all rows before and after is Python, the checks of the data among it. Every figure is of
+epochs and the loss over all rows after them is Python, the checks of the data among it. Every figure is of
 processor time, the least of several. A pass's share of the peak counts what figures.work counts, zeros of a table
 like any number: where they are passed over it may exceed 100 %.
 
@@ -30,7 +30,7 @@ from race.contenders import Glassnet
 from race.jobs import Job, made
 
 JOBS = ("W1", "W2", "digits", "exponentials", "census", "mnist-fit", "W3")
-NAMES = ("forward", "backward", "batches, shuffle, updates", "loss before and after", "Python")
+NAMES = ("forward", "backward", "batches, shuffle, updates", "loss after", "Python")
 
 
 def quickest(*calls: Callable[[], object]) -> list[float]:
@@ -75,9 +75,8 @@ def taken_apart(job: Job) -> tuple[float, dict[str, float], float]:
     if of_copies:
         forward, both = ((many - one) / (copies - 1) for many, one in zip(of_copies, (forward, both), strict=True))
     epoch = (longer - whole) / (2 * job.epochs)
-    around = 2 * forward if job.batch_size else forward
     pieces = (forward, both - forward, epoch - both)
-    seconds = dict(zip(NAMES, (*(job.epochs * piece for piece in pieces), around, 0.0), strict=True))
+    seconds = dict(zip(NAMES, (*(job.epochs * piece for piece in pieces), forward, 0.0), strict=True))
     seconds["Python"] = whole - sum(seconds.values())
     kind = job.sizes, len(job.X), None, 1, "sgd", None, job.activation, job.loss
     dtype = job.X.dtype.name

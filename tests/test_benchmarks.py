@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import runpy
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import glassnet as gn
-from glassnet.kernels import stacked_training
+from glassnet.kernels import engines
 from glassnet.network import initialize
 from glassnet.randomness import Purpose, permutation
 
@@ -106,22 +107,33 @@ def test_losses_are_work_too(race: Any) -> None:
     assert alone.flops < of_updates.flops < once_more.flops < twice_more.flops
 
 
+@pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_what_glassnet_passes_over_is_what_is_counted(
-    race: Any, batch_size: int | None, monkeypatch: pytest.MonkeyPatch
+    race: Any, batch_size: int | None, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A roofline of more passes than are made would flatter. They are counted in the NumPy engine, whose history is the
-    compiled one's."""
-    job = small_job(race, batch_size, "adam")
-    seen = []
-    forward = stacked_training.losses_and_pass
-    monkeypatch.setattr(
-        stacked_training, "losses_and_pass", lambda n, p, data: seen.append(len(data.X)) or forward(n, p, data)
-    )
-    gn.train(
-        gn.Network((2, 2, 1)), job.X, job.y, epochs=job.epochs, batch_size=batch_size, engine="numpy",
-    )  # fmt: skip
-    assert sum(seen) == race.contenders.Glassnet.more_passes(job) * len(job.X)
+    """A roofline of more passes than are made would flatter. A kernel of Python's counts rows of passes forward."""
+    job = small_job(race, batch_size, "sgd")
+    network, seen = gn.Network(job.sizes), []
+    given = engines._GRADIENT.split("(")[1].rstrip(")").split(", ")
+
+    @ctypes.CFUNCTYPE(ctypes.c_double, *(ctypes.c_int64 if kind == "int64" else ctypes.c_void_p for kind in given))
+    def counts(*arguments: Any) -> float:
+        n_real, _stride, _alike, derivatives = arguments[7:11]
+        if not derivatives:
+            seen.append(n_real)
+        return 1.0
+
+    engine = engines.Engine.of(network, np.float64, gn.SGD(), penalised=False, dropout=False)
+    other = replace(engine, gradient=ctypes.cast(counts, ctypes.c_void_p).value)
+    monkeypatch.setattr(engines.Engine, "of", lambda *given, **more: other)
+    settings = {"optimizer": gn.SGD(), "epochs": job.epochs, "batch_size": batch_size, "engine": "compiled"}
+    if size == 1:
+        gn.train(network, job.X, job.y, **settings, threads=1)
+    else:
+        gn.train_population(network, job.X, job.y, size=size, **settings, threads=1)
+    many = replace(job, starts=np.repeat(job.starts, size, axis=0))
+    assert sum(seen) == size * race.contenders.Glassnet.more_passes(many) * len(job.X)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])  # roundings of five epochs

@@ -81,7 +81,7 @@ def _numbers(what: str, values: ArrayLike) -> FloatArray:
 
 
 _TOGETHER = 8192
-"""Numbers that are looked at together: they stay in the nearest cache, and BLAS has no other thread help with so few."""
+"""Numbers that are looked at together: they stay in the nearest cache, and BLAS has no other thread help."""
 
 
 def is_finite(table: FloatArray) -> bool:

@@ -206,7 +206,7 @@ class Engine:
     def kinds(self) -> FloatArray:
         """1 for a weight, 0 for a bias, -1 where there is no parameter."""
         kinds = np.full(self.n_padded, -1, self.dtype)
-        self.layout.put(kinds, weight_mask(self.network))
+        self.layout.put(kinds, weight_mask(self.network).astype(self.dtype))
         return kinds
 
     @cached_property

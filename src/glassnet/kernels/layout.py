@@ -1,4 +1,4 @@
-"""Where a network's parameters lie in the memory of kernels: in the order of `Parameters.vector`, nearly without gaps."""
+"""Where a network's parameters lie in the memory of kernels: as in `Parameters.vector`, but for some gaps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from glassnet.network import FloatArray, Network
 
 @dataclass(frozen=True)
 class Layout:
-    """Layer by layer where weights and biases begin, and how many numbers each input's weights take, as do the biases:
-    `units`. It is the number of units or, where that is little more, whole vectors: no vector then lies across two cache
-    lines, and none is half another input's. What is beyond the last unit is 0."""
+    """Layer by layer where weights and biases begin, and how many numbers the weights of an input take, and the biases.
+
+    These `units` are as many as the layer has or, where that is little more, whole vectors: of 100 units no vector then
+    lies across two cache lines. Beyond the last unit stand zeros, and they remain zeros.
+    """
 
     network: Network
     weights: tuple[int, ...]

@@ -31,7 +31,8 @@ MOST_UNROLLED = 64
 """Parameters of the largest network whose kernel is unrolled: beyond, its sums would be moved to memory and back."""
 
 GRADIENT_ARGUMENTS = (
-    "parameters, table, targets, weights, masks, rows, n, n_real, stride, alike, derivatives, gradient, work, seen, tools"
+    "parameters, table, targets, weights, masks, rows, n, n_real, stride, alike, derivatives, gradient, work, seen, "
+    "tools"
 )
 UPDATE_ARGUMENTS = (
     "parameters, after, gradient, state, kinds, scalars, learning_rate, scale, l1, l2, n, size, parts, found"

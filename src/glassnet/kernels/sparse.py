@@ -26,7 +26,7 @@ def product(
     source: Any, index: Any, row_size: Any, n_inputs: Any, weights: Any, bias: Any, n_units: Any, goal: Any,
     goal_size: Any, n_rows: Any, n_real: Any, marks: Any,
 ) -> Any:  # fmt: skip
-    """`tiles.product` of rows index[0] to index[n_rows - 1]; `n_real` of them, as in `zeros`, `outer` finds in `marks`."""
+    """`tiles.product` of rows index[0] to index[n_rows - 1], as in `zeros`; `outer` finds `n_real` in `marks`."""
     values, inputs, begins = lists_at(source)
     lanes = lane_count(source)
     n_vectors = (n_units + lanes - 1) // lanes
