@@ -82,7 +82,7 @@ class Run:
 
     @cached_property
     def history(self) -> History:
-        """The losses of its epochs. [0] of a compiled training in batches takes a pass over all rows, once asked for."""
+        """The losses of its epochs. [0] of a compiled training in batches takes a pass over all rows, once asked."""
         loss = self.recorded.loss
         if self.engine_used == "numpy" or self.n_batches == 1 or not np.isnan(loss[0]):
             return self.recorded
