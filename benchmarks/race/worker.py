@@ -19,7 +19,7 @@ import numpy as np  # noqa: E402
 from race.contenders import CONTENDERS, Contender  # noqa: E402
 from race.jobs import Job  # noqa: E402
 
-SAMPLE_SECONDS = 0.02
+SAMPLE_SECONDS, SHORT_SECONDS = 0.02, 1.0
 
 
 def seconds(contender: Contender) -> float:
@@ -29,11 +29,19 @@ def seconds(contender: Contender) -> float:
     return time.perf_counter() - begun
 
 
-def sample(contender: Contender, calls: int) -> float:
-    """The median of some calls. Quick ones are called once untimed: another process has just had the caches."""
-    if calls > 1:
-        seconds(contender)
-    return statistics.median(seconds(contender) for _ in range(calls))
+class Samples:
+    """Medians of as many calls as fit into a sample. Short ones are called once untimed: another process has just had
+    the caches. In a long one that makes no difference."""
+
+    def __init__(self, contender: Contender) -> None:
+        self.contender, self.taken = contender, 0.0
+
+    def next(self) -> float:
+        if self.taken < SHORT_SECONDS:
+            before = seconds(self.contender)
+            self.taken = self.taken or before
+        calls = max(1, int(SAMPLE_SECONDS / self.taken))
+        return statistics.median(seconds(self.contender) for _ in range(calls))
 
 
 def main(name: str, job_file: str, threads: str) -> None:
@@ -49,16 +57,11 @@ def main(name: str, job_file: str, threads: str) -> None:
     imports = time.perf_counter() - BEGUN
     contender = kind(Job.read(Path(job_file)), int(threads))
     answer(imports=imports, first=seconds(contender))
-    calls = 0
+    samples = Samples(contender)
     for line in sys.stdin:
         asked = line.split()
         if asked[0] == "time":
-            if calls:
-                answer(seconds=sample(contender, calls))
-                continue
-            taken = seconds(contender)
-            calls = max(1, int(SAMPLE_SECONDS / taken))
-            answer(seconds=taken if calls == 1 else sample(contender, calls))
+            answer(seconds=samples.next())
         else:
             np.save(asked[1], contender.curve())
             answer(saved=asked[1])
