@@ -3,8 +3,9 @@
 A pass over all rows, forward alone and with derivatives, is timed by itself, and so are whole trainings of few and of
 many epochs. What an epoch takes beyond its pass is batches, shuffle and updates; what a training takes beyond its
 epochs and the loss over all rows after them is Python, the checks of the data among it. Every figure is of
-processor time, the least of several. A pass's share of the peak counts what figures.work counts, zeros of a table
-like any number: where they are passed over it may exceed 100 %.
+processor time: the whole is the least of several, and shares are medians over rounds, for a machine may be slow for a
+while. A pass's share of the peak counts what figures.work counts, zeros of a table like any number: where they are
+passed over it may exceed 100 %.
 
 Prints a table.
 """
@@ -33,21 +34,22 @@ JOBS = ("W1", "W2", "digits", "exponentials", "census", "mnist-fit", "W3")
 NAMES = ("forward", "backward", "batches, shuffle, updates", "loss after", "Python")
 
 
-def quickest(*calls: Callable[[], object]) -> list[float]:
-    """Processor seconds of the quickest of each, of 5 at least and of what fits into a second for each.
+def timed(*calls: Callable[[], object]) -> np.ndarray:
+    """Processor seconds (rounds, calls): 9 rounds at least and as many as fit into two seconds for each call.
 
     They take turns, for a machine that others use is now quick and now slow; the first of each is not timed.
     """
     for call in calls:
         call()
-    found: list[list[float]] = [[] for _ in calls]
+    rounds: list[list[float]] = []
     begun = time.perf_counter()
-    while len(found[0]) < 5 or time.perf_counter() - begun < len(calls):
-        for call, seconds in zip(calls, found, strict=True):
+    while len(rounds) < 9 or time.perf_counter() - begun < 2 * len(calls):
+        rounds.append([])
+        for call in calls:
             before = time.process_time()
             call()
-            seconds.append(time.process_time() - before)
-    return [min(seconds) for seconds in found]
+            rounds[-1].append(time.process_time() - before)
+    return np.array(rounds)
 
 
 def passes_over(network: gn.Network, job: Job, copies: int) -> list[Callable[[], object]]:
@@ -65,24 +67,23 @@ def training(job: Job, times: int) -> Callable[[], object]:
 
 
 def taken_apart(job: Job) -> tuple[float, dict[str, float], float]:
-    """Seconds of a whole training, of its pieces, and what the passes with derivatives reach of the peak."""
+    """Seconds of a whole training, the shares of its pieces, and what the passes with derivatives reach of the peak."""
     network = gn.Network(job.sizes, job.activation, job.loss)
     copies = max(1, CHUNK_ROWS // len(job.X))
     calls = [training(job, 1), training(job, 3), *passes_over(network, job, 1)]
     if copies > 1:  # where rows are few, by what copies of them add, for a call takes time too
         calls += passes_over(network, job, copies)
-    whole, longer, forward, both, *of_copies = quickest(*calls)
+    whole, longer, forward, both, *of_copies = timed(*calls).T
     if of_copies:
         forward, both = ((many - one) / (copies - 1) for many, one in zip(of_copies, (forward, both), strict=True))
     epoch = (longer - whole) / (2 * job.epochs)
-    pieces = (forward, both - forward, epoch - both)
-    seconds = dict(zip(NAMES, (*(job.epochs * piece for piece in pieces), forward, 0.0), strict=True))
-    seconds["Python"] = whole - sum(seconds.values())
+    pieces = (*(job.epochs * piece for piece in (forward, both - forward, epoch - both)), forward)
+    shares = [float(np.median(piece / whole)) for piece in pieces]
     kind = job.sizes, len(job.X), None, 1, "sgd", None, job.activation, job.loss
     dtype = job.X.dtype.name
     peak = machine.flops_per_second(dtype)
     limit = figures.work(*kind).seconds(peak, machine.transcendentals_per_second(dtype, peak))
-    return whole, seconds, limit / both
+    return float(whole.min()), dict(zip(NAMES, (*shares, 1 - sum(shares)), strict=True)), limit / float(np.median(both))
 
 
 def main() -> int:
@@ -96,9 +97,9 @@ def main() -> int:
         except NoInputError as error:  # the larger data files are not everywhere
             print(f"{name} was left out: {error}", file=sys.stderr)
             continue
-        whole, seconds, share = taken_apart(job)
-        parts = (f"{seconds[piece] / whole:.0%} |" for piece in NAMES)
-        print(f"| {name}, {np.dtype(dtype).name} | {1e3 * whole:.3g} ms |", *parts, f"{share:.0%} |", flush=True)
+        whole, shares, of_peak = taken_apart(job)
+        parts = (f"{shares[piece]:.0%} |" for piece in NAMES)
+        print(f"| {name}, {np.dtype(dtype).name} | {1e3 * whole:.3g} ms |", *parts, f"{of_peak:.0%} |", flush=True)
     return 0
 
 
