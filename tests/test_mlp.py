@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import sklearn
 import sklearn.neural_network as theirs
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -129,7 +129,11 @@ def test_gradient_descent_is_scikit_learns_step_by_step(settings: dict[str, Any]
     if weighted and task == "count":
         settings["batch_size"] = "auto"  # of counts in small batches the loss has a constant that depends on the order
     ours, expected = pair(task, **settings)
-    assert_same(ours.fit(X, TARGETS[task], weights), expected.fit(X, TARGETS[task], weights))
+    try:
+        expected.fit(X, TARGETS[task], weights)
+    except RuntimeWarning:  # steps too large for counts: its exp overflows
+        reject()
+    assert_same(ours.fit(X, TARGETS[task], weights), expected)
     np.testing.assert_allclose(ours.predict(X[:9]), expected.predict(X[:9])) if task in ("number", "count") else (
         np.testing.assert_array_equal(ours.predict(X[:9]), expected.predict(X[:9]))
     )

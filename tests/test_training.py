@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import pickle
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from scipy.optimize import minimize
 
 import glassnet as gn
-from glassnet import reference
+from glassnet import reference, training
 from glassnet.errors import DataError, GlassnetError, UsageError
 from glassnet.network import Network, Parameters, initialize, weight_mask
 from glassnet.randomness import Purpose, Stream
@@ -540,3 +542,42 @@ def test_losses_whose_sum_is_too_large_are_no_error_of_numpy() -> None:
     rows: dict[str, Any] = {"row_weights": [10.0, 10.0], "engine": "numpy", "epochs": 1, "batch_size": 1}
     run = gn.train(network, [[0.0], [0.0]], [1e154, 1e154], **rows)
     assert run.stop_reason == "epochs"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_loss_before_any_update_is_made_when_it_is_asked_for(threads: int) -> None:
+    network, rng = gn.Network((40, 30, 1)), np.random.default_rng(3)
+    X, y = rng.normal(size=(700, 40)), rng.integers(0, 2, 700)
+    settings = {"epochs": 3, "batch_size": 256, "engine": "compiled", "threads": threads}
+    run = gn.train(network, X, y, **settings)
+    many = gn.train_population(network, X, y, size=1, **settings)
+    asked, unasked = pickle.loads(pickle.dumps(run)), run.recorded.loss.copy()
+    assert np.isnan(unasked[0])
+    assert run.history.loss[0] == pytest.approx(reference.forward(network, run.initial, X, y).loss, rel=1e-12)
+    np.testing.assert_array_equal(run.history.loss, many.losses[0])  # to the bit
+    np.testing.assert_array_equal(run.history.loss[1:], unasked[1:])
+    assert run.history is run.history
+    for again in (asked, pickle.loads(pickle.dumps(run))):
+        np.testing.assert_array_equal(again.history.loss, run.history.loss)
+    longer = gn.train(network, X, y, **settings | {"epochs": 5}, resume=asked)
+    whole = gn.train(network, X, y, **settings | {"epochs": 5})
+    np.testing.assert_array_equal(longer.history.loss, whole.history.loss)
+
+
+def test_a_run_that_diverged_at_once_has_a_first_loss() -> None:
+    X, y = np.ones((40, 2)), np.full(40, 1e200)
+    network = gn.Network((2, 3, 1), loss="mean_squared_error")
+    run = gn.train(network, X, y, epochs=3, batch_size=8, engine="compiled")
+    assert run.stop_reason == "diverged at step 1"
+    assert run.history.loss[0] == np.inf
+
+
+def test_an_interrupted_look_at_the_first_loss_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = np.ones((40, 2)), np.ones(40)
+    run = gn.train(gn.Network((2, 3, 1)), X, y, epochs=3, batch_size=8, engine="compiled")
+    whole = training.train_members
+    monkeypatch.setattr(training, "train_members", lambda *a, **k: replace(whole(*a, **k), n_finished=0))
+    with pytest.raises(KeyboardInterrupt):
+        _ = run.history
+    monkeypatch.undo()
+    assert np.isfinite(run.history.loss).all()

@@ -120,7 +120,7 @@ def follow(
     course is recorded; then epochs are made one at a time. With `adaptive_rate`, the learning rate that the course
     begins with, the end of patience divides it by 5 and patience begins anew, while the rate is above 1e-6.
     """
-    # The parameters may be large: none are copied that nobody asks for.
+    # The parameters may be large: where nobody judges them, the last are the best.
     result = Followed(course.vector, course.vector if judge is None else course.vector.copy())
     try:  # `halted` says whether an interrupt has reached another thread
         while result.n_epochs < epochs and result.ended == "epochs":

@@ -70,9 +70,9 @@ def train_members(
 ) -> Outcome:
     """Train networks that start at vectors (S, n_parameters) and differ by what `members` says.
 
-    A single network may go on from what had `begun`, and be left as it stands after `last_epoch`. Its loss before any
-    update, which with batches takes the compiled engine a pass of its own, may be left out where it is not the
-    `first_loss` that counts: it is NaN then.
+    A single network may go on from what had `begun`, and be left as it stands after `last_epoch`.
+    `first_loss`: whether the loss before any update is wanted; with batches it takes the compiled engine a pass of its
+    own. Left out, it is NaN.
     `stop`: one number, which another thread may set to 1. A compiled training then ends with the update under way, as
     by Ctrl-C: the outcome's `n_finished` networks, from the first on, were trained to their end.
     """
@@ -139,6 +139,8 @@ def train_in_pieces(
     engine: str,
     threads: int | None,
     held_out: Data | None = None,
+    *,
+    first_loss: bool = True,
 ) -> Outcome:
     """Train one network some epochs at a time, and keep in between what has come of it.
 
@@ -152,7 +154,7 @@ def train_in_pieces(
     def trained(begun: Outcome | None, last_epoch: int | None) -> Outcome:
         piece = train_members(
             network, spec, data, vectors, members, engine=engine, held_out=held_out, begun=begun,
-            last_epoch=last_epoch, threads=threads,
+            last_epoch=last_epoch, first_loss=first_loss, threads=threads,
         )  # fmt: skip
         if not piece.n_finished:
             raise KeyboardInterrupt

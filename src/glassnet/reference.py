@@ -90,7 +90,7 @@ def is_finite(table: FloatArray) -> bool:
     >>> is_finite(np.array([[1.0, 1e300]])), is_finite(np.array([1.0, np.inf])), is_finite(np.array([np.nan]))
     (True, False, False)
     """
-    numbers = table.ravel() if table.flags.c_contiguous else table
+    numbers = table.ravel("K") if table.flags.forc else table
     together = max(1, _TOGETHER // numbers[0].size)
     for start in range(0, len(numbers), together):
         some = numbers[start : start + together]

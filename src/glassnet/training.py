@@ -62,8 +62,8 @@ class Run:
 
     `parameters` are the trained ones, `initial` those it began with; `counters` holds the epochs and steps that lie
     between them, and with patience the `best_epoch` whose parameters they are. `optimizer_state` has the optimiser's
-    own names, of L-BFGS those of `LBFGSStep.state`. `recorded` is the `history`, but for a loss before any update that
-    the training itself had no use for. `stop_reason` is "epochs" (all were
+    own names, of L-BFGS those of `LBFGSStep.state`. `recorded` is the `history` as the training left it, with NaN for a
+    loss before any update that it had no use for. `stop_reason` is "epochs" (all were
     made), "converged", "held-out loss" (patience was at its end), "interrupted" or "diverged at step n": the parameters
     are then the last with a finite loss, and `first_nonfinite` names what was not finite first.
     """
@@ -74,7 +74,7 @@ class Run:
     parameters: Parameters
     optimizer_state: State
     counters: dict[str, int]
-    recorded: History
+    recorded: History = field(repr=False)
     stop_reason: str
     engine_used: str
     data: Data = field(repr=False)
@@ -82,15 +82,18 @@ class Run:
 
     @cached_property
     def history(self) -> History:
-        """The losses of its epochs. [0] of a compiled training in batches takes a pass over all rows, once asked."""
+        """The losses of its epochs. [0] of a compiled training in batches takes a pass over all rows, once asked: over
+        the rows as they are then."""
         loss = self.recorded.loss
         if self.engine_used == "numpy" or self.n_batches == 1 or not np.isnan(loss[0]):
             return self.recorded
-        from glassnet.kernels import compiled
-
-        vectors, alone = self.initial.vector[np.newaxis], Members.of(self.spec, np.array([self.spec.start]))
-        before, _ = compiled.train(self.network, self.spec, self.data, vectors, alone, last_step=0)
-        return replace(self.recorded, loss=np.concatenate([before.losses[0, :1], loss[1:]]))
+        spec, vectors = replace(self.spec, epochs=1, patience=None), self.initial.vector[np.newaxis]
+        begun = train_members(
+            self.network, spec, self.data, vectors, spec.alone, engine=self.engine_used, last_epoch=0
+        )  # fmt: skip
+        if not begun.n_finished:
+            raise KeyboardInterrupt
+        return replace(self.recorded, loss=np.concatenate([begun.losses[0, :1], loss[1:]]))
 
     @property
     def data_hash(self) -> str:
@@ -305,7 +308,9 @@ def train(
             checkpoint, network, spec, data, vectors, members, engine=used, held_out=watched, every=every,
             resume=resume is True, begun=begun, per_epoch=per_epoch,
         ) as kept:  # fmt: skip
-            outcome = train_in_pieces(network, spec, data, vectors, members, kept, used, threads, watched)
+            outcome = train_in_pieces(
+                network, spec, data, vectors, members, kept, used, threads, watched, first_loss=False
+            )  # fmt: skip
     return _run(network, spec, data, initial, outcome, used, watched is not None, resumed)
 
 
@@ -315,9 +320,9 @@ def _begun(run: Run, spec: Spec) -> Outcome:
     begun.optimizer_state = {name: value[np.newaxis] for name, value in run.optimizer_state.items()}
     begun.best_losses[:], begun.best_vectors = np.inf, begun.vectors  # only with patience does it matter
     begun.n_epochs[:], begun.n_steps[:] = run.counters["epochs"], run.counters["steps"]
-    begun.losses[0, : len(run.history.loss)] = run.history.loss
-    if run.history.held_out_loss is not None:
-        begun.held_out_losses[0, : len(run.history.held_out_loss)] = run.history.held_out_loss
+    begun.losses[0, : len(run.recorded.loss)] = run.recorded.loss
+    if run.recorded.held_out_loss is not None:
+        begun.held_out_losses[0, : len(run.recorded.held_out_loss)] = run.recorded.held_out_loss
     return begun
 
 
@@ -346,7 +351,7 @@ def _run(
         counters["best_epoch"] = int(outcome.best_epochs[0])
     curves = [outcome.losses[0, : made + 1], outcome.held_out_losses[0, : made + 1] if watched else None]
     if resumed is not None:
-        before = (resumed.history.loss, resumed.history.held_out_loss)
+        before = (resumed.recorded.loss, resumed.recorded.held_out_loss)
         for curve, old in zip(curves, before, strict=True):
             if curve is not None and old is not None:
                 # What the first part knew stands; only the loss after its last epoch may be known twice.

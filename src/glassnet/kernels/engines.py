@@ -339,7 +339,7 @@ class Engine:
         sizes[places.PART_ROWS] = self.part_rows
         sizes[places.MOST_GRADIENTS] = self.most_gradients
         sizes[places.N_PIECES] = -(-self.n_padded // places.PIECE)
-        sizes[places.ONLY_WEIGHTS] = np.argmax(self.kinds < 1)
+        sizes[places.FIRST_WEIGHTS], sizes[places.FIRST_UNITS] = self.layout.biases[0], self.layout.units[0]
         return sizes
 
     @cached_property

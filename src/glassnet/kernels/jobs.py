@@ -241,7 +241,7 @@ _SHARED = [_TOLD.index(name) for name in ("vectors", "states", "best", "snapshot
 class Job:
     """Networks of one shape to be trained, and what has come of it.
 
-    `vectors` (S, n_parameters) are the starts. After a run: `vectors`, `states` (S, n_state, ...) as the engine's
+    `vectors` (S, n_parameters) are the starts. After a run: `vectors`, `states` (S, n_state, n_padded) as the engine's
     `layout` has them, `counts` as in `places`, and by `left` all else: losses and held_losses (S, epochs + 1), finals
     and, where wanted, records.
     """
@@ -354,7 +354,7 @@ class Job:
 
     @property
     def states(self) -> FloatArray:
-        """The optimiser's states (S, n_state, ...)."""
+        """The optimiser's states (S, n_state, n_padded)."""
         return self._memory["states"]
 
     def result(self, name: str) -> NDArray[np.float64]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from glassnet.network import FloatArray, Network
 class Layout:
     """Layer by layer where weights and biases begin, and how many numbers the weights of an input take, and the biases.
 
-    These `units` are as many as the layer has or, where that is little more, whole vectors: of 100 units no vector then
-    lies across two cache lines. Beyond the last unit stand zeros, and they remain zeros.
+    These `units` are as many as the layer has or, where that is little more, whole vectors, which begin where vectors
+    do: of 100 units none then lies across two cache lines. In the gaps stand zeros, and they remain zeros.
     """
 
     network: Network
@@ -36,7 +36,11 @@ class Layout:
         weights, biases, units, at = [], [], [], 0
         for n_in, n_out in pairwise(network.sizes):
             whole = -(-n_out // lanes) * lanes
-            units.append(whole if 8 * n_out >= 7 * whole else n_out)  # updates go through all of them
+            if 8 * n_out >= 7 * whole:  # updates go through the gaps too
+                units.append(whole)
+                at = -(-at // lanes) * lanes
+            else:
+                units.append(n_out)
             weights.append(at)
             biases.append(at + n_in * units[-1])
             at = biases[-1] + units[-1]
@@ -74,7 +78,7 @@ class Layout:
         for here, there in self._parts(flat, memory):
             there[:] = here
 
-    def _parts(self, flat: FloatArray, memory: FloatArray) -> Any:
+    def _parts(self, flat: FloatArray, memory: FloatArray) -> Iterator[tuple[FloatArray, FloatArray]]:
         """Layer by layer what belongs together: weights and biases (..., n_in + 1, n_out)."""
         at, shape = 0, flat.shape[:-1]
         for (n_in, n_out), begin, units in zip(pairwise(self.network.sizes), self.weights, self.units, strict=True):

@@ -45,6 +45,8 @@ from glassnet.kernels.places import (
     FINAL_LOSS,
     FIRST_NONFINITE,
     FIRST_STEP,
+    FIRST_UNITS,
+    FIRST_WEIGHTS,
     FLOAT_FLAGS,
     FOLLOWED,
     GIVEN_ORDERS,
@@ -75,7 +77,6 @@ from glassnet.kernels.places import (
     N_SCALARS,
     ONE_OUTPUT,
     ONE_WEIGHT,
-    ONLY_WEIGHTS,
     OUTPUTS_SEEN,
     OWN,
     PARAMETERS,
@@ -489,13 +490,14 @@ def train(
                 piece = me
                 while piece < sizes[N_PIECES]:
                     at = piece * PIECE
+                    # Whose weights are all of the first layer has kinds as stand at the beginning, in a near cache.
+                    as_first = at % sizes[FIRST_UNITS]
+                    kinds_at = as_first if max(at, as_first) + PIECE <= sizes[FIRST_WEIGHTS] else at
                     call(
                         update,
                         (
                             shifted(current, at), shifted(after, at), shifted(gradients, at),
-                            shifted(states, s * sizes[STATE_SIZE] + at),
-                            # Weights are as weights: these few stay in a near cache.
-                            kinds if at + PIECE <= sizes[ONLY_WEIGHTS] else shifted(kinds, at),
+                            shifted(states, s * sizes[STATE_SIZE] + at), shifted(kinds, kinds_at),
                             shifted(scalars, (skipped + made) * sizes[N_SCALARS]), rates[s] * schedule[skipped + made],
                             loss_scale / total if total > 0 else 0.0, l1[s] * penalty_scale, l2[s] * penalty_scale,
                             min(PIECE, P - at), P,

@@ -6,7 +6,7 @@ from __future__ import annotations
 (
     UNROLLED,  # 1 where the kernel is unrolled, 0 where it is tiled
     LANES,
-    N_PARAMETERS,  # rounded up to whole vectors
+    N_PARAMETERS,  # with gaps, rounded up to whole vectors
     STATE_SIZE,
     N_FEATURES,
     N_OUTPUTS,
@@ -38,10 +38,11 @@ from __future__ import annotations
     PENALTY_PER_WEIGHT,  # 1 where l1 and l2 are divided by the sum of the batch's row weights
     SKIPPED,  # updates of earlier calls that schedule, scalars and records begin with
     FLOAT_FLAGS,  # how floats are treated: 0 or FLUSHED
-    ONLY_WEIGHTS,  # numbers at the beginning of the parameters that are all weights
+    FIRST_WEIGHTS,  # numbers that the weights of the first layer take
+    FIRST_UNITS,  # and those of one input
     WITH_FIRST_LOSS,  # 1 where the loss before any update is wanted, for which batches need a pass of their own
     N_SIZES,
-) = range(37)
+) = range(38)
 
 # That subnormal numbers are read as 0 and written as 0, as x86 has it in its register of such modes.
 FLUSHED = 0x8040

@@ -192,8 +192,8 @@ def _update_lines(optimizer: Optimizer, lines: list[tuple[str, Expression]], pen
     yield "g = load(gradient, p)"
     yield "for part in range(1, parts):"
     yield "    g = g + load(gradient, part * size + p)"
-    yield "g = g * scale"
     yield "kind = load(kinds, p)"
+    yield "g = select(kind < 0, 0, g * scale)"
     if penalised or "is_weight" in {str(key) for _, line in lines for key in symbols(line)}:
         yield "is_weight = max(kind, 0)"
     if penalised:

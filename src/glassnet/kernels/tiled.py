@@ -44,7 +44,7 @@ class Tiled:
     """The lines of a tiled kernel, and where its numbers lie.
 
     What belongs to a hidden layer is put row by row in `work`, a row rounded up to whole vectors (`row_size`); what is
-    in a vector beyond the last unit is computed with, for nothing, and never looked at. What belongs to outputs is put
+    in a vector beyond the last unit is computed with, for nothing. What belongs to outputs is put
     output by output, rows side by side.
     """
 
