@@ -490,9 +490,9 @@ def train(
                 piece = me
                 while piece < sizes[N_PIECES]:
                     at = piece * PIECE
-                    # Whose weights are all of the first layer has kinds as stand at the beginning, in a near cache.
-                    as_first = at % sizes[FIRST_UNITS]
-                    kinds_at = as_first if max(at, as_first) + PIECE <= sizes[FIRST_WEIGHTS] else at
+                    kinds_at = at
+                    if at > 0 and at + PIECE <= sizes[FIRST_WEIGHTS]:
+                        kinds_at = at % sizes[FIRST_UNITS]  # the same kinds, in a near cache
                     call(
                         update,
                         (
