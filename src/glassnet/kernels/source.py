@@ -157,7 +157,7 @@ def update_source(optimizer: Optimizer, lanes: int, *, penalised: bool) -> str:
 
     >>> from glassnet.optimizers import SGD
     >>> source = update_source(SGD(), 8, penalised=False)
-    >>> print(source[source.index("        # update") : source.index("        store")])
+    >>> print(source[source.index("        # update") : source.index("        w = select")])
             # update
             w = w - learning_rate * g
     <BLANKLINE>
