@@ -26,7 +26,7 @@ from glassnet.errors import DataError, NoInputError, UsageError
 from glassnet.network import FloatArray, Network
 from glassnet.optimizers import LBFGS
 from glassnet.persistence import CHECKPOINT, check_writable, file_bytes, locked, read_file, write_atomically
-from glassnet.runs import NONFINITE, Data, Members, Outcome, Spec, is_whole
+from glassnet.runs import COUNTS, FINALS, NONFINITE, Data, Members, Outcome, Spec, is_whole
 
 EVERY_SECONDS = 1.0
 """How often a checkpoint is written where it is not said: at the first end of an epoch after so long."""
@@ -47,8 +47,8 @@ _WHOLE: dict[str, tuple[int, int]] = {
     "stopped_early": (0, 1),
 }
 _OF_HELD_OUT = ("held_out_losses", "best_losses", "best_vectors")
-_ARRAYS = tuple(item.name for item in fields(Outcome) if item.name not in ("optimizer_state", "n_finished"))
 _CURVES = ("losses", "held_out_losses")
+_ARRAYS = ("vectors", "best_vectors", *_CURVES, *FINALS, *COUNTS)
 _STATE = "state_"
 
 # What is compared, and how a user is told of it where the number itself says nothing.
@@ -313,7 +313,6 @@ def _outcome(
             low, high = _WHOLE[name]
             if not ((value == np.rint(value)) & (value >= low) & (value <= high)).all():
                 CHECKPOINT.refuse(path, f"{name} are whole numbers from {low} to {high}; these are not")
-            value = value.astype(getattr(outcome, name).dtype)
         if name in _CURVES:
             whole = np.full((n, spec.epochs + 1), np.nan, value.dtype)
             whole[:, : value.shape[1]] = value

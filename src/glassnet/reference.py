@@ -80,7 +80,7 @@ def _numbers(what: str, values: ArrayLike) -> FloatArray:
         raise DataError(f"{what} numbers; got an array of {array.dtype}.") from problem
 
 
-_TOGETHER = 8192
+_TOGETHER = 1 << 17
 """Numbers that are looked at together: they stay in the nearest cache, and BLAS has no other thread help."""
 
 

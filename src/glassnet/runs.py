@@ -316,61 +316,81 @@ class Members:
                 )
 
 
+COUNTS = (
+    "n_epochs", "n_steps", "diverged_at", "first_nonfinite", "stopped_early", "n_dead_units", "dead_since",
+    "stuck_since", "best_epochs", "converged",
+)  # fmt: skip
+"""The columns of `Outcome.counts`; `kernels.places` has them too."""
+
+
+FINALS = ("final_losses", "best_losses")
+"""The columns of `Outcome.finals`, likewise."""
+
+
+def _column(name: str) -> property:
+    """A column of an outcome's counts or finals, to be read and written by its name."""
+    table, names = ("counts", COUNTS) if name in COUNTS else ("finals", FINALS)
+    at = names.index(name)
+
+    def read(outcome: Outcome) -> Any:
+        return getattr(outcome, table)[:, at]
+
+    def write(outcome: Outcome, values: ArrayLike) -> None:
+        getattr(outcome, table)[:, at] = values
+
+    return property(read, write)
+
+
 @dataclass
 class Outcome:
     """What came of S networks: arrays with one entry per network on axis 0.
 
-    `losses` and `held_out_losses` (S, epochs + 1), NaN where a training did not get to; `dead_since`, `stuck_since`:
-    the epoch from which on, to the end, a hidden unit was 0 on every row, and one class came out for every row, -1
-    where not so; `final_losses` over all training rows at the end. `best_losses` and `best_vectors`: the lowest loss of
-    the held-out rows so far, and the parameters that had it; without such rows (S, 0).  Networks 0 to `n_finished` - 1
-    were not interrupted.
+    `losses` and `held_out_losses` (S, epochs + 1), NaN where a training did not get to. `counts` (S, len(COUNTS)) and
+    `finals` (S, 2) are asked for by the names of their columns. `dead_since`, `stuck_since`: the epoch from which on,
+    to the end, a hidden unit was 0 on every row, and one class came out for every row, -1 where not so; `final_losses`
+    over all training rows at the end. `best_losses` and `best_vectors`: the lowest loss of the held-out rows so far,
+    and the parameters that had it; without such rows NaN, and (S, 0). Networks 0 to `n_finished` - 1 were not
+    interrupted.
     """
 
     vectors: FloatArray
     optimizer_state: State
     losses: FloatArray
     held_out_losses: FloatArray
-    final_losses: FloatArray
-    n_epochs: NDArray[np.intp]
-    n_steps: NDArray[np.intp]
-    diverged_at: NDArray[np.intp]
-    first_nonfinite: NDArray[np.intp]
-    converged: NDArray[np.bool_]
-    stopped_early: NDArray[np.bool_]
-    best_epochs: NDArray[np.intp]
-    best_losses: FloatArray
+    counts: NDArray[np.int64]
+    finals: FloatArray
     best_vectors: FloatArray
-    n_dead_units: NDArray[np.intp]
-    dead_since: NDArray[np.intp]
-    stuck_since: NDArray[np.intp]
     n_finished: int
+
+    n_epochs = _column("n_epochs")
+    n_steps = _column("n_steps")
+    diverged_at = _column("diverged_at")
+    first_nonfinite = _column("first_nonfinite")
+    stopped_early = _column("stopped_early")
+    n_dead_units = _column("n_dead_units")
+    dead_since = _column("dead_since")
+    stuck_since = _column("stuck_since")
+    best_epochs = _column("best_epochs")
+    converged = _column("converged")
+    final_losses = _column("final_losses")
+    best_losses = _column("best_losses")
 
     @classmethod
     def begun(cls, vectors: FloatArray, epochs: int) -> Outcome:
         """Nothing has happened yet."""
         size = len(vectors)
-        never, none = np.full(size, -1, dtype=np.intp), np.zeros(size, dtype=np.intp)
-        return cls(
+        outcome = cls(
             vectors=vectors.copy(),
             optimizer_state={},
             losses=np.full((size, epochs + 1), np.nan),
             held_out_losses=np.full((size, epochs + 1), np.nan),
-            final_losses=np.full(size, np.nan),
-            n_epochs=none.copy(),
-            n_steps=none.copy(),
-            diverged_at=never.copy(),
-            first_nonfinite=none.copy(),
-            converged=np.zeros(size, dtype=bool),
-            stopped_early=np.zeros(size, dtype=bool),
-            best_epochs=none.copy(),
-            best_losses=np.full(size, np.nan),
+            counts=np.zeros((size, len(COUNTS)), np.int64),
+            finals=np.full((size, len(FINALS)), np.nan),
             best_vectors=np.zeros((size, 0), vectors.dtype),
-            n_dead_units=none.copy(),
-            dead_since=never.copy(),
-            stuck_since=never.copy(),
             n_finished=size,
         )
+        outcome.diverged_at = outcome.dead_since = outcome.stuck_since = -1
+        return outcome
 
     @classmethod
     def joined(cls, parts: Sequence[Outcome]) -> Outcome:

@@ -18,7 +18,7 @@ from glassnet.errors import DataError, UsageError
 from glassnet.kernels import stacked, stacked_training
 from glassnet.network import FloatArray, Network, Parameters, dropout_masks, initialize
 from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
-from glassnet.runs import NONFINITE, AnyOptimizer, Data, Members, Outcome, Spec, ones_for
+from glassnet.runs import COUNTS, NONFINITE, AnyOptimizer, Data, Members, Outcome, Spec, ones_for
 from glassnet.sparse import SparseTable
 
 HeldOut = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
@@ -336,19 +336,20 @@ def _run(
     watched: bool,
     resumed: Run | None,
 ) -> Run:
-    first = NONFINITE[outcome.first_nonfinite[0]]
+    counts = dict(zip(COUNTS, outcome.counts[0].tolist(), strict=True))
+    first = NONFINITE[counts["first_nonfinite"]]
     if first is not None:
-        reason = f"diverged at step {outcome.diverged_at[0]}"
-    elif outcome.converged[0]:
+        reason = f"diverged at step {counts['diverged_at']}"
+    elif counts["converged"]:
         reason = "converged"
-    elif outcome.stopped_early[0]:
+    elif counts["stopped_early"]:
         reason = "held-out loss"
     else:
         reason = "epochs" if outcome.n_finished else "interrupted"
-    made = int(outcome.n_epochs[0])
-    counters = {"epochs": made, "steps": int(outcome.n_steps[0])}
+    made = counts["n_epochs"]
+    counters = {"epochs": made, "steps": counts["n_steps"]}
     if spec.patience is not None:
-        counters["best_epoch"] = int(outcome.best_epochs[0])
+        counters["best_epoch"] = counts["best_epochs"]
     curves = [outcome.losses[0, : made + 1], outcome.held_out_losses[0, : made + 1] if watched else None]
     if resumed is not None:
         before = (resumed.recorded.loss, resumed.recorded.held_out_loss)

@@ -73,26 +73,15 @@ def train(
         chunk = max(1, min(int(A_SHARE / of_one), -(-len(vectors) // threads)))
         n_finished = job.run(threads, chunk, progress)
     vectors, states, losses, counts, finals, held_losses, best, records = job.left()
-    count = counts.astype(np.intp, copy=False).T
     flat = engine.layout.flat
     outcome = Outcome(
         vectors=flat(vectors),
         optimizer_state={name: flat(states[:, k]) for k, name in enumerate(engine.state_names)},
         losses=losses,
         held_out_losses=never((len(vectors), spec.epochs + 1)) if held_out is None else held_losses,
-        final_losses=finals[:, places.FINAL_LOSS],
-        n_epochs=count[places.EPOCHS],
-        n_steps=count[places.STEPS],
-        diverged_at=count[places.DIVERGED_AT],
-        first_nonfinite=count[places.FIRST_NONFINITE],
-        converged=np.zeros(len(counts), bool),
-        stopped_early=count[places.STOPPED_EARLY].astype(bool),
-        best_epochs=count[places.BEST_EPOCH],
-        best_losses=finals[:, places.BEST_HELD_LOSS],
+        counts=counts,
+        finals=finals,
         best_vectors=vectors[:, :0] if held_out is None else flat(best),
-        n_dead_units=count[places.N_DEAD],
-        dead_since=count[places.DEAD_SINCE],
-        stuck_since=count[places.STUCK_SINCE],
         n_finished=n_finished,
     )
     return outcome, records

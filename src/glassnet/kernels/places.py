@@ -56,10 +56,11 @@ MOST_PARTS, PIECE = 64, 4096
 # What CLASSES may be: how the loop tells that all rows get one class.
 NO_CLASSES, ONE_OUTPUT, SOFTMAX = range(3)
 
-# A network's row of `counts`.
-(EPOCHS, STEPS, DIVERGED_AT, FIRST_NONFINITE, STOPPED_EARLY, N_DEAD, DEAD_SINCE, STUCK_SINCE, BEST_EPOCH, N_COUNTS) = (
-    range(10)
-)
+# A network's row of `counts`, as `runs.COUNTS` names them.
+(
+    EPOCHS, STEPS, DIVERGED_AT, FIRST_NONFINITE, STOPPED_EARLY, N_DEAD, DEAD_SINCE, STUCK_SINCE, BEST_EPOCH, CONVERGED,
+    N_COUNTS,
+) = range(11)  # fmt: skip
 
 # What FIRST_NONFINITE may be, besides 0.
 LOSS, PENALTY, GRADIENT, PARAMETERS = range(1, 5)
@@ -67,7 +68,7 @@ LOSS, PENALTY, GRADIENT, PARAMETERS = range(1, 5)
 # An update's row of `records`.
 RECORD_LOSS, RECORD_PENALTY, RECORD_SQUARED_NORM, RECORD_NONFINITE, RECORD_HELD_LOSS, N_RECORDED = range(6)
 
-# A network's row of `finals`.
+# A network's row of `finals`, likewise.
 FINAL_LOSS, BEST_HELD_LOSS, N_FINALS = range(3)
 
 # Which rows of the table a pass goes over: all, a network's own, or those in the order of a shuffle.

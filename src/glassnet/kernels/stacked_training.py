@@ -268,7 +268,7 @@ def train_stack(
     if held_out is not None:
         result.best_losses, result.best_vectors = best, kept
     if last_epoch is not None and last_epoch < spec.epochs:
-        going = (result.diverged_at < 0) & ~result.stopped_early
+        going = (result.diverged_at < 0) & (result.stopped_early == 0)
         if going.all():
             return result
     first_epoch = first_step // per_epoch
