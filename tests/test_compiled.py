@@ -28,13 +28,14 @@ from hypothesis import strategies as st
 import glassnet as gn
 from glassnet import reference
 from glassnet.activations import ACTIVATIONS
+from glassnet.dispatch import ENGINES, train_members
 from glassnet.errors import GlassnetError, UsageError
-from glassnet.kernels import chance, compiled, engines, machine, source, stacked_training
+from glassnet.kernels import chance, compiled, engines, machine, places, source, stacked_training
 from glassnet.losses import LOSSES
 from glassnet.network import Network, Parameters, dropout_masks, initialize, weight_mask
 from glassnet.optimizers import LBFGS, Optimizer
 from glassnet.randomness import Purpose, Stream
-from glassnet.runs import Data, Members, Spec
+from glassnet.runs import COUNTS, FINALS, Data, Members, Outcome, Spec
 
 # Norm-wise: a few dozen roundings of 1.1e-16 (6e-8), in another order than the reference's, and functions that are
 # right to a few units.
@@ -1094,6 +1095,28 @@ def test_data_that_cannot_be_meant(engine: str) -> None:
 # --- what is handed over as an address ------------------------------------------------------------------------------
 
 
+def test_counts_are_called_the_same_in_both_places() -> None:
+    names = (
+        "EPOCHS", "STEPS", "DIVERGED_AT", "FIRST_NONFINITE", "STOPPED_EARLY", "N_DEAD", "DEAD_SINCE", "STUCK_SINCE",
+        "BEST_EPOCH", "CONVERGED",
+    )  # fmt: skip
+    assert [getattr(places, name) for name in names] == list(range(places.N_COUNTS)) == list(range(len(COUNTS)))
+    assert len(FINALS) == places.N_FINALS
+    network = Network((1, 1), loss="mean_squared_error")
+    outcome = Outcome.begun(np.zeros((2, 2)), epochs=1)
+    for at, name in enumerate(COUNTS):
+        setattr(outcome, name, 7 + at)
+        assert (outcome.counts[:, at] == 7 + at).all(), name
+    data = Data.checked(network, [[0.0], [1.0]], [1.0, 3.0], None)
+    spec = Spec(gn.SGD(1e200), epochs=9)
+    members = Members.of(spec, np.arange(2))
+    compiled_one, numpy_one = (
+        train_members(network, spec, data, np.zeros((2, 2)), members, engine=engine) for engine in ENGINES
+    )
+    np.testing.assert_array_equal(compiled_one.counts, numpy_one.counts)
+    assert (numpy_one.diverged_at > 0).all()
+
+
 def test_two_threads_are_told_of_the_same_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     """An address keeps nothing alive: of two arrays made at once one would be freed."""
     engine = engines.Engine.of(Network((2, 2, 1)), np.float64, gn.SGD(), penalised=False, dropout=False)
@@ -1107,12 +1130,8 @@ def test_two_threads_are_told_of_the_same_tools(monkeypatch: pytest.MonkeyPatch)
     kept = engines._tools
     monkeypatch.setattr(engines, "_tools", cache(kept.__wrapped__))
     found: list[int] = []
-    threads = [
-        threading.Thread(
-            target=lambda: found.append(engine.tools_at(zeros=False, lists=False, shuffle=False, taken=""))
-        )
-        for _ in range(2)
-    ]
+    reading = engine.reading(np.zeros((3, 2)))
+    threads = [threading.Thread(target=lambda: found.append(engine.tools_at(reading, shuffle=False))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -20,6 +20,9 @@ from glassnet.randomness import Purpose, Stream
 
 FloatArray = NDArray[np.floating[Any]]
 
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+"""The types that numbers are computed in."""
+
 
 @dataclass(frozen=True, init=False)
 class Network:
@@ -135,7 +138,7 @@ class Parameters:
 
     def __init__(self, network: Network, vector: FloatArray) -> None:
         vector = np.asarray(vector)
-        if vector.dtype not in (np.float32, np.float64) or vector.shape[-1:] != (network.n_parameters,):
+        if vector.dtype not in FLOATS or vector.shape[-1:] != (network.n_parameters,):
             raise UsageError(
                 f"The vector of a network of sizes {network.sizes} holds {network.n_parameters} floats; "
                 f"got shape {vector.shape} of {vector.dtype}."

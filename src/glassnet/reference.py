@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from glassnet.errors import DataError, UsageError
 from glassnet.expressions import function, parse
 from glassnet.losses import LINKS
-from glassnet.network import FloatArray, Network, Parameters
+from glassnet.network import FLOATS, FloatArray, Network, Parameters
 
 _EXP_SHIFTED = parse("exp(o - m)")
 
@@ -63,16 +63,13 @@ class Trace:
         return np.concatenate([np.ravel(part) for pair in pairs for part in pair])
 
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-
-
 def _numbers(what: str, values: ArrayLike) -> FloatArray:
     """float32 and float64 arrays as they are, all else as float64, or an error that begins with `what`."""
     try:
         array = np.asarray(values)
     except ValueError as problem:
         raise DataError(f"{what} numbers; its rows have different lengths.") from problem
-    if array.dtype in _FLOATS:
+    if array.dtype in FLOATS:
         return array
     try:
         return array.astype(np.float64)
@@ -81,7 +78,7 @@ def _numbers(what: str, values: ArrayLike) -> FloatArray:
 
 
 _TOGETHER = 1 << 17
-"""Numbers that are looked at together: they stay in the nearest cache, and BLAS has no other thread help."""
+"""Numbers that are looked at together: they stay in a near cache, and what a call takes by itself is nothing beside."""
 
 
 def is_finite(table: FloatArray) -> bool:
@@ -90,14 +87,13 @@ def is_finite(table: FloatArray) -> bool:
     >>> is_finite(np.array([[1.0, 1e300]])), is_finite(np.array([1.0, np.inf])), is_finite(np.array([np.nan]))
     (True, False, False)
     """
-    numbers = table.ravel("K") if table.flags.forc else table
-    together = max(1, _TOGETHER // numbers[0].size)
-    for start in range(0, len(numbers), together):
-        some = numbers[start : start + together]
-        # A sum of squares is finite only where they all are, and takes half the time; of large numbers it is not.
-        if not (some.ndim == 1 and math.isfinite(np.vdot(some, some))) and not np.isfinite(some).all():
-            return False
-    return True
+    if table.size > _TOGETHER:
+        numbers = table.ravel("K") if table.flags.forc else table
+        together = max(1, _TOGETHER // numbers[0].size)
+        if together < len(numbers):
+            return all(is_finite(numbers[start : start + together]) for start in range(0, len(numbers), together))
+    # A sum of squares is finite only where they all are, and takes half the time; of large numbers it is not.
+    return (table.flags.forc and math.isfinite(np.vdot(table, table))) or bool(np.isfinite(table).all())
 
 
 def _all(truths: NDArray[np.bool_]) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -316,15 +316,29 @@ class Members:
                 )
 
 
-COUNTS = (
-    "n_epochs", "n_steps", "diverged_at", "first_nonfinite", "stopped_early", "n_dead_units", "dead_since",
-    "stuck_since", "best_epochs", "converged",
-)  # fmt: skip
-"""The columns of `Outcome.counts`; `kernels.places` has them too."""
+class Counts(NamedTuple):
+    """A network's row of `Outcome.counts`; `kernels.places` has the order, too.
 
+    `dead_since`, `stuck_since`: the epoch from which on, to the end, a hidden unit was 0 on every row, and one class
+    came out for every row; -1 where not so, as `diverged_at` is.
+    """
+
+    n_epochs: int
+    n_steps: int
+    diverged_at: int
+    first_nonfinite: int
+    stopped_early: int
+    n_dead_units: int
+    dead_since: int
+    stuck_since: int
+    best_epochs: int
+    converged: int
+
+
+COUNTS = Counts._fields
 
 FINALS = ("final_losses", "best_losses")
-"""The columns of `Outcome.finals`, likewise."""
+"""The columns of `Outcome.finals`: over all training rows at the end, and the lowest of the held-out rows so far."""
 
 
 def _column(name: str) -> property:
@@ -346,11 +360,8 @@ class Outcome:
     """What came of S networks: arrays with one entry per network on axis 0.
 
     `losses` and `held_out_losses` (S, epochs + 1), NaN where a training did not get to. `counts` (S, len(COUNTS)) and
-    `finals` (S, 2) are asked for by the names of their columns. `dead_since`, `stuck_since`: the epoch from which on,
-    to the end, a hidden unit was 0 on every row, and one class came out for every row, -1 where not so; `final_losses`
-    over all training rows at the end. `best_losses` and `best_vectors`: the lowest loss of the held-out rows so far,
-    and the parameters that had it; without such rows NaN, and (S, 0). Networks 0 to `n_finished` - 1 were not
-    interrupted.
+    `finals` (S, 2) are asked for by the names of their columns. `best_vectors`: the parameters with the lowest loss of
+    the held-out rows; without such rows (S, 0). Networks 0 to `n_finished` - 1 were not interrupted.
     """
 
     vectors: FloatArray

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from glassnet import reference
 from glassnet.errors import DataError, UsageError
-from glassnet.network import FloatArray, Network
+from glassnet.network import FLOATS, FloatArray, Network
 
 MOST_DENSE = 1 << 24
 """Numbers up to which a sparse table is made dense for what cannot do without: 128 MiB of float64."""
@@ -57,7 +57,7 @@ class SparseTable:
         if not csr.has_canonical_format:
             csr = csr.copy() if csr is X else csr
             csr.sum_duplicates()
-        if csr.dtype not in (np.float32, np.float64):
+        if csr.dtype not in FLOATS:
             csr = csr.astype(np.float64)
         table = cls(csr)
         numbers = csr.data[:n_listed]

@@ -18,7 +18,7 @@ from glassnet.errors import DataError, UsageError
 from glassnet.kernels import stacked, stacked_training
 from glassnet.network import FloatArray, Network, Parameters, dropout_masks, initialize
 from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
-from glassnet.runs import COUNTS, NONFINITE, AnyOptimizer, Data, Members, Outcome, Spec, ones_for
+from glassnet.runs import NONFINITE, AnyOptimizer, Counts, Data, Members, Outcome, Spec, ones_for
 from glassnet.sparse import SparseTable
 
 HeldOut = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
@@ -336,20 +336,20 @@ def _run(
     watched: bool,
     resumed: Run | None,
 ) -> Run:
-    counts = dict(zip(COUNTS, outcome.counts[0].tolist(), strict=True))
-    first = NONFINITE[counts["first_nonfinite"]]
+    counts = Counts._make(outcome.counts[0].tolist())
+    first = NONFINITE[counts.first_nonfinite]
     if first is not None:
-        reason = f"diverged at step {counts['diverged_at']}"
-    elif counts["converged"]:
+        reason = f"diverged at step {counts.diverged_at}"
+    elif counts.converged:
         reason = "converged"
-    elif counts["stopped_early"]:
+    elif counts.stopped_early:
         reason = "held-out loss"
     else:
         reason = "epochs" if outcome.n_finished else "interrupted"
-    made = counts["n_epochs"]
-    counters = {"epochs": made, "steps": counts["n_steps"]}
+    made = counts.n_epochs
+    counters = {"epochs": made, "steps": counts.n_steps}
     if spec.patience is not None:
-        counters["best_epoch"] = counts["best_epochs"]
+        counters["best_epoch"] = counts.best_epochs
     curves = [outcome.losses[0, : made + 1], outcome.held_out_losses[0, : made + 1] if watched else None]
     if resumed is not None:
         before = (resumed.recorded.loss, resumed.recorded.held_out_loss)

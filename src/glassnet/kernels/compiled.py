@@ -102,15 +102,14 @@ class Passes:
         self._data, self._kept = arrays_of(data, one_weight=one), data
         self._n = len(data.X)
         self._alike = int((data.row_weights == data.row_weights[0]).all())
-        reads_lists = engine.reads_lists(data.X)
-        taken, zeros = engine.taken(data.X), engine.skips_zeros(data.X)
-        self._tools_at = engine.tools_at(zeros=zeros, lists=reads_lists, shuffle=False, taken=taken)
+        reading = engine.reading(data.X)
+        self._tools_at = engine.tools_at(reading, shuffle=False)
         self._sizes = engine.sizes.copy()
         self._sizes[places.ONE_WEIGHT] = one
         self._sizes[places.FLOAT_FLAGS] = engine.flags_for(data)
-        self._sizes[places.BUFFERED] = is_buffered = engine.reads_buffers(taken)
+        self._sizes[places.BUFFERED] = is_buffered = engine.reads_buffers(reading)
         self._sizes[places.PART_ROWS] = self._n + places.BLOCK_ROWS_AT_ONCE  # one part, one gradient
-        self._stride = stride = engine.block_rows(self._n, engine.most_rows(data.X))
+        self._stride = stride = engine.block_rows(self._n, reading.most_rows)
         self._vector = aligned(engine.n_padded + engine.lanes, dtype)
         self._gradient = aligned(engine.n_padded + engine.lanes, dtype)
         self._rows = np.empty(stride + places.ROWS_AHEAD, np.int64)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,6 +156,20 @@ def shuffles() -> Any:
     return _callable(machine.code(_text("chance"), {"shuffles": _SHUFFLES})["shuffles"], _SHUFFLES)
 
 
+class Reading(NamedTuple):
+    """How kernels read a table: whether they pass over zeros, whether they go along the lists of a sparse one, by which
+    function of `buffers` its rows become rows of floats (none where they are), and the most rows that they take at a
+    time: fewer where those of a sparse table, made dense, are large."""
+
+    skips_zeros: bool
+    goes_along_lists: bool
+    taken: str
+    most_rows: int
+
+
+_AS_IT_IS = Reading(False, False, "", CHUNK_ROWS)
+
+
 @dataclass(frozen=True, eq=False)
 class Engine:
     """The compiled kernels of a network and an optimiser, for one dtype."""
@@ -214,22 +228,28 @@ class Engine:
         """Where what belongs to hidden units lies: see `source.Room`."""
         return np.array([self.room.begins, self.room.row_sizes, self.room.units], np.int64).ravel()
 
-    def tools_at(self, *, zeros: bool, lists: bool, shuffle: bool, taken: str) -> int:
-        """Where the addresses of what a training calls lie; `zeros`, `lists` and `taken` say how its table is read."""
-        tiles, mask = not self.is_unrolled, self.dropout
+    def tools_at(self, reading: Reading, *, shuffle: bool) -> int:
+        """Where the addresses of what a training calls lie."""
+        tiles, mask, taken = not self.is_unrolled, self.dropout, reading.taken
+        zeros, lists = reading.skips_zeros, reading.goes_along_lists
         with _LOCK:  # of two arrays made at once only one is kept, and an address alone keeps nothing
             tools = _tools(self.number, tiles=tiles, zeros=zeros, shuffle=shuffle, mask=mask, lists=lists, taken=taken)
         return address(tools)
 
-    def taken(self, X: Any) -> str:
-        """By which function of `buffers` rows of a table become rows of floats; none where they are."""
+    def reading(self, X: Any) -> Reading:
+        """How a table is read."""
         if isinstance(X, SparseTable):
-            return "" if self.reads_lists(X) else "take_lists"
-        return "take_bytes" if X.dtype == np.uint8 else ""
+            if self.reads_lists(X):
+                return Reading(self.skips_zeros(X), True, "", CHUNK_ROWS)
+            blocks = max(1, _MOST_BUFFERED // (places.BLOCK_ROWS_AT_ONCE * self.network.n_features))
+            return Reading(False, False, "take_lists", min(CHUNK_ROWS, blocks * places.BLOCK_ROWS_AT_ONCE))
+        if X.dtype == np.uint8:
+            return Reading(self.skips_zeros(X), False, "take_bytes", CHUNK_ROWS)
+        return _AS_IT_IS if self.is_unrolled else Reading(self.skips_zeros(X), False, "", CHUNK_ROWS)
 
-    def reads_buffers(self, taken: str) -> bool:
-        """Whether kernels read rows that were put into buffers, as `taken` says, and not those of the table."""
-        return self.is_unrolled or taken != ""
+    def reads_buffers(self, reading: Reading) -> bool:
+        """Whether kernels read rows that were put into buffers, and not those of the table."""
+        return self.is_unrolled or reading.taken != ""
 
     def reads_lists(self, X: Any) -> bool:
         """Whether it pays to go along the lists of a sparse table; else its rows are put into buffers, dense."""
@@ -307,17 +327,10 @@ class Engine:
         most = min(self.most_gradients, n // self.part_rows)
         return 1 << max(0, most.bit_length() - 1)
 
-    def block_rows(self, n: int, most: int = CHUNK_ROWS) -> int:
+    def block_rows(self, n: int, most: int) -> int:
         """How many of n rows are taken at a time, rounded up to whole vectors and tiles."""
         pad = max(self.lanes, 8)
         return -(-min(n, most) // pad) * pad
-
-    def most_rows(self, X: Any) -> int:
-        """The most rows that are taken at a time: fewer where those of a sparse table, made dense, are large."""
-        if not isinstance(X, SparseTable) or self.reads_lists(X):
-            return CHUNK_ROWS
-        blocks = max(1, _MOST_BUFFERED // (places.BLOCK_ROWS_AT_ONCE * self.network.n_features))
-        return min(CHUNK_ROWS, blocks * places.BLOCK_ROWS_AT_ONCE)
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:

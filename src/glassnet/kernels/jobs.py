@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassnet.kernels import places
-from glassnet.kernels.engines import Engine, is_one_weight, loop_addresses, train_function
+from glassnet.kernels.engines import Engine, Reading, is_one_weight, loop_addresses, train_function
 from glassnet.kernels.memory import Arrays, address, aligned, copy_of
 from glassnet.kernels.threads import in_threads, with_help
 from glassnet.network import FloatArray
@@ -62,10 +63,7 @@ class _Shape(NamedTuple):
     recorded: bool
     first_loss: bool
     one_weight: bool
-    skips_zeros: bool
-    reads_lists: bool
-    taken: str
-    most_rows: int
+    reading: Reading
     team: int
     float_flags: int
     ways: Ways
@@ -126,7 +124,7 @@ class _Plan:
 
         rows_together = max(batch, _FEWEST_TOGETHER)
         stride, held_stride = (
-            engine.block_rows(min(n, rows_together), shape.most_rows) for n in (shape.n_rows, shape.n_held)
+            engine.block_rows(min(n, rows_together), shape.reading.most_rows) for n in (shape.n_rows, shape.n_held)
         )
         n_order = shape.n_rows if batch < shape.n_rows else 0
         self.draws = engine.dropout or n_order > 0  # random numbers
@@ -145,13 +143,11 @@ class _Plan:
         sizes[places.WITH_RECORDS], sizes[places.WITH_FIRST_LOSS] = shape.recorded, shape.first_loss
         sizes[places.N_ORDER] = n_order
         sizes[places.ONE_WEIGHT] = shape.one_weight
-        sizes[places.BUFFERED] = is_buffered = engine.reads_buffers(shape.taken)
+        sizes[places.BUFFERED] = is_buffered = engine.reads_buffers(shape.reading)
         sizes[places.SHUFFLES] = shape.ways.shuffles
         sizes[places.FOLLOWED] = shape.ways.followed > 0
         sizes[places.PENALTY_PER_WEIGHT] = shape.ways.penalty_per_weight
-        tools_at = engine.tools_at(
-            zeros=shape.skips_zeros, lists=shape.reads_lists, shuffle=n_order > 0, taken=shape.taken
-        )
+        tools_at = engine.tools_at(shape.reading, shuffle=n_order > 0)
         elsewhere = {
             "run_pass": loop_addresses(engine.number)["run_pass"], "kernel": engine.gradient, "update": engine.update,
             "tools": tools_at, "scalars": address(self.scalars), "kinds": engine.kinds_at, "hidden": engine.hidden_at,
@@ -159,7 +155,7 @@ class _Plan:
         # Of each of `_TOLD` its address, or its place in a job's memory.
         self._told = np.array([elsewhere.get(name) or arrays.offsets.get(name, 0) for name in _TOLD], np.int64)
         self.inside = np.array([name in arrays.offsets for name in _TOLD], np.int64)
-        self.rooms: list[tuple[tuple[NDArray[Any], ...], NDArray[np.int64]]] = []  # and where they lie
+        self.rooms: list[tuple[tuple[Any, ...], int]] = []  # and where their addresses lie
         self.memories: list[_Memory] = []
         per_row = engine.network.n_outputs + 1
         per_row += engine.network.n_features if is_buffered else 0
@@ -198,19 +194,14 @@ class _Plan:
 
 
 class _Memory:
-    """The memory of a job, and its arrays by name."""
+    """The memory of a job: all of it, and its arrays by name."""
 
-    def __init__(self, plan: _Plan) -> None:
-        self._layout, self.all = plan.arrays, copy_of(plan.template)  # not the plan, which keeps memories
+    def __init__(self, plan: _Plan) -> None:  # the plan is not kept, for it keeps memories
+        self.all = copy_of(plan.template)
         self.at = address(self.all)
         self.told = plan.told(self.at)
-        self._arrays: dict[str, NDArray[Any]] = {}
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        array = self._arrays.get(name)
-        if array is None:
-            array = self._arrays[name] = self._layout.cut(self.all, name)
-        return array
+        self.told_at = address(self.told)
+        self.arrays = {name: plan.arrays.cut(self.all, name) for name in plan.arrays.offsets}
 
 
 def _scalars_of(shape: _Shape, last_step: int) -> NDArray[np.float64]:
@@ -232,7 +223,7 @@ _TOLD = (
     "dropout", "hidden", "orders", "objectives", "snapshots", "losses", "held_losses", "finals", "counts", "records",
     "stop",
 )  # fmt: skip
-_ROWS = slice(_TOLD.index("X"), _TOLD.index("held_u") + 1)
+_ROWS, _ROWS_FROM = struct.Struct("6q"), 8 * _TOLD.index("X")  # X, y, u and held_X, held_y, held_u
 _ORDERS, _STOP = _TOLD.index("orders"), _TOLD.index("stop")
 # Of all threads of a team the same.
 _SHARED = [_TOLD.index(name) for name in ("vectors", "states", "best", "snapshots", "stop")]
@@ -282,12 +273,14 @@ class Job:
             spec.min_improvement, spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded,
             first_loss,
             is_one_weight(data) and (held is None or is_one_weight(held)),
-            engine.skips_zeros(data.X), engine.reads_lists(data.X), engine.taken(data.X), engine.most_rows(data.X),
-            self.team, engine.flags_for(data) if held is None else engine.flags_for(data, held), ways,
+            engine.reading(data.X), self.team,
+            engine.flags_for(data) if held is None else engine.flags_for(data, held),
+            ways,
         )  # fmt: skip
         # A training that is repeated, with other rows perhaps, finds its plan made.
         self._plan = plan = (_kept_plan if self.size * spec.epochs <= 10_000 else _Plan)(shape)
-        self._memory = memory = plan.memory()
+        self._memory = plan.memory()
+        memory = self._arrays = self._memory.arrays
         self.vectors = memory["vectors"]
         engine.layout.put(self.vectors, vectors)
         self.counts = memory["counts"]
@@ -320,9 +313,10 @@ class Job:
         self._held = None if held is None else arrays_of(held, one_weight=one)
         self.quick = False
         self._loop_at = loop_addresses(engine.number)["train"]
-        self._told = memory.told
-        self._reals_at = memory.at + plan.arrays.offsets["reals"]
-        self._told[_ROWS] = rows_at + (rows_at if self._held is None else [*map(address, self._held)])
+        self._told, self._told_at = self._memory.told, self._memory.told_at
+        self._reals_at = self._memory.at + plan.arrays.offsets["reals"]
+        held_at = rows_at if self._held is None else map(address, self._held)
+        _ROWS.pack_into(self._told, _ROWS_FROM, *rows_at, *held_at)  # type: ignore[arg-type]
         # Whether the memory goes back to the plan: not where it holds on to what is others'.
         self._is_lent = stop is None and orders is None and plan.template.size <= _KEPT_BYTES
         self.orders = orders
@@ -337,29 +331,29 @@ class Job:
         Little memory is left to the next job of the plan, for which all is copied.
         """
         names = ("vectors", "states", "losses", "counts", "finals", "held_losses", "best", "records")
-        left = [self._memory[name] for name in names]
+        left = [self._arrays[name] for name in names]
         if self._is_lent:
-            left = [array.copy() for array in left]
+            left = [array.copy() if array.size else array for array in left]
             self._plan.memories.append(self._memory)
-        del self._memory, self.vectors, self.counts, self.stop
+        del self._memory, self._arrays, self.vectors, self.counts, self.stop
         return left
 
     def schedule(self) -> NDArray[np.float64]:
         """What multiplies the learning rate in each of the job's updates."""
-        return self._memory["schedule"]
+        return self._arrays["schedule"]
 
     def snapshots(self, epochs: int) -> FloatArray:
         """The parameters after each epoch of the last call of a course (epochs, n_parameters)."""
-        return self.engine.layout.flat(self._memory["snapshots"][:epochs])
+        return self.engine.layout.flat(self._arrays["snapshots"][:epochs])
 
     @property
     def states(self) -> FloatArray:
         """The optimiser's states (S, n_state, n_padded)."""
-        return self._memory["states"]
+        return self._arrays["states"]
 
     def result(self, name: str) -> NDArray[np.float64]:
         """records, rates or objectives."""
-        return self._memory[name]
+        return self._arrays[name]
 
     def run(self, threads: int, chunk: int, progress: Callable[[int], None] | None = None) -> int:
         """Train; returns how many networks, from the first on, were trained to their end.
@@ -405,7 +399,7 @@ class Job:
         What was left by the call before is where it begins. Returns whether nothing interrupted it: what comes when all
         is made is told as well, or the next call would go on.
         """
-        sizes = self._memory["sizes"]
+        sizes = self._arrays["sizes"]
         sizes[places.FIRST_STEP], sizes[places.LAST_STEP], sizes[places.SKIPPED] = first, last, skipped
         self.stop[0] = 0
         if self.team > 1:
@@ -445,15 +439,14 @@ class Job:
         """Train some of the networks, each alone."""
         plan = self._plan
         try:
-            rooms, at = plan.rooms.pop()
+            rooms, rooms_at = plan.rooms.pop()
         except IndexError:
-            rooms = (*self._room(), *self._meeting_place())
-            at = np.array([*map(address, rooms)])
-        train_function(self.engine.number)(
-            self._loop_at, address(self._told), self._reals_at, address(at), 0, 1, first, last
-        )
+            parts = (*self._room(), *self._meeting_place())
+            rooms = parts, np.array([*map(address, parts)])
+            rooms_at = address(rooms[1])
+        train_function(self.engine.number)(self._loop_at, self._told_at, self._reals_at, rooms_at, 0, 1, first, last)
         if plan.room + plan.common < _KEPT_ROOM:
-            plan.rooms.append((rooms, at))
+            plan.rooms.append((rooms, rooms_at))
 
     def _room(self) -> tuple[NDArray[Any], ...]:
         """Memory that a thread works in."""

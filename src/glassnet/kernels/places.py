@@ -56,7 +56,7 @@ MOST_PARTS, PIECE = 64, 4096
 # What CLASSES may be: how the loop tells that all rows get one class.
 NO_CLASSES, ONE_OUTPUT, SOFTMAX = range(3)
 
-# A network's row of `counts`, as `runs.COUNTS` names them.
+# A network's row of `counts`, as `runs.Counts` names them.
 (
     EPOCHS, STEPS, DIVERGED_AT, FIRST_NONFINITE, STOPPED_EARLY, N_DEAD, DEAD_SINCE, STUCK_SINCE, BEST_EPOCH, CONVERGED,
     N_COUNTS,
