@@ -165,6 +165,8 @@ def distance_to_kinks(trace: Trace) -> float:
     assert trace.y is not None
     if network.loss_row.kink_at_target:
         found.append(np.abs(trace.logits - trace.y).min())
+    if network.loss.startswith("huber"):  # its derivative has a kink where the parabola becomes a line
+        found.append(np.abs(np.abs(trace.logits - trace.y) - network.loss_row.parameter).min())
     return float(min(found))
 
 
