@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from glassnet.kernels import places
-from glassnet.kernels.course import Course
+from glassnet.kernels.course import Course, Stretch
 from glassnet.network import FloatArray, Network, weight_mask
 from glassnet.runs import NONFINITE, Data
 from glassnet.training import Step
@@ -121,13 +121,14 @@ def follow(
     begins with, the end of patience divides it by 5 and patience begins anew, while the rate is above 1e-6.
     """
     # The parameters may be large: where nobody judges them, the last are the best.
-    result = Followed(course.vector, course.vector if judge is None else course.vector.copy())
+    begun = np.empty(0) if judge is None else course.vector
+    result = Followed(begun, begun)
     try:  # `halted` says whether an interrupt has reached another thread
         while result.n_epochs < epochs and result.ended == "epochs":
             if halted():
                 raise KeyboardInterrupt
             together = 1 if told is not None else min(epochs - result.n_epochs, patience.left)
-            begun = course.made
+            made = course.made
             stretch = course.go_on(int(min(together, course.most_together)))
             losses = stretch.objectives.tolist()
             if judge is None and told is None and adaptive_rate is None:
@@ -138,7 +139,7 @@ def follow(
                 if patience.is_over:
                     result.ended = "no improvement"
                 losses = []
-            judged = _judged(judge, losses, stretch.vectors)
+            judged = _judged(judge, losses, stretch)
             for k, loss in enumerate(losses):
                 held_out_loss = score = None
                 if judge is not None:
@@ -159,7 +160,7 @@ def follow(
                 elif is_over:
                     result.ended = "no improvement"
                 if told is not None:
-                    steps = _steps(stretch.records, begun, course.n_batches, held_out_loss)
+                    steps = _steps(stretch.records, made, course.n_batches, held_out_loss)
                     slowed = is_over and result.ended == "epochs"
                     told(Epoch(result.n_epochs, loss, held_out_loss, score, steps, adaptive_rate if slowed else None))
             if stretch.interrupted:
@@ -168,18 +169,18 @@ def follow(
                 result.ended, result.first_nonfinite = "diverged", NONFINITE[stretch.first_nonfinite]
     except KeyboardInterrupt:
         result.ended = "interrupted"
-    result.vector, result.rate = course.vector.copy(), adaptive_rate
+    result.vector, result.rate = course.vector, adaptive_rate
     if judge is None:
         result.best_vector = result.vector
     return result
 
 
-def _judged(judge: Judge | None, losses: list[float], vectors: FloatArray) -> list[tuple[float, float]]:
+def _judged(judge: Judge | None, losses: list[float], stretch: Stretch) -> list[tuple[float, float]]:
     """What is said of every epoch's parameters; NaN of the last one's where it was not finite."""
     if judge is None or not losses:
         return []
     n_finite = len(losses) - math.isnan(losses[-1])
-    found = list(zip(*judge(vectors[:n_finite]), strict=True)) if n_finite else []
+    found = list(zip(*judge(stretch.vectors[:n_finite]), strict=True)) if n_finite else []
     return [*found, (math.nan, math.nan)][: len(losses)]
 
 

@@ -447,9 +447,8 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
             rate = followed.rate
         elif self.learning_rate == "invscaling" and self.solver == "sgd":
             rate = float(self.learning_rate_init) / (self.t_ + n_seen + 1) ** self.power_t
-        state = {name: value.copy() for name, value in course.state.items()}
         steps = course.made + (0 if before is None else before.steps)
-        return _Trained(followed, _Progress(rate, state, steps), n_seen, patience.count)
+        return _Trained(followed, _Progress(rate, course.state, steps), n_seen, patience.count)
 
     def _patience(self, watched: str, first: bool) -> Patience:
         patience = Patience(float(self.tol), float(self.n_iter_no_change))

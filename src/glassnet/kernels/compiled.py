@@ -143,7 +143,8 @@ class Passes:
     @property
     def gradient(self) -> FloatArray:
         """The derivatives of the last `loss`, in a vector of their own."""
-        return self.engine.layout.flat(self._gradient) / self._gradient.dtype.type(self._total[0])
+        sums = self.engine.layout.flat(self._gradient)
+        return sums / sums.dtype.type(self._total[0])
 
     def health(self) -> tuple[int, bool]:
         """How many hidden units the last pass saw at 0 on every row, and whether all rows got one class."""

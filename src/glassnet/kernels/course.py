@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +31,19 @@ Rates = Callable[[int, int], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Stretch:
-    """What some epochs left: `objectives` (epochs,), NaN for one that was not finite, which is then the last;
-    `vectors` (epochs, n_parameters) after each, until the next call; `records` of updates, where wanted. `interrupted`:
-    a KeyboardInterrupt ended it, within the epoch after these."""
+    """What some epochs left: `objectives` (epochs,), NaN for one that was not finite, which is then the last; `records`
+    of updates, where wanted. `interrupted`: a KeyboardInterrupt ended it, within the epoch after these."""
 
     objectives: NDArray[np.float64]
-    vectors: FloatArray
     records: NDArray[np.float64] | None
     first_nonfinite: int
-    interrupted: bool = False
+    interrupted: bool
+    snapshots: Callable[[int], FloatArray]
+
+    @cached_property
+    def vectors(self) -> FloatArray:
+        """The parameters after each epoch (epochs, n_parameters); to be asked for before the next call."""
+        return self.snapshots(len(self.objectives))
 
 
 class Course:
@@ -122,14 +127,14 @@ class Course:
 
     @property
     def vector(self) -> FloatArray:
-        """The parameters as they are now (n_parameters,), a view where they lie without gaps."""
-        return self._engine.layout.flat(self._job.vectors[0])
+        """The parameters as they are now (n_parameters,)."""
+        return self._engine.layout.copied(self._job.vectors[0])
 
     @property
     def state(self) -> State:
         """The optimiser's state as it is now, each (n_parameters,)."""
-        flat, states = self._engine.layout.flat, self._job.states[0]
-        return {name: flat(states[k]) for k, name in enumerate(self._engine.state_names)}
+        copied, states = self._engine.layout.copied, self._job.states[0]
+        return {name: copied(states[k]) for k, name in enumerate(self._engine.state_names)}
 
     def slow_down(self, divisor: float) -> None:
         """Divide all learning rates from now on."""
@@ -142,7 +147,7 @@ class Course:
         A KeyboardInterrupt ends it with the update under way.
         """
         if self.made == self._last:
-            self._begin(self.vector.copy(), {name: value.copy() for name, value in self.state.items()})
+            self._begin(self.vector, self.state)
         left = (self._last - self.made) // self.n_batches
         epochs = min(epochs, self.most_together, left)
         if self._shuffled:
@@ -162,7 +167,7 @@ class Course:
         if self._recorded:
             last = int(job.counts[0, places.DIVERGED_AT]) if first_nonfinite else self.made
             records = job.result("records")[skipped : last - self._first].copy()
-        return Stretch(objectives, job.snapshots(epochs), records, first_nonfinite, not finished)
+        return Stretch(objectives, records, first_nonfinite, not finished, job.snapshots)
 
     def _shuffle(self, epochs: int) -> None:
         """The orders of the next epochs, on top of the last."""

@@ -110,7 +110,8 @@ class _Plan:
             best=(own, (n_held, P)),
             snapshots=(own, (shape.ways.followed, P)),
         )
-        self.template = np.zeros(arrays.size, np.uint8)
+        # What follows begins as zeros, which a job of some size has from the system, as it touches them.
+        self.template = np.zeros(arrays.size if arrays.size <= _KEPT_BYTES else arrays.offsets["vectors"], np.uint8)
         for name in ("losses", "held_losses", "finals", "records", "objectives"):
             self.cut(name)[:] = np.nan
         rate = shape.optimizer.learning_rate
@@ -182,7 +183,7 @@ class _Plan:
             memory = self.memories.pop()
         except IndexError:
             return _Memory(self)
-        memory.all[:] = self.template
+        memory.all[: self.template.size] = self.template
         return memory
 
     def _schedule(self, shape: _Shape, last_step: int, n_updates: int) -> None:
@@ -197,7 +198,8 @@ class _Memory:
     """The memory of a job: all of it, and its arrays by name."""
 
     def __init__(self, plan: _Plan) -> None:  # the plan is not kept, for it keeps memories
-        self.all = copy_of(plan.template)
+        self.all = aligned(plan.arrays.size, np.dtype(np.uint8))
+        self.all[: plan.template.size] = plan.template
         self.at = address(self.all)
         self.told = plan.told(self.at)
         self.told_at = address(self.told)
@@ -318,7 +320,7 @@ class Job:
         held_at = rows_at if self._held is None else map(address, self._held)
         _ROWS.pack_into(self._told, _ROWS_FROM, *rows_at, *held_at)  # type: ignore[arg-type]
         # Whether the memory goes back to the plan: not where it holds on to what is others'.
-        self._is_lent = stop is None and orders is None and plan.template.size <= _KEPT_BYTES
+        self._is_lent = stop is None and orders is None and plan.arrays.size <= _KEPT_BYTES
         self.orders = orders
         if orders is not None:
             self._told[_ORDERS] = address(orders)

@@ -70,6 +70,11 @@ class Layout:
             here[:] = there
         return flat
 
+    def copied(self, memory: FloatArray) -> FloatArray:
+        """Parameters (..., n_parameters) from memory (..., `size` or more), never a view."""
+        flat = self.flat(memory)
+        return flat.copy() if self.is_flat else flat
+
     def put(self, memory: FloatArray, flat: FloatArray) -> None:
         """Write parameters (..., n_parameters) to memory (..., `size` or more)."""
         if self.is_flat:

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glassnet.network import FloatArray
-
 
 def address(array: NDArray[Any]) -> int:
     """Where an array lies in memory."""
@@ -21,7 +19,7 @@ def address(array: NDArray[Any]) -> int:
         return int(array.__array_interface__["data"][0])
 
 
-def aligned(n: int, dtype: np.dtype[Any]) -> FloatArray:
+def aligned(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Zeros that begin at the boundary of a cache line: no vector then lies across two."""
     line = 64 // dtype.itemsize
     array = np.zeros(n + line, dtype)
