@@ -106,7 +106,7 @@ class Run:
         trained = Parameters(self.network, self.parameters.vector[np.newaxis])
         data = self.data if isinstance(self.data.X, SparseTable) else self.data.as_floats()
         losses, _ = stacked_training.losses_and_pass(self.network, trained, data)
-        return float(losses[0] + stacked.penalties(trained, self.spec.l1, self.spec.l2)[0])
+        return float(losses[0]) + float(stacked.penalties(trained, self.spec.l1, self.spec.l2)[0])
 
     def trace(self, epoch: int, batch: int = 1) -> reference.Trace:
         """The full `Trace` of one step (epoch and batch count from 1), before its update.

@@ -32,7 +32,8 @@ Rates = Callable[[int, int], NDArray[np.float64]]
 @dataclass(frozen=True)
 class Stretch:
     """What some epochs left: `objectives` (epochs,), NaN for one that was not finite, which is then the last; `records`
-    of updates, where wanted. `interrupted`: a KeyboardInterrupt ended it, within the epoch after these."""
+    of updates, where wanted; `snapshots` makes `vectors`, for so many epochs, of what lies in the course's memory.
+    `interrupted`: a KeyboardInterrupt ended it, within the epoch after these."""
 
     objectives: NDArray[np.float64]
     records: NDArray[np.float64] | None

@@ -74,7 +74,6 @@ class _Plan:
 
     def __init__(self, shape: _Shape) -> None:
         engine, size, epochs = shape.engine, shape.size, shape.epochs
-        self.ways = shape.ways
         P, lanes, room = engine.n_padded, engine.lanes, engine.room
         hidden = engine.network.sizes[1:-1]
         batch = shape.n_rows if shape.batch_size is None else min(shape.batch_size, shape.n_rows)
@@ -330,7 +329,7 @@ class Job:
     def left(self) -> list[NDArray[Any]]:
         """What came of it: vectors, states, losses, counts, finals; held_losses and best; records. The job is over.
 
-        Little memory is left to the next job of the plan, for which all is copied.
+        Little memory is left to the next job of the plan, for which all that holds something is copied.
         """
         names = ("vectors", "states", "losses", "counts", "finals", "held_losses", "best", "records")
         left = [self._arrays[name] for name in names]
@@ -346,7 +345,7 @@ class Job:
 
     def snapshots(self, epochs: int) -> FloatArray:
         """The parameters after each epoch of the last call of a course (epochs, n_parameters)."""
-        return self.engine.layout.flat(self._arrays["snapshots"][:epochs])
+        return self.engine.layout.copied(self._arrays["snapshots"][:epochs])
 
     @property
     def states(self) -> FloatArray:

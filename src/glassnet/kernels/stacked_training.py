@@ -197,9 +197,9 @@ def train_stack(
     best = np.full(len(vectors), np.inf)
     kept = vectors
     if begun is not None:
-        result.dead_since, result.stuck_since = begun.dead_since.copy(), begun.stuck_since.copy()
+        result.dead_since, result.stuck_since = begun.dead_since, begun.stuck_since
         if held_out is not None:
-            result.best_epochs, best, kept = begun.best_epochs.copy(), begun.best_losses, begun.best_vectors
+            result.best_epochs, best, kept = begun.best_epochs, begun.best_losses, begun.best_vectors
 
     def watch_held_out(epoch: int, vectors: FloatArray) -> bool:
         """Record the held-out loss; whether to go on."""
