@@ -170,6 +170,16 @@ def test_threads_do_not_change_a_bit_of_wide_networks() -> None:
     assert one.objectives.tobytes() == other.objectives.tobytes()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_objective_of_a_start_is_that_of_its_run(dtype: Any) -> None:
+    network, rng = Network((2, 2, 1)), np.random.default_rng(0)
+    table, y = rng.normal(size=(50, 2)).astype(dtype), rng.integers(0, 2, 50).astype(dtype)
+    settings: dict[str, Any] = {"epochs": 2, "l2": 0.01, "engine": "numpy"}
+    many = gn.train_population(network, table, y, size=6, **settings)
+    for k in range(6):
+        assert gn.train(network, table, y, start=k, **settings).objective == many.objectives[k]
+
+
 @pytest.mark.parametrize("batch_size", [None, 2])
 def test_a_start_that_diverges_is_the_same_among_others(batch_size: int | None) -> None:
     network = Network((1, 2, 1), "relu", "mean_squared_error")

@@ -29,6 +29,7 @@ from glassnet.reference import (
     checked_table,
     checked_targets,
     forward,
+    is_finite,
 )
 
 jax.config.update("jax_enable_x64", True)
@@ -572,6 +573,24 @@ def test_tables_that_do_not_fit(X: Any, message: str) -> None:
 def test_what_becomes_of_a_table() -> None:
     for given_as, kept in ((np.float32, np.float32), (np.float64, np.float64), (int, np.float64), (bool, np.float64)):
         assert checked_table(NET, np.ones((3, 2), given_as)).dtype == kept
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(5,), (7, 3), (3, 9001), (9001, 3), (1, 200_000), (700, 400), (2, 3, 4)])
+def test_one_number_that_is_not_finite_is_seen_wherever_it_lies(dtype: Any, shape: tuple[int, ...]) -> None:
+    """Tables of all layouts, looked at whole or in pieces; large numbers, whose squares are infinite, are finite."""
+    whole = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    whole.flat[1] = np.finfo(dtype).max
+    layouts = [whole, np.asfortranarray(whole), whole[::-1], np.repeat(whole, 2, axis=-1)[..., ::2]]
+    for table in layouts:
+        assert is_finite(table)
+        for at in (0, table.size // 2, table.size - 1):
+            for bad in (np.nan, np.inf, -np.inf):
+                place = np.unravel_index(at, table.shape)
+                kept, table[place] = table[place], bad
+                assert not is_finite(table), (place, bad, table.strides)
+                table[place] = kept
+    assert is_finite(np.zeros((0, 3)))
 
 
 @pytest.mark.parametrize(
