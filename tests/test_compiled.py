@@ -1096,11 +1096,14 @@ def test_data_that_cannot_be_meant(engine: str) -> None:
 
 
 def test_counts_are_called_the_same_in_both_places() -> None:
-    names = (
-        "EPOCHS", "STEPS", "DIVERGED_AT", "FIRST_NONFINITE", "STOPPED_EARLY", "N_DEAD", "DEAD_SINCE", "STUCK_SINCE",
-        "BEST_EPOCH", "CONVERGED",
-    )  # fmt: skip
-    assert [getattr(places, name) for name in names] == list(range(places.N_COUNTS)) == list(range(len(COUNTS)))
+    names = {
+        "EPOCHS": "n_epochs", "STEPS": "n_steps", "DIVERGED_AT": "diverged_at", "FIRST_NONFINITE": "first_nonfinite",
+        "STOPPED_EARLY": "stopped_early", "N_DEAD": "n_dead_units", "DEAD_SINCE": "dead_since",
+        "STUCK_SINCE": "stuck_since", "BEST_EPOCH": "best_epochs", "CONVERGED": "converged",
+    }  # fmt: skip
+    assert {place: COUNTS[getattr(places, place)] for place in names} == names
+    assert len(COUNTS) == places.N_COUNTS
+    assert (FINALS[places.FINAL_LOSS], FINALS[places.BEST_HELD_LOSS]) == ("final_losses", "best_losses")
     assert len(FINALS) == places.N_FINALS
     network = Network((1, 1), loss="mean_squared_error")
     outcome = Outcome.begun(np.zeros((2, 2)), epochs=1)

@@ -240,7 +240,7 @@ class Engine:
         """How a table is read."""
         if isinstance(X, SparseTable):
             if self.reads_lists(X):
-                return Reading(self.skips_zeros(X), True, "", CHUNK_ROWS)
+                return Reading(may_skip_zeros(self.network, self.lanes), True, "", CHUNK_ROWS)
             blocks = max(1, _MOST_BUFFERED // (places.BLOCK_ROWS_AT_ONCE * self.network.n_features))
             return Reading(False, False, "take_lists", min(CHUNK_ROWS, blocks * places.BLOCK_ROWS_AT_ONCE))
         if X.dtype == np.uint8:
@@ -251,11 +251,9 @@ class Engine:
         """Whether kernels read rows that were put into buffers, and not those of the table."""
         return self.is_unrolled or reading.taken != ""
 
-    def reads_lists(self, X: Any) -> bool:
+    def reads_lists(self, X: SparseTable) -> bool:
         """Whether it pays to go along the lists of a sparse table; else its rows are put into buffers, dense."""
-        if self.is_unrolled or not isinstance(X, SparseTable):
-            return False
-        if self.network.n_features < FEWEST_INPUTS_TO_SKIP:
+        if self.is_unrolled or self.network.n_features < FEWEST_INPUTS_TO_SKIP:
             return False
         if not may_skip_zeros(self.network, self.lanes):
             return X.density < 0.25  # one layer with few outputs
@@ -264,14 +262,12 @@ class Engine:
         return X.density * (found + added * vectors) < dense * vectors
 
     def skips_zeros(self, X: Any) -> bool:
-        """Whether it pays to pass over the zeros of a table; the numbers that come of it are the same.
+        """Whether it pays to pass over the zeros of a dense table; the numbers that come of it are the same.
 
         Judged from some of the rows by what was measured; see `_CYCLES`.
         """
         if self.is_unrolled or not may_skip_zeros(self.network, self.lanes):
             return False
-        if isinstance(X, SparseTable):
-            return self.reads_lists(X)
         some = X[:: max(1, len(X) // 128)]
         vectors = -(-self.network.sizes[1] // self.lanes)
         dense, marking, found, added = _CYCLES

@@ -281,7 +281,7 @@ class Job:
         # A training that is repeated, with other rows perhaps, finds its plan made.
         self._plan = plan = (_kept_plan if self.size * spec.epochs <= 10_000 else _Plan)(shape)
         self._memory = plan.memory()
-        memory = self._arrays = self._memory.arrays
+        memory = self._memory.arrays
         self.vectors = memory["vectors"]
         engine.layout.put(self.vectors, vectors)
         self.counts = memory["counts"]
@@ -332,29 +332,29 @@ class Job:
         Little memory is left to the next job of the plan, for which all that holds something is copied.
         """
         names = ("vectors", "states", "losses", "counts", "finals", "held_losses", "best", "records")
-        left = [self._arrays[name] for name in names]
+        left = [self._memory.arrays[name] for name in names]
         if self._is_lent:
             left = [array.copy() if array.size else array for array in left]
             self._plan.memories.append(self._memory)
-        del self._memory, self._arrays, self.vectors, self.counts, self.stop
+        del self._memory, self.vectors, self.counts, self.stop
         return left
 
     def schedule(self) -> NDArray[np.float64]:
         """What multiplies the learning rate in each of the job's updates."""
-        return self._arrays["schedule"]
+        return self._memory.arrays["schedule"]
 
     def snapshots(self, epochs: int) -> FloatArray:
         """The parameters after each epoch of the last call of a course (epochs, n_parameters)."""
-        return self.engine.layout.copied(self._arrays["snapshots"][:epochs])
+        return self.engine.layout.copied(self._memory.arrays["snapshots"][:epochs])
 
     @property
     def states(self) -> FloatArray:
         """The optimiser's states (S, n_state, n_padded)."""
-        return self._arrays["states"]
+        return self._memory.arrays["states"]
 
     def result(self, name: str) -> NDArray[np.float64]:
         """records, rates or objectives."""
-        return self._arrays[name]
+        return self._memory.arrays[name]
 
     def run(self, threads: int, chunk: int, progress: Callable[[int], None] | None = None) -> int:
         """Train; returns how many networks, from the first on, were trained to their end.
@@ -400,7 +400,7 @@ class Job:
         What was left by the call before is where it begins. Returns whether nothing interrupted it: what comes when all
         is made is told as well, or the next call would go on.
         """
-        sizes = self._arrays["sizes"]
+        sizes = self._memory.arrays["sizes"]
         sizes[places.FIRST_STEP], sizes[places.LAST_STEP], sizes[places.SKIPPED] = first, last, skipped
         self.stop[0] = 0
         if self.team > 1:
