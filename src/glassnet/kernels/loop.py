@@ -5,9 +5,9 @@ trains networks one after the other, each by itself, so that a network's numbers
 take some of the networks each. It looks at `stop[0]` before every batch.
 
 A single network is trained by a team: every thread of it runs the same loop, takes every team-th part of a batch and
-every team-th piece of the parameters, and waits for the others (`meet`) before it looks at what they made. The parts
-and pieces, and the order of sums over them, follow from the job alone; so the bits do not depend on how many threads
-there are. What others read is in `common`, `sums` and `meeting`; all else a thread has for itself.
+its share of the parameters' pieces, and waits for the others (`meet`) before it looks at what they made. The parts and
+pieces, and the order of sums over them, follow from the job alone; so the bits do not depend on how many threads there
+are. What others read is in `common`, `sums` and `meeting`; all else a thread has for itself.
 """
 
 from __future__ import annotations
@@ -487,8 +487,8 @@ def train(
                     meeting[1] = stop[0]
                     if b == n_batches - 1:
                         _all_seen(sizes, seen, team)
-                piece = me
-                while piece < sizes[N_PIECES]:
+                # Side by side: beyond a piece's end a processor fetches what is another thread's, which waits for it.
+                for piece in range(sizes[N_PIECES] * me // team, sizes[N_PIECES] * (me + 1) // team):
                     at = piece * PIECE
                     kinds_at = at
                     if at > 0 and at + PIECE <= sizes[FIRST_WEIGHTS]:
@@ -504,7 +504,6 @@ def train(
                             n_parts, shifted(found, piece * lanes),
                         ),
                     )  # fmt: skip
-                    piece += team
                 if team > 1:
                     call(tools[MEET_AT], (meeting, team, yield_at))
                 stopped = meeting[1]

@@ -16,7 +16,8 @@ from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE
 from glassnet.kernels.registers import COLUMNS, MOST_VECTORS, column_bits, fetch, marked_columns, marked_tile
 
 _INPUTS = 64  # that have their bits in one word
-_FETCHED = 1024  # inputs of a row that are brought nearer: of 64 rows they fit into a second cache
+_FEW = 256  # inputs of rows that are short
+_AHEAD = 3000  # inputs, so many rows, that are fetched before they are read
 
 
 def _parts(marks: Any, n_inputs: Any) -> Any:
@@ -24,6 +25,12 @@ def _parts(marks: Any, n_inputs: Any) -> Any:
     n_words = (n_inputs + _INPUTS - 1) // _INPUTS
     words = as_pointer_to("int64", marks)
     return n_words, words, as_pointer_to("int16", shifted(words, BLOCK_ROWS_AT_ONCE * n_words))
+
+
+def _fetch(numbers: Any, first: Any, n: Any) -> None:
+    """Bring n numbers nearer."""
+    for place in range(0, n, lane_count(numbers)):
+        fetch(numbers, first + place)
 
 
 def product(
@@ -34,31 +41,39 @@ def product(
 
     Behind these numbers stand those of as many rows that come next. From `n_real` on it is the last row once more: what
     came of that is copied, and it has no marks.
+
+    What will be wanted is brought nearer: the next rows while short ones are summed, long ones while others are marked,
+    for to sum these up waits for memory itself; and the weights of long ones, which other threads have changed.
     """
     lanes = lane_count(source)
     n_vectors = (n_units + lanes - 1) // lanes
     n_words, words, lanes_marked = _parts(marks, n_inputs)
+    n_fetched = n_inputs if n_inputs > _FEW else 0
+    rows_ahead = 1 + _AHEAD // n_inputs if n_fetched > 0 else 0
     for r in range(n_real):
         row, mark = shifted(source, index[r] * row_size), shifted(lanes_marked, r)
+        later_row = shifted(source, index[r + rows_ahead] * row_size)
+        if r < n_fetched:
+            _fetch(weights, r * n_units, n_units)
         i = 0
         for word in range(n_words):
             found = 0
             for place in range(0, min(_INPUTS, n_inputs - i), lanes):
+                fetch(later_row, i)
                 x = load(row, i) if n_inputs - i >= lanes else load_some(row, i, n_inputs - i)
                 some = bits(x != 0)
                 mark[i * (BLOCK_ROWS_AT_ONCE // lanes)] = some
                 found += some << place
                 i += lanes
             words[word * BLOCK_ROWS_AT_ONCE + r] = found
-    # The weights of a word's inputs stay in the nearest cache while all rows are gone through. Meanwhile the rows that
-    # come next are brought nearer, a piece at a time.
+    # The weights of a word's inputs stay in the nearest cache while all rows are gone through.
     for word in range(n_words):
         i = word * _INPUTS
         for r in range(n_real):
-            if i < _FETCHED:
-                later_row = shifted(source, index[r + n_rows] * row_size)
-                for place in range(0, min(_INPUTS, n_inputs - i), lanes):
-                    fetch(later_row, i + place)
+            if n_fetched == 0:
+                _fetch(shifted(source, index[r + n_rows] * row_size), i, min(_INPUTS, n_inputs - i))
+            elif i + _INPUTS + r < n_fetched:
+                _fetch(weights, (i + _INPUTS + r) * n_units, n_units)
             marked = shifted(words, word * BLOCK_ROWS_AT_ONCE + r)
             if word > 0 and marked[0] == 0:
                 continue
