@@ -607,6 +607,10 @@ import test_lanes
 for number in test_lanes.NUMBERS:
     test_lanes.test_sums_that_pass_over_zeros_have_the_bits_of_those_that_do_not(number)
     test_lanes.test_sums_along_lists_are_those_of_the_dense_table(number)
+import test_mathematics
+for name in ("exp", "sigmoid", "softplus"):
+    for number in test_lanes.NUMBERS:
+        test_mathematics.test_the_largest_error_is_the_stated_one(name, number)
 print(gn.kernels.source.gradient_source(network, machine.BITS // 64).count("range(0, n, 4)"), "right")
 """
 

@@ -179,6 +179,7 @@ def points(name: str, number: str, n: int) -> np.ndarray:
             2.0**exponents,
             np.sqrt(0.5) * 2.0**exponents,  # where log turns to the next power of two
             np.arange(1, 2050) * (np.log(2) / 2),  # where exp does
+            np.arange(1, 2050) * (np.log(2) / 32),  # and with AVX-512
             np.arange(1, 200) * (np.log(2) / 4),  # where tanh does
             np.array([0.46875, 4, 20, 10, 1, 707.7, 86.6]),
         ]

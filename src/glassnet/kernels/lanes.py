@@ -14,6 +14,7 @@ leaves its instructions in the kernel.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -332,6 +333,25 @@ def times_two_to(y: Value, t: Value) -> Value:
     builder, whole = y.builder, _whole(y)
     shifted_k = builder.shl(builder.bitcast(t.llvm, whole), _all(whole, 52 if y.is_double else 23))
     return Value(builder, y.kind, builder.bitcast(builder.add(builder.bitcast(y.llvm, whole), shifted_k), y.kind.llvm))
+
+
+def two_to_sixteenths(t: Value) -> Value:
+    """2**(k / 16) for the whole number k in the last bits of t, where that is normal. With AVX-512 alone.
+
+    The fraction's bits are looked up by the last four bits of k among sixteen, in registers. The other bits of k are
+    added to the exponent; that the four come with them, into the fraction's first bits, is taken off beforehand.
+    """
+    builder, whole = t.builder, _whole(t)
+    number, bits = ("d", "q") if t.is_double else ("f", "i")
+    places = (52 if t.is_double else 23) - 4
+    fractions = [struct.unpack(bits, struct.pack(number, 2 ** (j / 16)))[0] - (j << places) for j in range(16)]
+    tables = [ir.Constant(whole, fractions[first : first + whole.count]) for first in range(0, 16, whole.count)]
+    k = builder.bitcast(t.llvm, whole)
+    name = "vpermi2var.q" if t.is_double else "permvar.si"
+    given = [tables[0], k, tables[1]] if t.is_double else [tables[0], k]
+    lookup = declared(builder, f"llvm.x86.avx512.{name}.512", ir.FunctionType(whole, [whole] * len(given)))
+    found = builder.add(builder.call(lookup, given), builder.shl(k, _all(whole, places)))
+    return Value(builder, t.kind, builder.bitcast(found, t.kind.llvm))
 
 
 def exponent(x: Value) -> tuple[Value, Value, Value]:
