@@ -94,6 +94,15 @@ def store(goal: Value, index: Any, value: Any) -> None:
     goal.builder.store(as_lanes(value, lanes, goal.builder), _place(goal, index), align=align(lanes.llvm))
 
 
+def fetch(source: Value, index: Any) -> None:
+    """Have the processor bring element `index`, and what lies in its cache line, nearer while it does other things."""
+    builder, number = source.builder, ir.IntType(32)
+    place = builder.bitcast(source.at(index), ir.IntType(8).as_pointer())
+    function = declared(builder, "llvm.prefetch.p0", ir.FunctionType(ir.VoidType(), [place.type, *[number] * 3]))
+    reads, second_cache, data = (ir.Constant(number, which) for which in (0, 2, 1))
+    builder.call(function, [place, reads, second_cache, data])
+
+
 class masked:  # noqa: N801
     """LLVM's loads and stores of the first `count` lanes, a number of the program's."""
 

@@ -215,17 +215,6 @@ def _totals(builder: Any, vectors: list[Any]) -> Any:
 
 # --- what is not 0 ------------------------------------------------------------------------------------------------
 
-_NUMBER = ir.IntType(32)
-
-
-def fetch(source: Value, index: Any) -> None:
-    """Have the processor bring element `index`, and what lies in its cache line, nearer while it does other things."""
-    builder = source.builder
-    place = builder.bitcast(source.at(index), ir.IntType(8).as_pointer())
-    function = declared(builder, "llvm.prefetch.p0", ir.FunctionType(ir.VoidType(), [place.type, *[_NUMBER] * 3]))
-    reads, second_cache, data = (ir.Constant(_NUMBER, number) for number in (0, 2, 1))
-    builder.call(function, [place, reads, second_cache, data])
-
 
 def column_bits(marks: Value, lane: Any, n_lanes: int) -> Value:
     """Whether of each of 64 numbers of 16 bits one of the `n_lanes` from `lane` on is set: the first is the lowest."""

@@ -176,7 +176,7 @@ def update_source(optimizer: Optimizer, lanes: int, *, penalised: bool) -> str:
             *(f"    c{number} = scalars[{number}]  # {scalar}" for number, scalar in enumerate(scalars)),
             "    penalty = norm = bad_gradient = bad_parameters = filled(parameters, 0)",
             f"    for p in range(0, n, {lanes}):",
-            *indented(indented(_update_lines(optimizer, lines, penalised))),
+            *indented(indented(_update_lines(optimizer, lines, penalised, 8 * lanes))),
             "    found[0] = total(penalty)",
             "    found[1] = total(norm)",
             "    found[2] = total(bad_gradient)",
@@ -187,10 +187,16 @@ def update_source(optimizer: Optimizer, lanes: int, *, penalised: bool) -> str:
     )
 
 
-def _update_lines(optimizer: Optimizer, lines: list[tuple[str, Expression]], penalised: bool) -> Iterator[str]:
+def _update_lines(
+    optimizer: Optimizer, lines: list[tuple[str, Expression]], penalised: bool, ahead: int
+) -> Iterator[str]:
+    # Fetched ahead is what another thread has written. The processor by itself begins anew with every page of memory.
+    yield f"fetch(parameters, p + {ahead})"
+    yield f"fetch(gradient, p + {ahead})"
     yield "w = load(parameters, p)"
     yield "g = load(gradient, p)"
     yield "for part in range(1, parts):"
+    yield f"    fetch(gradient, part * size + p + {ahead})"
     yield "    g = g + load(gradient, part * size + p)"
     yield "kind = load(kinds, p)"
     yield "g = select(kind < 0, 0, g * scale)"

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from glassnet.kernels.lanes import as_pointer_to, bits, copy, lane_count, load, load_some, shifted
+from glassnet.kernels.lanes import as_pointer_to, bits, copy, fetch, lane_count, load, load_some, shifted
 from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE
-from glassnet.kernels.registers import COLUMNS, MOST_VECTORS, column_bits, fetch, marked_columns, marked_tile
+from glassnet.kernels.registers import COLUMNS, MOST_VECTORS, column_bits, marked_columns, marked_tile
 
 _INPUTS = 64  # that have their bits in one word
 _FEW = 256  # inputs of rows that are short
