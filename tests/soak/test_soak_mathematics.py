@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from glassnet.kernels import machine
+
 pytestmark = pytest.mark.soak
 
 _spec = importlib.util.spec_from_file_location("mathematics_tests", Path(__file__).parents[1] / "test_mathematics.py")
@@ -18,6 +20,10 @@ assert _spec is not None
 assert _spec.loader is not None
 shared: Any = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(shared)
+
+
+# What is made of exp, with AVX-512 and without it; the table has the larger error of the two.
+TWO_WAYS = {"exp", "sigmoid", "softplus", "erf", "erfc"}
 
 
 def rounded_up(error: float) -> float:
@@ -40,10 +46,12 @@ def test_every_number_of_float32(name: str) -> None:
                 k = int(np.argmax(np.where(np.isnan(errors), np.inf, errors)))
                 if not errors[k] <= worst:
                     worst, at = float(errors[k]), every[k]
-    # The table has the larger error of exp's two ways, of which this processor takes one.
     allowed = shared.stated()[name, "float32"]
     assert worst <= allowed, f"{name}({at!r}) is {worst} units off"
-    assert allowed - rounded_up(worst) <= 0.1001
+    if name not in TWO_WAYS:
+        assert rounded_up(worst) == allowed
+    elif machine.BITS == 512:  # most of the larger errors are of this way, by a tenth all are
+        assert allowed - rounded_up(worst) < 0.11
 
 
 @pytest.mark.parametrize("name", shared.FUNCTIONS)
@@ -54,4 +62,5 @@ def test_millions_of_float64(name: str) -> None:
     worst, allowed = errors.max(), shared.stated()[name, "float64"]
     # Of so many numbers others would have a slightly different largest error.
     assert worst <= allowed, f"{name}({x[errors.argmax()]!r}) is {worst} units off"
-    assert allowed <= 1.05 * worst + 0.1
+    if name not in TWO_WAYS or machine.BITS == 512:
+        assert allowed <= 1.05 * worst + 0.1

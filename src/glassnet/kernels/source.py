@@ -190,7 +190,8 @@ def update_source(optimizer: Optimizer, lanes: int, *, penalised: bool) -> str:
 def _update_lines(
     optimizer: Optimizer, lines: list[tuple[str, Expression]], penalised: bool, ahead: int
 ) -> Iterator[str]:
-    # Fetched ahead is what another thread has written. The processor by itself begins anew with every page of memory.
+    # A processor fetches ahead by itself, but begins anew with every page of memory.
+    yield "# early, for another thread may have written it"
     yield f"fetch(parameters, p + {ahead})"
     yield f"fetch(gradient, p + {ahead})"
     yield "w = load(parameters, p)"
