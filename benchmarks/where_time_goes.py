@@ -2,7 +2,7 @@
 
 A pass over all rows, forward alone and with derivatives, is timed by itself, and so are whole trainings of few and of
 many epochs. What an epoch takes beyond its pass is batches, shuffle and updates; what a training takes beyond its
-epochs and the loss over all rows after them is Python, the checks of the data among it. Every figure is of
+epochs is Python, the checks of the data among it. Every figure is of
 processor time: the whole is the least of several, and shares are medians over rounds, for a machine may be slow for a
 while. A pass's share of the peak counts what figures.work counts, zeros of a table like any number: where they are
 passed over it may exceed 100 %.
@@ -31,7 +31,7 @@ from race.contenders import Glassnet
 from race.jobs import Job, made
 
 JOBS = ("W1", "W2", "digits", "exponentials", "census", "mnist-fit", "W3")
-NAMES = ("forward", "backward", "batches, shuffle, updates", "loss after", "Python")
+NAMES = ("forward", "backward", "batches, shuffle, updates", "Python")
 
 
 def timed(*calls: Callable[[], object]) -> np.ndarray:
@@ -77,8 +77,7 @@ def taken_apart(job: Job) -> tuple[float, dict[str, float], float]:
     if of_copies:
         forward, both = ((many - one) / (copies - 1) for many, one in zip(of_copies, (forward, both), strict=True))
     epoch = (longer - whole) / (2 * job.epochs)
-    pieces = (*(job.epochs * piece for piece in (forward, both - forward, epoch - both)), forward)
-    shares = [float(np.median(piece / whole)) for piece in pieces]
+    shares = [float(np.median(job.epochs * piece / whole)) for piece in (forward, both - forward, epoch - both)]
     kind = job.sizes, len(job.X), None, 1, "sgd", None, job.activation, job.loss
     dtype = job.X.dtype.name
     peak = machine.flops_per_second(dtype)

@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 import glassnet as gn
 from glassnet import reference
@@ -932,6 +933,62 @@ def test_what_is_left_of_an_epoch_that_diverged_has_a_finite_loss_over_all_rows(
         loss = reference.forward(network, run.parameters, table, y).loss
         assert np.isfinite(loss or np.nan), (seed, run.stop_reason)
     assert len(set(found)) > 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    activation=st.sampled_from(sorted(ACTIVATIONS)),
+    hidden=st.sampled_from([(3,), (17,), (9, 20), (4, 4, 4)]),
+    n_classes=st.sampled_from([1, 3]),
+    number=st.sampled_from(sorted(RELATIVE)),
+    exponent=st.integers(-2, 36),
+    row_size=st.sampled_from([1.0, 1e3, 1e15]),
+    seed=st.integers(0, 9),
+)
+@example("relu", (9, 20), 1, "float32", 19, 1.0, 0)
+def test_a_pass_that_is_not_made_at_the_end_would_have_seen_nothing(
+    activation: str, hidden: tuple[int, ...], n_classes: int, number: str, exponent: int, row_size: float, seed: int
+) -> None:
+    """With batches a training goes over all rows once more only where the loss could be infinite: what it keeps is what
+    one that always looks back keeps."""
+    network = Network((2, *hidden, n_classes), activation, "binary_cross_entropy" if n_classes == 1 else "cross_entropy")
+    X, y, _ = table_for(network, 40, number, seed)
+    data = Data.checked(network, X * np.asarray(row_size, number), y, None)
+    spec = Spec(gn.SGD(10.0**exponent), epochs=1, batch_size=20, random_state=seed)
+    start = initialize(network, seed).vector.astype(number)[np.newaxis]
+    looked_back, at_once = (
+        train_members(network, spec, data, start, spec.alone, engine="compiled", whole_losses=whole)
+        for whole in (True, False)
+    )
+    assert at_once.vectors.tobytes() == looked_back.vectors.tobytes()
+    for name in ("n_epochs", "n_steps", "diverged_at", "first_nonfinite"):
+        assert getattr(at_once, name) == getattr(looked_back, name), name
+    assert np.isnan(at_once.final_losses[0]) or at_once.final_losses[0] == looked_back.final_losses[0]
+
+
+@pytest.mark.parametrize("number", RELATIVE)
+def test_when_a_training_in_batches_looks_back_over_all_rows(number: str) -> None:
+    network = Network((3, 17, 1))
+    X, y, weights = table_for(network, 40, number)
+
+    def looks_back(X: Any, y: Any, weights: Any = None, network: Network = network, **more: Any) -> bool:
+        data, start = Data.checked(network, X, y, weights, number), initialize(network, 0).vector.astype(number)
+        more = {"batch_size": 8, "epochs": 2, "optimizer": gn.SGD(0.1)} | more
+        spec = Spec(**more)
+        outcome = train_members(
+            network, spec, data, start[np.newaxis], spec.alone, engine="compiled", whole_losses=False
+        )  # fmt: skip
+        return bool(np.isfinite(outcome.final_losses[0]))
+
+    assert not looks_back(X, y)
+    assert not looks_back((X * 50 + 100).astype(np.uint8), y)
+    assert not looks_back(csr_array(X), y)
+    assert looks_back(X, y, batch_size=None)  # the loss after the last update is one of its history
+    assert looks_back(X, y, weights)
+    assert looks_back(X * np.asarray(1e13, number), y, optimizer=gn.SGD(1e-16))
+    assert looks_back(X, y, optimizer=gn.SGD(1e14))
+    assert looks_back(X, y, l2=1e13, optimizer=gn.SGD(1e-16))
+    assert looks_back(X, y, network=Network((3, 17, 1), loss="mean_squared_error"))
 
 
 # --- L-BFGS -----------------------------------------------------------------------------------------------------------

@@ -107,7 +107,9 @@ class Glassnet(Contender):
 
     @staticmethod
     def more_passes(job: Job) -> int:
-        return 1 if job.batch_size is None or len(job.starts) == 1 else 2
+        if job.batch_size is None:
+            return 1
+        return 0 if len(job.starts) == 1 else 2
 
     def run(self) -> Any:
         return self.call(self.network, self.job.X, self.job.y, **self.settings)

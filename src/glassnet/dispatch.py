@@ -63,7 +63,7 @@ def train_members(
     held_out: Data | None = None,
     begun: Outcome | None = None,
     last_epoch: int | None = None,
-    first_loss: bool = True,
+    whole_losses: bool = True,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
     stop: NDArray[np.int64] | None = None,
@@ -71,8 +71,8 @@ def train_members(
     """Train networks that start at vectors (S, n_parameters) and differ by what `members` says.
 
     A single network may go on from what had `begun`, and be left as it stands after `last_epoch`.
-    `first_loss`: whether the loss before any update is wanted; with batches it takes the compiled engine a pass of its
-    own. Left out, it is NaN.
+    `whole_losses`: whether the losses over all rows before the first update and after the last are wanted; with batches
+    each takes the compiled engine a pass of its own. Left out they are NaN, and health is that of the last epoch.
     `stop`: one number, which another thread may set to 1. A compiled training then ends with the update under way, as
     by Ctrl-C: the outcome's `n_finished` networks, from the first on, were trained to their end.
     """
@@ -89,7 +89,7 @@ def train_members(
         last_step = None if last_epoch is None else last_epoch * updates_per_epoch(spec, data, members)
         return _compiled_train()(
             network, spec, data, vectors, members, held_out=held_out, state=state, first_step=first_step,
-            last_step=last_step, begun=begun, first_loss=first_loss, threads=threads, progress=progress, stop=stop,
+            last_step=last_step, begun=begun, whole_losses=whole_losses, threads=threads, progress=progress, stop=stop,
         )[0]  # fmt: skip
     data, held_out = data.as_floats(), None if held_out is None else held_out.as_floats()
     if members.are_alike and (held_out is None or len(members) == 1):
@@ -140,7 +140,7 @@ def train_in_pieces(
     threads: int | None,
     held_out: Data | None = None,
     *,
-    first_loss: bool = True,
+    whole_losses: bool = True,
 ) -> Outcome:
     """Train one network some epochs at a time, and keep in between what has come of it.
 
@@ -154,7 +154,7 @@ def train_in_pieces(
     def trained(begun: Outcome | None, last_epoch: int | None) -> Outcome:
         piece = train_members(
             network, spec, data, vectors, members, engine=engine, held_out=held_out, begun=begun,
-            last_epoch=last_epoch, first_loss=first_loss, threads=threads,
+            last_epoch=last_epoch, whole_losses=whole_losses, threads=threads,
         )  # fmt: skip
         if not piece.n_finished:
             raise KeyboardInterrupt

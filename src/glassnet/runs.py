@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, cached_property, lru_cache
@@ -16,7 +17,7 @@ from glassnet.errors import UsageError
 from glassnet.network import FloatArray, Network, checked_dropout
 from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
 from glassnet.randomness import check_numbers
-from glassnet.sparse import SparseTable, checked_rows
+from glassnet.sparse import SparseTable, checked_rows, is_sparse
 
 AnyOptimizer = Optimizer | LBFGS
 
@@ -154,12 +155,13 @@ class Data:
     """The training rows, checked: X (n, n_features), y (n, n_outputs), row_weights (n,).
 
     X may hold uint8, pixels say, which kernels read as they are; all that is computed has the dtype of y. Or it is a
-    `SparseTable`.
+    `SparseTable`. `row_norm`: what no row's Euclidean norm is above; infinite where that is not known.
     """
 
     X: Any
     y: FloatArray
     row_weights: FloatArray
+    row_norm: float = np.inf
 
     @classmethod
     def checked(
@@ -173,13 +175,17 @@ class Data:
         if isinstance(X, np.ndarray) and X.dtype == np.uint8 and X.ndim == 2 and len(X):
             reference.checked_table(network, X[:1])  # its shape: no byte is infinite
             rows: Any = X
-        else:
+            norm = 255 * math.sqrt(network.n_features)
+        elif is_sparse(X):
             rows = checked_rows(network, X)
+            dtype, norm = rows.dtype, reference.euclidean_norm(rows.lists[0])
+        else:
+            rows, norm = reference.checked_table_and_norm(network, X)
             dtype = rows.dtype
         y = reference.checked_targets(network, y, len(rows), dtype)
         if row_weights is None:
-            return cls(rows, y, ones_for(len(rows), dtype))
-        return cls(rows, y, reference.checked_row_weights(row_weights, len(rows), dtype))
+            return cls(rows, y, ones_for(len(rows), dtype), norm)
+        return cls(rows, y, reference.checked_row_weights(row_weights, len(rows), dtype), norm)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -204,7 +210,7 @@ class Data:
 
     def at(self, rows: Any) -> Data:
         """Some of the rows."""
-        return Data(self.X[rows], self.y[rows], self.row_weights[rows])
+        return Data(self.X[rows], self.y[rows], self.row_weights[rows], self.row_norm)
 
     def share(self) -> FloatArray:
         """Row weights that sum to 1."""

@@ -173,7 +173,7 @@ class Run:
 
             members = Members.of(replayed, numbers)
             outcome, _ = compiled.train(
-                network, replayed, data, vectors, members, last_step=before, first_loss=False
+                network, replayed, data, vectors, members, last_step=before, whole_losses=False
             )  # fmt: skip
             if not outcome.n_finished:
                 raise KeyboardInterrupt  # half a replay is no answer
@@ -294,7 +294,7 @@ def train(
         if every is not None or resume is True:
             raise UsageError("every and resume=True are about a checkpoint; give checkpoint=PATH, or leave them out.")
         outcome = train_members(
-            network, spec, data, vectors, members, engine=used, held_out=watched, begun=begun, first_loss=False,
+            network, spec, data, vectors, members, engine=used, held_out=watched, begun=begun, whole_losses=False,
             threads=threads,
         )  # fmt: skip
     else:
@@ -309,7 +309,7 @@ def train(
             resume=resume is True, begun=begun, per_epoch=per_epoch,
         ) as kept:  # fmt: skip
             outcome = train_in_pieces(
-                network, spec, data, vectors, members, kept, used, threads, watched, first_loss=False
+                network, spec, data, vectors, members, kept, used, threads, watched, whole_losses=False
             )  # fmt: skip
     return _run(network, spec, data, initial, outcome, used, watched is not None, resumed)
 
@@ -512,7 +512,7 @@ def _compiled_records(
         end = min(at + together, n_updates)
         outcome, records = compiled.train(
             network, spec, data, vectors, members, held_out=watched, state=state, first_step=at, last_step=end,
-            recorded=True, first_loss=False,
+            recorded=True, whole_losses=False,
         )  # fmt: skip
         if not outcome.n_finished:
             raise KeyboardInterrupt  # it has no records of what was not made

@@ -39,7 +39,7 @@ def train(
     first_step: int = 0,
     last_step: int | None = None,
     recorded: bool = False,
-    first_loss: bool = True,
+    whole_losses: bool = True,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
     begun: Outcome | None = None,
@@ -49,7 +49,7 @@ def train(
 
     `first_step` and `last_step` are updates made before and after, where not all are; `state` is the optimiser's then,
     and `begun` what had come of them, where their health and their best parameters are to be told from the beginning.
-    `first_loss` and `stop`, as `dispatch.train_members` has them.
+    `whole_losses` and `stop`, as `dispatch.train_members` has them.
     """
     optimizer = spec.optimizer
     assert isinstance(optimizer, Optimizer)
@@ -59,7 +59,8 @@ def train(
     threads = threads or all_threads()
     job = Job(
         engine, spec, data, vectors, members, held=held_out, state=state, first_step=first_step, last_step=last_step,
-        recorded=recorded, first_loss=first_loss, threads=threads if of_one >= A_SHARE else 1, begun=begun, stop=stop,
+        recorded=recorded, whole_losses=whole_losses, threads=threads if of_one >= A_SHARE else 1, begun=begun,
+        stop=stop,
     )  # fmt: skip
     if job.team > 1:
         n_finished = job.run_together()

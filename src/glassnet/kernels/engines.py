@@ -71,8 +71,8 @@ _MEET = "float64(int64*, int64, int64)"
 _TRAIN = (
     "float64(int64, int64, int64, int64*, int64*, {0}*, {0}*, {0}*, {0}*, {0}*, {0}*, int64*, int64*, int64*, {0}*, "
     "{0}*, {0}*, {0}*, int64*, int64*, float64*, float64*, float64*, float64*, float64*, float64*, int64*, float64, "
-    "float64, int64*, float64*, {0}*, float64*, float64*, float64*, int64*, float64*, int64*, {0}*, int64*, float64*, "
-    "{0}*, float64*, int64*, int64, int64, int64, int64)"
+    "float64, float64, int64*, float64*, {0}*, float64*, float64*, float64*, int64*, float64*, int64*, {0}*, int64*, "
+    "float64*, {0}*, float64*, int64*, int64, int64, int64, int64)"
 )
 _TRAIN_AS_GIVEN = "float64(int64, int64*, float64*, int64*, int64, int64, int64, int64)"
 
@@ -345,6 +345,7 @@ class Engine:
         sizes[places.CLASSES] = self.classes
         sizes[places.N_SCALARS] = len(self.scalars)
         sizes[places.WITH_DROPOUT] = self.dropout
+        sizes[places.N_LAYERS] = self.network.n_layers
         sizes[places.PART_ROWS] = self.part_rows
         sizes[places.MOST_GRADIENTS] = self.most_gradients
         sizes[places.N_PIECES] = -(-self.n_padded // places.PIECE)

@@ -61,7 +61,7 @@ class _Shape(NamedTuple):
     first_step: int
     last_step: int | None
     recorded: bool
-    first_loss: bool
+    whole_losses: bool
     one_weight: bool
     reading: Reading
     team: int
@@ -93,7 +93,7 @@ class _Plan:
             l1=(floats, (size,)),
             l2=(floats, (size,)),
             schedule=(floats, (made,)),
-            reals=(floats, (2,)),
+            reals=(floats, (3,)),
             dropout=(floats, (sum(hidden) if engine.dropout else 0,)),
             counts=(wholes, (size, places.N_COUNTS)),
             stop=(wholes, (1,)),
@@ -118,7 +118,7 @@ class _Plan:
         self._schedule(shape, last_step, n_updates)
         # What all parameters of an update share: the same for every job, which need not copy it.
         self.scalars = _scalars_of(shape, last_step)
-        self.cut("reals")[:] = shape.least_gain, shape.ways.loss_scale
+        self.cut("reals")[:] = shape.least_gain, shape.ways.loss_scale, np.inf
         if engine.dropout:
             self.cut("dropout")[:] = np.repeat(shape.dropout, hidden)
 
@@ -140,7 +140,7 @@ class _Plan:
         sizes[places.N_EPOCHS] = epochs
         sizes[places.PATIENCE] = shape.patience
         sizes[places.BLOCK_ROWS], sizes[places.HELD_BLOCK_ROWS] = stride, held_stride
-        sizes[places.WITH_RECORDS], sizes[places.WITH_FIRST_LOSS] = shape.recorded, shape.first_loss
+        sizes[places.WITH_RECORDS], sizes[places.WITH_WHOLE_LOSSES] = shape.recorded, shape.whole_losses
         sizes[places.N_ORDER] = n_order
         sizes[places.ONE_WEIGHT] = shape.one_weight
         sizes[places.BUFFERED] = is_buffered = engine.reads_buffers(shape.reading)
@@ -251,7 +251,7 @@ class Job:
         first_step: int = 0,
         last_step: int | None = None,
         recorded: bool = False,
-        first_loss: bool = True,
+        whole_losses: bool = True,
         threads: int = 1,
         begun: Outcome | None = None,
         ways: Ways = _TRAIN,
@@ -272,7 +272,7 @@ class Job:
             0 if held is None else len(held.X),
             spec.epochs, spec.batch_size, -1 if spec.patience is None else spec.patience,
             spec.min_improvement, spec.rates(engine.network) if engine.dropout else (), first_step, last_step, recorded,
-            first_loss,
+            whole_losses,
             is_one_weight(data) and (held is None or is_one_weight(held)),
             engine.reading(data.X), self.team,
             engine.flags_for(data) if held is None else engine.flags_for(data, held),
@@ -295,6 +295,8 @@ class Job:
                 self.counts[:, places.BEST_EPOCH] = begun.best_epochs
                 memory["finals"][:, places.BEST_HELD_LOSS] = begun.best_losses
                 engine.layout.put(memory["best"], begun.best_vectors)
+        if not whole_losses:
+            memory["reals"][-1] = data.row_norm
         if engine.penalised:
             memory["l1"][:] = members.l1
             memory["l2"][:] = members.l2

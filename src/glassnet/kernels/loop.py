@@ -28,6 +28,7 @@ from glassnet.kernels.lanes import (
     set_float_mode,
     several,
     shifted,
+    sqrt,
 )
 from glassnet.kernels.places import (
     ALL,
@@ -69,12 +70,14 @@ from glassnet.kernels.places import (
     N_FINALS,
     N_HELD,
     N_HIDDEN,
+    N_LAYERS,
     N_ORDER,
     N_OUTPUTS,
     N_PARAMETERS,
     N_PIECES,
     N_RECORDED,
     N_SCALARS,
+    NO_CLASSES,
     ONE_OUTPUT,
     ONE_WEIGHT,
     OUTPUTS_SEEN,
@@ -104,9 +107,9 @@ from glassnet.kernels.places import (
     TAKE_AT,
     UNROLLED,
     WITH_DROPOUT,
-    WITH_FIRST_LOSS,
     WITH_MEMBERS,
     WITH_RECORDS,
+    WITH_WHOLE_LOSSES,
     YIELD_AT,
 )
 
@@ -339,6 +342,26 @@ def _all_seen(sizes: Any, seen: Any, team: Any) -> None:
                 seen[place] = seen[other * size + place]
 
 
+def _is_bounded(sizes: Any, u: Any, parameters: Any, row_norm: Any, l1: Any, l2: Any) -> Any:
+    """Whether neither a row's loss can be infinite, whatever the row, nor the penalty: no pass need be made to see it.
+
+    The Euclidean norm of a layer's z is at most |W| |a| + |b|, and of parameters together at most theirs; of what any
+    activation makes of it, at most 2 |z| + 2 sqrt(units). A cross-entropy is at most about the logits it is of.
+    """
+    squares = 0.0
+    for p in range(sizes[N_PARAMETERS]):
+        squares += parameters[p] * parameters[p]
+    norm, most = sqrt(squares), row_norm
+    for _ in range(sizes[N_LAYERS]):
+        most = norm * (2 * most + 2 * sqrt(1.0 * sizes[N_PARAMETERS]) + 1)
+    is_weighed = sizes[ONE_WEIGHT] and u[0] == 1
+    return is_weighed and sizes[CLASSES] != NO_CLASSES and max(most, l1 + l2) < _FAR_FROM_INFINITE
+
+
+# Its cube is finite in float32, and so is what of it an activation multiplies.
+_FAR_FROM_INFINITE = 1e12
+
+
 def train(
     pass_at: Any, kernel: Any, update: Any, tools: Any, sizes: Any,  # what is run, and its measures: see `places`
     X: Any, y: Any, u: Any, held_X: Any, held_y: Any, held_u: Any,  # rows, their targets and weights; held-out ones
@@ -346,7 +369,8 @@ def train(
     vectors: Any, states: Any, best: Any, kinds: Any,  # parameters, and what belongs to them
     numbers: Any, seeds: Any, rates: Any, l1: Any, l2: Any,  # one for each network
     schedule: Any, scalars: Any, dropout: Any, hidden: Any,  # for each update; for each hidden unit
-    least_gain: Any, loss_scale: Any, orders: Any,  # orders (epochs of this call, n), where they are given
+    least_gain: Any, loss_scale: Any, row_norm: Any,
+    orders: Any,  # (epochs of this call, n), where they are given
     objectives: Any, snapshots: Any,  # of every epoch, where it is followed
     losses: Any, held_losses: Any, finals: Any, counts: Any, records: Any, stop: Any,  # what comes of it
     room: Any, whole_room: Any, total_weight: Any,  # for numbers, for whole numbers, for one
@@ -434,7 +458,7 @@ def train(
                 held_loss_of[0] = final[BEST_HELD_LOSS] = quotient(loss, total_weight[0])
                 if me == 0:
                     copy(shifted(best, s * P), vector, P)
-            if n_batches > 1 and sizes[WITH_FIRST_LOSS]:
+            if n_batches > 1 and sizes[WITH_WHOLE_LOSSES]:
                 loss = call(
                     pass_at,
                     (
@@ -580,8 +604,11 @@ def train(
         count[STEPS] = step
         count[EPOCHS] = step // n_batches
         current = shifted(ring, now * (P + lanes))
-        if step == n_epochs * n_batches or count[DIVERGED_AT] >= 0 or count[STOPPED_EARLY] or stopped:
-            keeps_best = sizes[PATIENCE] >= 0 and n_held > 0 and stopped == 0
+        looks_back = step == n_epochs * n_batches or count[DIVERGED_AT] >= 0 or count[STOPPED_EARLY] or stopped
+        keeps_best = sizes[PATIENCE] >= 0 and n_held > 0 and stopped == 0
+        if sizes[WITH_WHOLE_LOSSES] == 0 and n_batches > 1 and not keeps_best and count[DIVERGED_AT] < 0:
+            looks_back = looks_back and not _is_bounded(sizes, u, current, row_norm, l1[s], l2[s])
+        if looks_back:
             for attempt in range(-1 if keeps_best else 0, 3):
                 if team > 1:
                     call(tools[MEET_AT], (meeting, team, yield_at))
@@ -635,7 +662,7 @@ def train_as_given(train_at: Any, given: Any, reals: Any, room: Any, me: Any, te
         train_at,
         (
             several(given, 0, 27),
-            several(reals, 0, 2),
+            several(reals, 0, 3),
             several(given, 27, 36),
             several(room, 0, 6),
             me,

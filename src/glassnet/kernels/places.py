@@ -40,9 +40,10 @@ from __future__ import annotations
     FLOAT_FLAGS,  # how floats are treated: 0 or FLUSHED
     FIRST_WEIGHTS,  # numbers that the weights of the first layer take
     FIRST_UNITS,  # and those of one input
-    WITH_FIRST_LOSS,  # 1 where the loss before any update is wanted, for which batches need a pass of their own
+    WITH_WHOLE_LOSSES,  # 1 where the losses over all rows at both ends are wanted, which take batches a pass each
+    N_LAYERS,
     N_SIZES,
-) = range(38)
+) = range(39)
 
 # That subnormal numbers are read as 0 and written as 0, as x86 has it in its register of such modes.
 FLUSHED = 0x8040
