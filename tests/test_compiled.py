@@ -951,7 +951,8 @@ def test_a_pass_that_is_not_made_at_the_end_would_have_seen_nothing(
 ) -> None:
     """With batches a training goes over all rows once more only where the loss could be infinite: what it keeps is what
     one that always looks back keeps."""
-    network = Network((2, *hidden, n_classes), activation, "binary_cross_entropy" if n_classes == 1 else "cross_entropy")
+    loss = "binary_cross_entropy" if n_classes == 1 else "cross_entropy"
+    network = Network((2, *hidden, n_classes), activation, loss)
     X, y, _ = table_for(network, 40, number, seed)
     data = Data.checked(network, X * np.asarray(row_size, number), y, None)
     spec = Spec(gn.SGD(10.0**exponent), epochs=1, batch_size=20, random_state=seed)

@@ -87,14 +87,12 @@ def euclidean_norm(table: FloatArray) -> float:
 
     It is at most a rounding below that of any row.
 
-    >>> euclidean_norm(np.array([[3.0, 4.0]])), euclidean_norm(np.array([1.0, np.inf])), euclidean_norm(np.eye(1) * 1e200)
-    (5.0, inf, inf)
+    >>> [euclidean_norm(np.array(numbers)) for numbers in ([[3.0, 4.0]], [1.0, np.inf], [1e200])]
+    [5.0, inf, inf]
     """
     if table.size <= _FEW and table.flags.c_contiguous:
         return math.sqrt(np.vdot(table, table))
-    pieces = _pieces(table)
-    axes = [*range(table.ndim)] if not table.flags.forc else [0]
-    return math.sqrt(sum(float(np.einsum(some, axes, some, axes, [])) for some in pieces))
+    return math.sqrt(sum(float(np.einsum("i,i->", some, some)) for some in _pieces(table)))
 
 
 def is_finite(table: FloatArray) -> bool:
@@ -108,14 +106,14 @@ def is_finite(table: FloatArray) -> bool:
 
 def _is_finite(table: FloatArray, norm: float) -> bool:
     """The same where the norm is known: it is finite only where all numbers are; of large ones it is not."""
-    return math.isfinite(norm) or all(np.isfinite(some).all() for some in _pieces(table))
+    return math.isfinite(norm) or all(_all(np.isfinite(some)) for some in _pieces(table))
 
 
 def _pieces(table: FloatArray) -> Iterator[FloatArray]:
-    """All of its numbers, some at a time, as they lie in memory where they lie together."""
+    """All of its numbers (k,), some at a time, as they lie in memory where they lie together."""
     numbers = table.ravel("K") if table.flags.forc else table
     together = max(1, _TOGETHER // numbers[0].size)
-    return (numbers[start : start + together] for start in range(0, len(numbers), together))
+    return (numbers[start : start + together].ravel() for start in range(0, len(numbers), together))
 
 
 def _all(truths: NDArray[np.bool_]) -> bool:

@@ -257,7 +257,7 @@ def absolute(x: Value) -> Value:
     return abs(x)
 
 
-def sqrt(x: Value) -> Value:
+def sqrt(x: Any) -> Value:
     """The square root."""
     return from_llvm("sqrt", x)
 
@@ -299,7 +299,9 @@ def over_root(x: Value, v: Value, epsilon: Any) -> Value:
 
     # A root of what is below `least` is nothing beside the smallest epsilon, whatever is made of it.
     least, most, epsilons = (1e-290, 1e290, (1e-100, 1e100)) if double else (1e-36, 1e30, (1e-10, 1e15))
-    ordinary = builder.and_(builder.fcmp_ordered(">=", v_, all_(0)), builder.fcmp_ordered("<=", v_, all_(most)))
+    # From 0 to `most`, by their bits as whole numbers: below 0 and NaN these are larger.
+    wholes = ir.VectorType(ir.IntType(64 if double else 32), count)
+    ordinary = builder.icmp_unsigned("<=", builder.bitcast(v_, wholes), builder.bitcast(all_(most), wholes))
     for comparison, bound in zip((">=", "<="), epsilons, strict=True):
         ordinary = builder.and_(ordinary, builder.fcmp_ordered(comparison, epsilon_, all_(bound)))
     every = builder.icmp_unsigned(

@@ -83,14 +83,30 @@ def product_tile(
             builder.store(_lanes_at(builder, bias_, _number(v * lanes), vector), start)
         for r in range(R):
             builder.store(builder.load(start), sums[r][v])
-    with counted(builder, n_inputs_) as at_index:
-        first = builder.mul(at_index, weights_size_)
-        w = [_lanes_at(builder, weights_, builder.add(first, _number(v * lanes)), vector) for v in range(V)]
-        offset = builder.mul(at_index, step_)
-        for r in range(R):
-            x = filled_vector(builder, builder.load(builder.gep(rows[r], [offset])), vector)
-            for v in range(V):
-                builder.store(_add_product(builder, builder.load(sums[r][v]), w[v], x), sums[r][v])
+
+    def add_inputs(before: Any, times: Any, together: int, apart: Any) -> None:
+        """So many times the products of `together` inputs, which lie `apart` in a row, from input `before` on."""
+        with counted(builder, times) as at_index:
+            first = builder.add(before, builder.mul(at_index, _number(together)))
+            inputs = [builder.add(first, _number(k)) for k in range(together)]
+            w = [
+                [_lanes_at(builder, weights_, builder.add(begin, _number(v * lanes)), vector) for v in range(V)]
+                for begin in (builder.mul(i, weights_size_) for i in inputs)
+            ]
+            offsets = [builder.mul(i, apart) for i in inputs]
+            for r in range(R):
+                for k in range(together):
+                    x = filled_vector(builder, builder.load(builder.gep(rows[r], [offsets[k]])), vector)
+                    for v in range(V):
+                        builder.store(_add_product(builder, builder.load(sums[r][v]), w[k][v], x), sums[r][v])
+
+    done = _number(0)
+    if V == 1:
+        # Addresses of so many rows find no registers: two inputs that lie side by side share what is fetched of them.
+        pairs = builder.select(builder.icmp_signed("==", step_, _number(1)), builder.sdiv(n_inputs_, _number(2)), done)
+        add_inputs(done, pairs, 2, _number(1))
+        done = builder.mul(pairs, _number(2))
+    add_inputs(done, builder.sub(n_inputs_, done), 1, step_)
     for r in range(R):
         for v in range(V):
             place = builder.add(builder.mul(_number(r), size_), _number(v * lanes))

@@ -148,7 +148,8 @@ def _by_engine(trace: reference.Trace, dtype: Any, say: Callable[[int], None]) -
     """What the compiled kernel says of every row by itself, and of all together."""
     network, vector = trace.network, trace.parameters.vector.astype(dtype)
     n, n_parameters = len(trace.X), network.n_parameters
-    data = Data(*(part.astype(dtype) for part in (trace.X, trace.y, trace.row_weights) if part is not None))
+    assert trace.y is not None
+    data = Data(trace.X.astype(dtype), trace.y.astype(dtype), trace.row_weights.astype(dtype))
     losses, gradients = np.empty(n), np.empty((n, n_parameters))
     with np.errstate(all="ignore"):
         for row in range(n):
