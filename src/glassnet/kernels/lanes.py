@@ -14,6 +14,7 @@ leaves its instructions in the kernel.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -178,6 +179,41 @@ def _halved(lanes: Value, join: Callable[[Any, Any], Any]) -> Any:
 def total(lanes: Value) -> Value:
     """The sum over the lanes: halves added to each other until one number is left."""
     return Value(lanes.builder, Kind(lanes.kind.number), _halved(lanes, lanes.builder.fadd))
+
+
+def joined(builder: Any, vectors: list[Any], join: Callable[[Any, Any], Any]) -> Any:
+    """All lanes of each of as many vectors as they have lanes, joined to one, in a lane for each."""
+    lanes, step = len(vectors), 1
+    while len(vectors) > 1:
+        # Lanes in groups of `step`: of both vectors the even groups side by side, and the odd ones, are joined.
+        even = [
+            n for first in range(0, lanes, 2 * step) for v in (0, lanes) for n in range(first + v, first + v + step)
+        ]
+        masks = [ir.Constant(ir.VectorType(_INDEX, lanes), [n + skip for n in even]) for skip in (0, step)]
+        vectors = [
+            join(*(builder.shuffle_vector(a, b, mask) for mask in masks))
+            for a, b in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+        step *= 2
+    return vectors[0]
+
+
+def _joined_with(few: tuple[Value, ...], join: Callable[[Any, Any], Any], nothing: float) -> Value:
+    """The same of a few vectors, where what joins nothing stands in the lanes beyond."""
+    lanes, builder = few[0].kind, few[0].builder
+    others = [ir.Constant(lanes.llvm, [nothing] * lanes.count)] * (lanes.count - len(few))
+    return Value(builder, lanes, joined(builder, [*(part.llvm for part in few), *others], join))
+
+
+def totals(*few: Value) -> Value:
+    """The sums over the lanes of some vectors, no more than each has lanes: in a lane for each, 0 beyond."""
+    return _joined_with(few, few[0].builder.fadd, 0.0)
+
+
+def largest(*few: Value) -> Value:
+    """The largest lanes of some vectors, no more than each has lanes: in a lane for each, -inf beyond."""
+    builder = few[0].builder
+    return _joined_with(few, lambda a, b: _larger(builder, a, b), -math.inf)
 
 
 def _larger(builder: Any, a: Any, b: Any) -> Any:

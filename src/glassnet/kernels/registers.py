@@ -11,7 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from glassnet.kernels.lanes import align, as_vector, lanes_of, masked
+from glassnet.kernels.lanes import align, as_vector, joined, lanes_of, masked
 from glassnet.kernels.language import (
     FUSED,
     Kind,
@@ -207,26 +207,9 @@ def dot_tile(source: Value, index: Value, row_size: Any, n_inputs: Any, turned: 
         for row, total in zip(rows, sums, strict=True):
             x = some.load(as_vector(builder, row, at, vector))
             builder.store(_add_product(builder, builder.load(total), x, w), total)
-    totals = _totals(builder, [builder.load(total) for total in sums])
+    totals = joined(builder, [builder.load(total) for total in sums], builder.fadd)
     totals = builder.fadd(totals, filled_vector(builder, bias_, vector))
     builder.store(totals, as_vector(builder, goal_, _number(0), vector), align=align(vector))
-
-
-def _totals(builder: Any, vectors: list[Any]) -> Any:
-    """The sum over the lanes of each of as many vectors as they have lanes, one in each lane."""
-    lanes, step = len(vectors), 1
-    while len(vectors) > 1:
-        # Lanes in groups of `step`: of both vectors the even groups side by side, and the odd ones, added up.
-        even = [
-            n for first in range(0, lanes, 2 * step) for v in (0, lanes) for n in range(first + v, first + v + step)
-        ]
-        masks = [ir.Constant(ir.VectorType(ir.IntType(32), lanes), [n + skip for n in even]) for skip in (0, step)]
-        vectors = [
-            builder.fadd(*(builder.shuffle_vector(a, b, mask) for mask in masks))
-            for a, b in zip(vectors[::2], vectors[1::2], strict=True)
-        ]
-        step *= 2
-    return vectors[0]
 
 
 # --- what is not 0 ------------------------------------------------------------------------------------------------

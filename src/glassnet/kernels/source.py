@@ -177,10 +177,7 @@ def update_source(optimizer: Optimizer, lanes: int, *, penalised: bool) -> str:
             "    penalty = norm = bad_gradient = bad_parameters = filled(parameters, 0)",
             f"    for p in range(0, n, {lanes}):",
             *indented(indented(_update_lines(optimizer, lines, penalised, 8 * lanes))),
-            "    found[0] = total(penalty)",
-            "    found[1] = total(norm)",
-            "    found[2] = total(bad_gradient)",
-            "    found[3] = total(bad_parameters)",
+            "    store(found, 0, totals(penalty, norm, bad_gradient, bad_parameters))",
             "    return 0.0",
             "",
         ]

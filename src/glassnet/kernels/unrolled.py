@@ -84,12 +84,16 @@ class Unrolled:
         yield f"    last = first + {self.rows} if first + {self.rows} < n else n"
         yield from indented(self._block())
         yield "# over all lanes"
-        for number, name in enumerate(sums[:-1]):
-            yield f"gradient[{number}] += total({name})"
-        for number in range(n_watched):
-            found = f"select(seen{number} != 0, 1, 0)" if number < n_hidden else f"seen{number}"
-            yield f"keep_largest(seen, {number}, {found})"
+        for first, some in self._together(sums[:-1]):
+            yield f"store(gradient, {first}, load(gradient, {first}) + totals({some}))"
+        seen = [f"select(seen{n} != 0, 1, 0)" if n < n_hidden else f"seen{n}" for n in range(n_watched)]
+        for first, some in self._together(seen):
+            yield f"keep_larger(seen, {first}, largest({some}))"
         yield "return total(L)"
+
+    def _together(self, many: list[str]) -> Iterator[tuple[int, str]]:
+        """As many at a time as there are lanes, with the number of the first."""
+        return ((first, ", ".join(many[first : first + self.lanes])) for first in range(0, len(many), self.lanes))
 
     def _block(self) -> Iterator[str]:
         """Every stage, over a loop of `lanes` rows at a time: rows row, row + 1, ..., one in a lane."""

@@ -12,8 +12,8 @@ HEADER = """\
 from math import inf
 
 from glassnet.kernels.lanes import (
-    absolute as abs, either, fetch, filled, keep_larger, keep_largest, load, maximum as max, minimum as min,
-    over_root, select, shifted, sign, sqrt, store, total,
+    absolute as abs, either, fetch, filled, keep_larger, keep_largest, largest, load, maximum as max, minimum as min,
+    over_root, select, shifted, sign, sqrt, store, total, totals,
 )
 from glassnet.kernels.mathematics import erf, erfc, exp, exp_of_size, expm1, log, log1p, sigmoid, softplus, tanh
 """
