@@ -60,8 +60,9 @@ EXPRESSIONS += [f"{name}(a)" for name in TRACED]
 SOURCE = (
     """
 from glassnet.kernels.lanes import (
-    absolute, call, exponent, filled, filled_like, keep_larger, keep_largest, lane_count, load, load_some, maximum,
-    minimum, put_total, select, shifted, sign, sqrt, store, store_some, times_two_to, total,
+    absolute, call, exponent, filled, filled_like, keep_larger, keep_largest, lane_count, largest as largest_of, load,
+    load_some, maximum, minimum, put_total, select, shifted, sign, sqrt, store, store_some, times_two_to, total,
+    totals as totals_of,
 )
 
 def power_of_two(k):
@@ -96,6 +97,13 @@ def totalled(x, out):
     put_total(out, 1, out[0], load(x, 0))
     return 0.0
 
+def of_three(x, out):
+    lanes = lane_count(x)
+    a, b, c = load(x, 0), load(x, lanes), load(x, 2 * lanes)
+    store(out, 0, totals_of(a, b, c))
+    store(out, lanes, largest_of(a, b, c))
+    return 0.0
+
 def some(x, out, at, to, count):
     store_some(out, to, load_some(x, at, count), count)
     return 0.0
@@ -123,6 +131,7 @@ SIGNATURES = {f"e{number}": "float64({0}*, {0}*, {0}*, int64)" for number in ran
     "larger": "float64({0}*, {0}*)",
     "largest": "float64({0}*, {0}*)",
     "totalled": "float64({0}*, {0}*)",
+    "of_three": "float64({0}*, {0}*)",
     "some": "float64({0}*, {0}*, int64, int64, int64)",
     "some_loaded": "float64({0}*, {0}*, int64, int64)",
     "unaligned": "float64({0}*, {0}*, int64, int64)",
@@ -282,6 +291,22 @@ def test_totals_add_halves(number: str) -> None:
     out[0] = 0.7
     run(addresses(number)["totalled"], x[0], out)
     assert (out == np.array([0.7, np.array(0.7, number) + halves[0, 0], GUARD], number)).all()
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_lanes_of_some_vectors_are_joined_together(number: str) -> None:
+    lanes = lanes_of(number)
+    x = np.random.default_rng(9).normal(size=(3, lanes)).astype(number)
+    out = np.full(2 * lanes + 1, GUARD, number)
+    run(addresses(number)["of_three"], x, out)
+    sums, most, (guard,) = out[:lanes], out[lanes:-1], out[-1:]
+    # neighbours, then neighbours of these
+    halves = x
+    while halves.shape[1] > 1:
+        halves = halves[:, ::2] + halves[:, 1::2]
+    np.testing.assert_array_equal(sums, [*halves[:, 0], *[0] * (lanes - 3)])
+    np.testing.assert_array_equal(most, [*x.max(axis=1), *[-np.inf] * (lanes - 3)])
+    assert guard == GUARD
 
 
 @pytest.mark.parametrize("number", NUMBERS)

@@ -41,7 +41,7 @@ UNROLLED = """\
             o = z2_1
             store(work, row - first + 256, o)
         # loss, and back to the outputs; every delta carries its row's weight
-        if alike:  # all rows of the batch weigh the same
+        if alike:  # all rows of the batch weigh the same: as if they weighed 1, until the end
             product = filled(parameters, 1)
             for row in range(first, last, 8):
                 y = load(targets, row)
@@ -50,12 +50,12 @@ UNROLLED = """\
                 p = sigmoid(o)
                 loss = max(o, 0) - y * o  # without the logarithm of
                 product = product * select(u > 0, 1 + exp_of_size(o), 1)
-                L = L + u * loss
-                delta2_1 = u * (p - y)
+                L = L + select(u > 0, loss, 0)
+                delta2_1 = select(u > 0, p - y, 0)
                 seen1 = max(seen1, o)
-                seen2 = max(seen2, -o)
+                seen2 = min(seen2, o)
                 store(work, row - first + 512, delta2_1)
-            L = L + weights[0] * log(product)
+            L = L + log(product)
         else:
             for row in range(first, last, 8):
                 y = load(targets, row)
@@ -66,7 +66,7 @@ UNROLLED = """\
                 L = L + u * loss
                 delta2_1 = u * (p - y)
                 seen1 = max(seen1, o)
-                seen2 = max(seen2, -o)
+                seen2 = min(seen2, o)
                 store(work, row - first + 512, delta2_1)
         if derivatives:  # backward
             for row in range(first, last, 8):
@@ -81,6 +81,11 @@ UNROLLED = """\
                 dL_dw1_1_1 = dL_dw1_1_1 + x1 * delta1_1
                 dL_dw1_2_1 = dL_dw1_2_1 + x2 * delta1_1
                 dL_db1_1 = dL_db1_1 + delta1_1
+    # over all lanes
+    weight = weights[0] if alike else 1
+    store(gradient, 0, load(gradient, 0) + weight * totals(dL_dw1_1_1, dL_dw1_2_1, dL_db1_1, dL_dw2_1_1, dL_db2_1))
+    keep_larger(seen, 0, largest(select(seen0 != 0, 1, 0), seen1, -seen2))
+    return weight * total(L)
 """
 TILED = (
     "# z1_j = b1_j + sum over i of w1_i_j * x_i",
@@ -108,6 +113,15 @@ def body_of(text: str) -> list[str]:
 
 def test_an_unrolled_kernel_reads_like_the_equations() -> None:
     assert UNROLLED in gradient_source(Network((2, 1, 1), "tanh"), 8)
+
+
+def test_behind_a_relu_its_z_is_not_kept() -> None:
+    """a = max(z, 0) is above 0 where z is. Behind a dropout mask, which may be 0, and leaky ones z is needed."""
+    assert "delta1_1 = select(a1_1 > 0, dloss_da1_1, 0)" in body_of(gradient_source(Network((2, 1, 1)), 8))
+    masked = gradient_source(Network((2, 1, 1)), 8, dropout=True)
+    assert "delta1_1 = select(z1_1 > 0, dloss_dh1_1, 0)" in body_of(masked)
+    leaky = gradient_source(Network((2, 1, 1), "leaky_relu"), 8)
+    assert "delta1_1 = dloss_da1_1 * select(z1_1 > 0, 1, 0.01)" in body_of(leaky)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from glassnet.equations import Equations, Map, Reduce
-from glassnet.expressions import symbols
+from glassnet.expressions import parse, symbols
 from glassnet.kernels.layout import Layout
 from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE as BLOCK_ROWS
 from glassnet.kernels.places import N_TOOLS
@@ -59,9 +59,11 @@ class Tiled:
         self.arrays: dict[str, int] = {}  # where each begins in `work`
         self.size = 0
         for layer in range(1, self.last):
-            needed = {self._value(layer), f"a{layer}", f"z{layer}", f"delta{layer}"}
+            value, z = self._value(layer), f"z{layer}"
+            needed = {value, f"a{layer}", f"delta{layer}"} | ({z} if self._keeps_z(layer) else set())
             for name in sorted(needed):
                 self._reserve(name, BLOCK_ROWS * self.row_size(layer))
+            self.arrays.setdefault(z, self.arrays[value])  # where nothing wants z again, its value takes its place
         for layer in range(1, self.last + 1):
             if (layer > 1 or (self.last == 1 and self.is_narrow)) and not self._is_turned(layer):
                 self._reserve(f"turned{layer}", self._units(layer) * self.row_size(layer - 1))
@@ -100,6 +102,15 @@ class Tiled:
     def _value(self, layer: int) -> str:
         """What a layer's activation function gives: a, or h where dropout comes between."""
         return f"h{layer}" if self.with_dropout else f"a{layer}"
+
+    def _is_relu(self, layer: int) -> bool:
+        """Whether a layer's value is max(z, 0), which is above 0 where z is."""
+        return self.network.activation_row(layer).value == parse("max(z, 0)")
+
+    def _keeps_z(self, layer: int) -> bool:
+        """Whether the way back wants a layer's z."""
+        reads = symbols(self.network.activation_row(layer).derivative)
+        return "z" in map(str, reads) and not self._is_relu(layer)
 
     def lines(self) -> Iterator[str]:
         """The body of the kernel, line by line."""
@@ -287,18 +298,19 @@ class Tiled:
         n_units, n_above = self.network.sizes[layer : above + 1]
         size, delta = self.row_size(layer), f"delta{layer}"
         read = set(map(str, symbols(self.network.activation_row(layer).derivative)))
+        z = "z" if self._keeps_z(layer) else "a"
 
         def from_arriving() -> Iterator[str]:
             if self.with_dropout:
                 yield f"arriving = arriving * {self._mask(layer)}"
-            if "z" in read:
+            if z == "z":
                 yield f"z = load(z{layer}, at)"
-            if "a" in read:
+            if "a" in read or (z == "a" and "z" in read):
                 yield f"a = load({self._value(layer)}, at)"
             body = self.every[delta].body
             assert isinstance(body, Map)
             factors = body.expression.args if body.expression.op == "mul" else (body.expression,)
-            names = {"dloss": "arriving", "h": "a"}
+            names = {"dloss": "arriving", "h": "a", "z": z}
             yield f"store({delta}, at, {text(product(factors), lambda key: names.get(key.kind, key.kind))})"
 
         yield f"# {self.every[f'dloss/da{layer}']}"

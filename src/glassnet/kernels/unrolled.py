@@ -9,7 +9,7 @@ the next rows are among them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -45,6 +45,15 @@ class _Line:
 _Stage = list[_Line]
 
 
+@dataclass(frozen=True)
+class _Watched:
+    """A vector for what is watched over all rows: what it begins with, a row's line, and what it has found."""
+
+    begin: str
+    line: _Line
+    found: str
+
+
 class Unrolled:
     """The kernel of a network whose equations are `every`, for vectors of `lanes` numbers."""
 
@@ -57,9 +66,10 @@ class Unrolled:
             f"{letter}{layer}_{j}" for layer in range(1, network.n_layers) for j in range(1, network.sizes[layer] + 1)
         ]
         self.logits = [str(line.target) for line in every["o"].scalars()]
-        self.outputs = watched_outputs(network, self.logits)
+        self.watched = list(self._watched())
         self.given = list(self._given())
         self.forward, self.from_logits, self.backward = self._stages()
+        self.with_product = _with_product(self.from_logits, self.every)
         self.left = self._left()
         vectors = _MOST_VECTORS
         while vectors * len(self.left) > _MOST_LEFT:
@@ -77,19 +87,21 @@ class Unrolled:
         sums = [*(f"dL_d{name}" for name in names), "L"]
         for start in range(0, len(sums), 8):
             yield " = ".join(sums[start : start + 8]) + " = filled(parameters, 0)"
-        n_hidden, n_watched = len(self.hidden), len(self.hidden) + len(self.outputs)
-        for number in range(n_watched):
-            yield f"seen{number} = filled(parameters, {'0' if number < n_hidden else '-inf'})"
+        for seen in self.watched:
+            yield f"{seen.line.name} = filled(parameters, {seen.begin})"
         yield f"for first in range(0, n, {self.rows}):"
         yield f"    last = first + {self.rows} if first + {self.rows} < n else n"
         yield from indented(self._block())
         yield "# over all lanes"
+        weighed = ""
+        if self.with_product is not None:
+            yield "weight = weights[0] if alike else 1"
+            weighed = "weight * "
         for first, some in self._together(sums[:-1]):
-            yield f"store(gradient, {first}, load(gradient, {first}) + totals({some}))"
-        seen = [f"select(seen{n} != 0, 1, 0)" if n < n_hidden else f"seen{n}" for n in range(n_watched)]
-        for first, some in self._together(seen):
+            yield f"store(gradient, {first}, load(gradient, {first}) + {weighed}totals({some}))"
+        for first, some in self._together([seen.found for seen in self.watched]):
             yield f"keep_larger(seen, {first}, largest({some}))"
-        yield "return total(L)"
+        yield f"return {weighed}total(L)"
 
     def _together(self, many: list[str]) -> Iterator[tuple[int, str]]:
         """As many at a time as there are lanes, with the number of the first."""
@@ -102,15 +114,14 @@ class Unrolled:
         for stage in self.forward:
             yield from self._loop(stage)
         yield "# loss, and back to the outputs; every delta carries its row's weight"
-        with_product = _with_product(self.from_logits, self.every)
-        if with_product is None:
+        if self.with_product is None:
             yield from self._loop(self.from_logits)
         else:
             # A sum of logarithms is the logarithm of a product, and takes one where every row would take its own.
-            yield "if alike:  # all rows of the batch weigh the same"
+            yield "if alike:  # all rows of the batch weigh the same: as if they weighed 1, until the end"
             yield "    product = filled(parameters, 1)"
-            yield from indented(self._loop(with_product))
-            yield "    L = L + weights[0] * log(product)"
+            yield from indented(self._loop(self.with_product))
+            yield "    L = L + log(product)"
             yield "else:"
             yield from indented(self._loop(self.from_logits))
         if self.backward:
@@ -146,6 +157,19 @@ class Unrolled:
             for number, name in enumerate(names):
                 yield name, f"{array}, row + {number} * stride" if number else f"{array}, row"
 
+    def _watched(self) -> Iterator[_Watched]:
+        """Of hidden units, then of outputs."""
+        for number, unit in enumerate(self.hidden):
+            line = _Line(f"seen{number}", Expression("either", (symbol(f"seen{number}"), symbol(unit))))
+            yield _Watched("0", line, f"select(seen{number} != 0, 1, 0)")
+        outputs = map(parse, watched_outputs(self.network, self.logits))
+        for number, output in enumerate(outputs, start=len(self.hidden)):
+            name = f"seen{number}"
+            if output.op == "neg":  # its largest is the smallest without the sign
+                yield _Watched("inf", _Line(name, call("min", symbol(name), output.args[0])), f"-{name}")
+            else:
+                yield _Watched("-inf", _Line(name, call("max", symbol(name), output)), name)
+
     def _stages(self) -> tuple[list[_Stage], _Stage, _Stage]:
         """The lines forward to the logits, from there to the deltas of the outputs, and back from there.
 
@@ -167,18 +191,15 @@ class Unrolled:
                     forward.append(stage)
                 waited_for |= {line.name for line in lines if _takes_long(line.expression)}
             elif stage is backward and target.kind == "delta":
-                lines = [_with_slope(line, forward) for line in lines]
+                lines = [_with_slope(_by_what_is_left(line, forward), forward) for line in lines]
             stage += lines
             if target.kind == "o":
                 stage = from_logits
             elif target.kind == "delta" and target.layer == self.network.n_layers:
                 stage = backward
-        for number, name in enumerate(self.hidden):
-            seen = f"seen{number}"
-            _stage_with(name, forward).append(_Line(seen, Expression("either", (symbol(seen), symbol(name)))))
-        for number, watched in enumerate(self.outputs, start=len(self.hidden)):
-            seen = f"seen{number}"
-            from_logits.append(_Line(seen, call("max", symbol(seen), parse(watched))))
+        for name, seen in zip(self.hidden, self.watched, strict=False):
+            _stage_with(name, forward).append(seen.line)
+        from_logits += [seen.line for seen in self.watched[len(self.hidden) :]]
         every = [line for stage in (*forward, from_logits, backward) for line in stage]
         if self.network.n_parameters <= _FEW and not any(_takes_long(line.expression) for line in every):
             return [], every, []  # nothing is waited for, and all of it is in registers
@@ -213,6 +234,24 @@ def _stage_with(name: str, stages: list[_Stage]) -> _Stage:
     return next(stage for stage in stages if any(line.name == name for line in stage))
 
 
+def _by_what_is_left(line: _Line, forward: list[_Stage]) -> _Line:
+    """A delta as it was; behind max(z, 0), which is above 0 where z is, by that, which is left for gradients anyway."""
+    z = line.name.replace("delta", "z")
+    a = z.replace("z", "a")
+    if f"{a} = max({z}, 0)" not in map(str, _stage_with(a, forward)):
+        return line
+    return replace(line, expression=_substituted(line.expression, z, symbol(a)))
+
+
+def _substituted(expression: Expression, name: str, new: Expression) -> Expression:
+    """The expression with something else for a variable."""
+    if expression.op == "symbol" and _variable(expression.args[0]) == name:
+        return new
+    if expression.op in ("symbol", "const"):
+        return expression
+    return Expression(expression.op, tuple(_substituted(part, name, new) for part in expression.args))
+
+
 def _with_slope(line: _Line, forward: list[_Stage]) -> _Line:
     """A delta as it was; where its derivative takes long, as a product with a slope that the way forward leaves."""
     arriving, *others = _factors(line.expression)
@@ -242,7 +281,17 @@ def _with_product(stage: _Stage, every: Equations) -> _Stage | None:
         _Line("loss", call("add", *others), "  # without the logarithm of"),
         _Line("product", call("mul", symbol("product"), factor)),
     ]
-    return [new for line in stage for new in (split if line.name == "loss" else [line])]
+    return [new for line in stage for new in (split if line.name == "loss" else [_unweighed(line)])]
+
+
+def _unweighed(line: _Line) -> _Line:
+    """A line with 1 for the row's weight, or 0 where that is 0, as it is of what only fills a vector up."""
+    if "u" not in line.reads:
+        return line
+    before, weighed = line.expression.args if line.expression.op == "add" else (None, line.expression)
+    factors = [factor for factor in _factors(weighed) if factor != symbol("u")]
+    chosen = call("select", parse("u > 0"), product(factors), const(0))
+    return replace(line, expression=chosen if before is None else call("add", before, chosen))
 
 
 def _is_size_negated(expression: Expression) -> bool:
