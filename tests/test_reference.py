@@ -28,6 +28,7 @@ from glassnet.reference import (
     checked_row_weights,
     checked_table,
     checked_targets,
+    euclidean_norm,
     forward,
     is_finite,
 )
@@ -591,6 +592,17 @@ def test_one_number_that_is_not_finite_is_seen_wherever_it_lies(dtype: Any, shap
                 assert not is_finite(table), (place, bad, table.strides)
                 table[place] = kept
     assert is_finite(np.zeros((0, 3)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_norm_of_a_large_table_has_the_same_bits_for_any_number_of_threads(dtype: Any) -> None:
+    table = np.random.default_rng(0).normal(size=(50_000, 90)).astype(dtype)
+    norm = euclidean_norm(table)
+    assert norm == euclidean_norm(table, 2) == euclidean_norm(table, 3)
+    # A million squares are added up at a time, in a few sums side by side: some thousand roundings in a row, at worst.
+    assert norm == pytest.approx(np.linalg.norm(table.astype(np.float64)), rel=2e4 * float(np.finfo(dtype).eps))
+    table[-1, -1] = np.nan
+    assert not is_finite(table, 2)
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,8 @@ def test_lbfgs_stops_where_it_is_told() -> None:
         ({"epochs": -1}, "epochs is a whole number"),
         ({"epochs": 1.5}, "epochs is a whole number"),
         ({"batch_size": 0}, "batch_size is a whole number"),
+        ({"threads": 0}, "threads is a whole number, 1 or more; got 0"),
+        ({"threads": "two"}, "threads is a whole number, 1 or more; got 'two'"),
         ({"l2": -1.0}, "l2 is a number"),
         ({"l1": float("nan")}, "l1 is a number"),
         ({"optimizer": "adam"}, "optimizer is one of"),

@@ -16,6 +16,7 @@ from glassnet.checkpoints import Checkpoint, keeping
 from glassnet.dispatch import chosen_engine, train_in_pieces, train_members, updates_per_epoch
 from glassnet.errors import UsageError
 from glassnet.kernels import stacked
+from glassnet.kernels.threads import number_of_threads
 from glassnet.network import FloatArray, Network, Parameters, initialize
 from glassnet.optimizers import Adam
 from glassnet.randomness import Purpose, Stream
@@ -233,10 +234,9 @@ def train_population(
     """
     if not is_whole(size) or size < 1:
         raise UsageError(f"size is the number of networks, 1 or more; got {size!r}.")
-    if threads is not None and (not is_whole(threads) or threads < 1):
-        raise UsageError(f"threads is a whole number, 1 or more; got {threads!r}.")
+    threads = number_of_threads(threads)
     dtype = parameters.vector.dtype if isinstance(parameters, Parameters) else np.float64
-    data = Data.checked(network, X, y, row_weights, dtype)
+    data = Data.checked(network, X, y, row_weights, dtype, threads)
     given = {"l1": l1, "l2": l2, "learning_rates": learning_rates, "random_state": random_state}
     own = {name: _one_each(name, value, size) for name, value in given.items()}
     for seed in np.unique(own["random_state"]):
@@ -326,7 +326,7 @@ def _train_in_parts(
     members: Members,
     kept: Checkpoint,
     engine: str,
-    threads: int | None,
+    threads: int,
     held_out: Data | None,
     progress: Callable[[int], None] | None,
 ) -> Outcome:
@@ -337,9 +337,7 @@ def _train_in_parts(
     stop = np.zeros(1, np.int64)
     together = size  # NumPy may add up otherwise in a smaller stack, and has jobs of a moment
     if engine == "compiled":
-        from glassnet.kernels.threads import all_threads
-
-        together = threads or all_threads()
+        together = threads
     try:
         while done < size:
             of, before = np.arange(done, min(done + together, size)), done

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,26 +83,34 @@ _FEW, _TOGETHER = 8192, 1 << 20
 are looked at together otherwise, so many that what a call takes by itself is little beside."""
 
 
-def euclidean_norm(table: FloatArray) -> float:
+def euclidean_norm(table: FloatArray, threads: int = 1) -> float:
     """The root of the sum of all squares of an array of floats; infinite or NaN where one is, or where they are large.
 
-    It is at most a rounding below that of any row.
+    It is at most a rounding below that of any row. `threads` share a large array; the bits do not depend on them.
 
     >>> [euclidean_norm(np.array(numbers)) for numbers in ([[3.0, 4.0]], [1.0, np.inf], [1e200])]
     [5.0, inf, inf]
     """
     if table.size <= _FEW and table.flags.c_contiguous:
         return math.sqrt(np.vdot(table, table))
-    return math.sqrt(sum(float(np.einsum("i,i->", some, some)) for some in _pieces(table)))
+    pieces = _pieces(table)
+    if threads == 1 or table.size < 4 * _TOGETHER:
+        return math.sqrt(sum(map(_sum_of_squares, pieces)))
+    with ThreadPoolExecutor(threads) as pool:
+        return math.sqrt(sum(pool.map(_sum_of_squares, pieces)))
 
 
-def is_finite(table: FloatArray) -> bool:
+def _sum_of_squares(numbers: FloatArray) -> float:
+    return float(np.einsum("i,i->", numbers, numbers))
+
+
+def is_finite(table: FloatArray, threads: int = 1) -> bool:
     """Whether all numbers of an array of floats are finite.
 
     >>> is_finite(np.array([[1.0, 1e300]])), is_finite(np.array([1.0, np.inf])), is_finite(np.array([np.nan]))
     (True, False, False)
     """
-    return _is_finite(table, euclidean_norm(table))
+    return _is_finite(table, euclidean_norm(table, threads))
 
 
 def _is_finite(table: FloatArray, norm: float) -> bool:
@@ -130,7 +139,7 @@ def checked_table(network: Network, X: ArrayLike) -> FloatArray:
     return checked_table_and_norm(network, X)[0]
 
 
-def checked_table_and_norm(network: Network, X: ArrayLike) -> tuple[FloatArray, float]:
+def checked_table_and_norm(network: Network, X: ArrayLike, threads: int = 1) -> tuple[FloatArray, float]:
     """The checked table, and its `euclidean_norm`, which the check has made.
 
     >>> checked_table_and_norm(Network((2, 1)), [[3, 4]])
@@ -142,7 +151,7 @@ def checked_table_and_norm(network: Network, X: ArrayLike) -> tuple[FloatArray, 
             f"X has one row per sample and one column per feature, (n, {network.n_features}) with n of 1 or more; "
             f"got shape {table.shape}."
         )
-    norm = euclidean_norm(table)
+    norm = euclidean_norm(table, threads)
     if _is_finite(table, norm):
         return table, norm
     row = next(row for row, numbers in enumerate(table) if not np.isfinite(numbers).all())

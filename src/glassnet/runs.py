@@ -165,9 +165,16 @@ class Data:
 
     @classmethod
     def checked(
-        cls, network: Network, X: ArrayLike, y: ArrayLike, row_weights: ArrayLike | None, dtype: Any = np.float64
+        cls,
+        network: Network,
+        X: ArrayLike,
+        y: ArrayLike,
+        row_weights: ArrayLike | None,
+        dtype: Any = np.float64,
+        threads: int = 1,
     ) -> Data:
-        """Arrays that fit the network, or the error that says why not. `dtype` is taken where X holds uint8.
+        """Arrays that fit the network, or the error that says why not. `dtype` is taken where X holds uint8; `threads`
+        look at a large X together.
 
         >>> Data.checked(Network((2, 1)), np.zeros((3, 2), np.uint8), [0, 1, 1], None).X.dtype
         dtype('uint8')
@@ -180,7 +187,7 @@ class Data:
             rows = checked_rows(network, X)
             dtype, norm = rows.dtype, reference.euclidean_norm(rows.lists[0])
         else:
-            rows, norm = reference.checked_table_and_norm(network, X)
+            rows, norm = reference.checked_table_and_norm(network, X, threads)
             dtype = rows.dtype
         y = reference.checked_targets(network, y, len(rows), dtype)
         if row_weights is None:

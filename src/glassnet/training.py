@@ -16,6 +16,7 @@ from glassnet.checkpoints import keeping
 from glassnet.dispatch import chosen_engine, job_size, train_in_pieces, train_members, updates_per_epoch
 from glassnet.errors import DataError, UsageError
 from glassnet.kernels import stacked, stacked_training
+from glassnet.kernels.threads import number_of_threads
 from glassnet.network import FloatArray, Network, Parameters, dropout_masks, initialize
 from glassnet.optimizers import LBFGS, Adam, Optimizer, Schedule, State
 from glassnet.runs import NONFINITE, AnyOptimizer, Counts, Data, Members, Outcome, Spec, ones_for
@@ -275,7 +276,8 @@ def train(
     >>> run.parameters.vector.round(4).tolist(), run.stop_reason
     ([2.0, 1.0], 'converged')
     """
-    data = Data.checked(network, X, y, row_weights, *_dtype_of(parameters, resume))
+    threads = number_of_threads(threads)
+    data = Data.checked(network, X, y, row_weights, _dtype_of(parameters, resume), threads)
     spec = Spec.of(
         optimizer or _ADAM, epochs, batch_size, random_state, start, initializer, l1, l2, dropout, patience,
         min_improvement,
@@ -420,7 +422,7 @@ def steps(
     >>> [step.epoch for step in steps(net, [[1.0], [2.0]], [1.0, 2.0], epochs=2, batch_size=1)]
     [1, 1, 2, 2]
     """
-    data = Data.checked(network, X, y, row_weights, *_dtype_of(parameters, None))
+    data = Data.checked(network, X, y, row_weights, _dtype_of(parameters, None))
     spec = Spec(optimizer or Adam(), epochs, batch_size, random_state, start, initializer, l1, l2, dropout)
     spec.rates(network)
     if isinstance(spec.optimizer, LBFGS):
@@ -432,10 +434,10 @@ def steps(
     return records(network, spec, data, initial.vector[np.newaxis], watched)
 
 
-def _dtype_of(parameters: Parameters | None, resume: Run | bool | None) -> tuple[Any, ...]:
-    """The dtype of the parameters that are given, if any are."""
+def _dtype_of(parameters: Parameters | None, resume: Run | bool | None) -> Any:
+    """The dtype of the parameters that are given, if any are, else float64."""
     given = resume.parameters if isinstance(resume, Run) else parameters
-    return (given.vector.dtype,) if isinstance(given, Parameters) else ()
+    return given.vector.dtype if isinstance(given, Parameters) else np.float64
 
 
 def held_out_data(network: Network, held_out: HeldOut | None, data: Data, patience: int | None = None) -> Data | None:

@@ -153,7 +153,7 @@ class Multilayer(BaseEstimator):  # type: ignore[misc]
             return False
         if X.dtype not in (np.float64, np.float32) or not X.size or y.dtype.kind not in kinds:
             return False
-        if not (is_finite(X) and (y.dtype.kind != "f" or is_finite(y))):
+        if not (is_finite(X, allowed_threads()) and (y.dtype.kind != "f" or is_finite(y))):
             return False
         self.n_features_in_ = X.shape[1]
         self.__dict__.pop("feature_names_in_", None)

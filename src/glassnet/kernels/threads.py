@@ -12,10 +12,26 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from glassnet.errors import UsageError
+from glassnet.runs import is_whole
+
 
 def all_threads() -> int:
     """As many threads as the process may use processors."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def number_of_threads(asked: int | None) -> int:
+    """As many as are asked for, `all_threads` for None; UsageError for what is no number of threads.
+
+    >>> number_of_threads(3)
+    3
+    """
+    if asked is None:
+        return all_threads()
+    if not is_whole(asked) or asked < 1:
+        raise UsageError(f"threads is a whole number, 1 or more; got {asked!r}.")
+    return int(asked)
 
 
 def move_to_processor(number: int) -> None:
