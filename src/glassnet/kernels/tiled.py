@@ -259,13 +259,19 @@ class Tiled:
             yield "    s = filled(parameters, 0)"
             yield f"    for k in range({K}):"
             yield f"        o = load({z}, {here})"
-            yield f"        s = s + {self._equation('s')}"
+            yield f"        e = {self._equation('s')}"
+            yield f"        store({delta}, {here}, e)  # for p"
+            yield "        s = s + e"
         yield "    loss = filled(parameters, 0)"
         yield f"    for k in range({K}):"
         yield f"        z = load({z}, {here})"
         yield f"        o = {self._equation('o')}"
         yield "        y = load(targets, k * stride + first + row)"
-        yield f"        p = {self._equation('p')}"
+        p = self._equation("p")
+        if is_softmax:
+            yield f"        e = load({delta}, {here})"
+            p = p.replace(self._equation("s"), "e")
+        yield f"        p = {p}"
         yield f"        loss = loss + ({self._equation('loss')})"
         yield f"        store({delta}, {here}, u * ({self._equation(delta)}))"
         # Classes are watched one by one, a single output twice.
