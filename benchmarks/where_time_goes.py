@@ -37,15 +37,15 @@ NAMES = ("forward", "backward", "batches, shuffle, updates", "Python")
 def timed(*calls: Callable[[], object]) -> np.ndarray:
     """Processor seconds (rounds, calls): 9 rounds at least and as many as fit into two seconds for each call.
 
-    They take turns, for a machine that others use is now quick and now slow; the first of each is not timed.
+    They take turns, for a machine that others use is now quick and now slow. Each is called twice and timed once: what
+    the others did has had the caches.
     """
-    for call in calls:
-        call()
     rounds: list[list[float]] = []
     begun = time.perf_counter()
     while len(rounds) < 9 or time.perf_counter() - begun < 2 * len(calls):
         rounds.append([])
         for call in calls:
+            call()
             before = time.process_time()
             call()
             rounds[-1].append(time.process_time() - before)
