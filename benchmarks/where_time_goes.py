@@ -2,7 +2,7 @@
 
 A pass over all rows, forward alone and with derivatives, is timed by itself, and so are whole trainings of few and of
 many epochs. What an epoch takes beyond its pass is batches, shuffle and updates; what a training takes beyond its
-epochs is Python, the checks of the data among it. Every figure is of
+epochs is Python, the checks of the data among it, and one pass where a batch holds all rows. Every figure is of
 processor time: the whole is the least of several, and shares are medians over rounds, for a machine may be slow for a
 while. A pass's share of the peak counts what figures.work counts, zeros of a table like any number: where they are
 passed over it may exceed 100 %.

@@ -4,8 +4,9 @@ What is timed is `train` alone: from arrays that the library holds already to th
 Building a model, putting the start in, an optimiser's zeros and the orders of rows are made ready before, untimed,
 except for glassnet, scikit-learn and the first of the two kinds of Keras. `gn.train` and `fit` are timed whole, with
 their checks. glassnet also draws its orders of rows, and takes the loss over all rows: after every epoch where a batch
-is all rows, else before the first epoch and after the last. Of the others only the notebook's class takes one, after
-every epoch, and prints it (into nothing here); `fit` takes none, and its curve is its own `loss_curve_`.
+is all rows, else of populations alone, before the first epoch and after the last. Of the others only the notebook's
+class takes one, after every epoch, and prints it (into nothing here); `fit` takes none, and its curve is its own
+`loss_curve_`.
 """
 
 from __future__ import annotations
@@ -107,9 +108,9 @@ class Glassnet(Contender):
 
     @staticmethod
     def more_passes(job: Job) -> int:
-        if job.batch_size is None:
-            return 1
-        return 0 if len(job.starts) == 1 else 2
+        if len(job.starts) > 1 and job.batch_size is not None:
+            return 2
+        return 0 if job.batch_size is not None and job.loss.endswith("cross_entropy") else 1
 
     def run(self) -> Any:
         return self.call(self.network, self.job.X, self.job.y, **self.settings)

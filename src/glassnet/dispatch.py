@@ -72,7 +72,8 @@ def train_members(
 
     A single network may go on from what had `begun`, and be left as it stands after `last_epoch`.
     `whole_losses`: whether the losses over all rows before the first update and after the last are wanted; with batches
-    each takes the compiled engine a pass of its own. Left out they are NaN, and health is that of the last epoch.
+    each takes the compiled engine a pass of its own. Left out they are NaN, and health is that of the last epoch; the
+    last is taken all the same where it could be infinite.
     `stop`: one number, which another thread may set to 1. A compiled training then ends with the update under way, as
     by Ctrl-C: the outcome's `n_finished` networks, from the first on, were trained to their end.
     """

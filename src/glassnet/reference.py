@@ -86,7 +86,8 @@ are looked at together otherwise, so many that what a call takes by itself is li
 def euclidean_norm(table: FloatArray, threads: int = 1) -> float:
     """The root of the sum of all squares of an array of floats; infinite or NaN where one is, or where they are large.
 
-    It is at most a rounding below that of any row. `threads` share a large array; the bits do not depend on them.
+    But for roundings, and squares too small for the dtype, no row has a larger one. `threads` share a large array; the
+    bits do not depend on them.
 
     >>> [euclidean_norm(np.array(numbers)) for numbers in ([[3.0, 4.0]], [1.0, np.inf], [1e200])]
     [5.0, inf, inf]
@@ -100,7 +101,8 @@ def euclidean_norm(table: FloatArray, threads: int = 1) -> float:
         return math.sqrt(sum(pool.map(_sum_of_squares, pieces)))
 
 
-def _sum_of_squares(numbers: FloatArray) -> float:
+def _sum_of_squares(some: FloatArray) -> float:
+    numbers = some.ravel()
     return float(np.einsum("i,i->", numbers, numbers))
 
 
@@ -119,10 +121,10 @@ def _is_finite(table: FloatArray, norm: float) -> bool:
 
 
 def _pieces(table: FloatArray) -> Iterator[FloatArray]:
-    """All of its numbers (k,), some at a time, as they lie in memory where they lie together."""
+    """All of its numbers, some at a time, as they lie in memory where they lie together."""
     numbers = table.ravel("K") if table.flags.forc else table
     together = max(1, _TOGETHER // numbers[0].size)
-    return (numbers[start : start + together].ravel() for start in range(0, len(numbers), together))
+    return (numbers[start : start + together] for start in range(0, len(numbers), together))
 
 
 def _all(truths: NDArray[np.bool_]) -> bool:

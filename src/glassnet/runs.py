@@ -155,7 +155,7 @@ class Data:
     """The training rows, checked: X (n, n_features), y (n, n_outputs), row_weights (n,).
 
     X may hold uint8, pixels say, which kernels read as they are; all that is computed has the dtype of y. Or it is a
-    `SparseTable`. `row_norm`: what no row's Euclidean norm is above; infinite where that is not known.
+    `SparseTable`. `row_norm`: but for roundings no row's Euclidean norm is larger; infinite where nothing is known.
     """
 
     X: Any

@@ -345,20 +345,22 @@ def _all_seen(sizes: Any, seen: Any, team: Any) -> None:
 def _is_bounded(sizes: Any, u: Any, parameters: Any, row_norm: Any, l1: Any, l2: Any) -> Any:
     """Whether neither a row's loss can be infinite, whatever the row, nor the penalty: no pass need be made to see it.
 
-    The Euclidean norm of a layer's z is at most |W| |a| + |b|, and of parameters together at most theirs; of what any
-    activation makes of it, at most 2 |z| + 2 sqrt(units). A cross-entropy is at most about the logits it is of.
+    Known of rows that all weigh 1, and of the cross-entropy of classes or of a single output, which is at most about
+    the logits it is of. The Euclidean norm of a layer's z is at most |W| |a| + |b|, and W and b are no larger than all
+    parameters together; an activation makes at most 2 |z| + 2 sqrt(units) of it.
     """
     squares = 0.0
     for p in range(sizes[N_PARAMETERS]):
         squares += parameters[p] * parameters[p]
-    norm, most = sqrt(squares), row_norm
+    norm, size, most = sqrt(squares), row_norm, l1 + l2
     for _ in range(sizes[N_LAYERS]):
-        most = norm * (2 * most + 2 * sqrt(1.0 * sizes[N_PARAMETERS]) + 1)
-    is_weighed = sizes[ONE_WEIGHT] and u[0] == 1
-    return is_weighed and sizes[CLASSES] != NO_CLASSES and max(most, l1 + l2) < _FAR_FROM_INFINITE
+        size = norm * (2 * size + 2 * sqrt(1.0 * sizes[N_PARAMETERS]) + 1)
+        most = max(size, most)  # the first stays where it is NaN
+    weigh_1 = sizes[ONE_WEIGHT] and u[0] == 1
+    return weigh_1 and sizes[CLASSES] != NO_CLASSES and most < _FAR_FROM_INFINITE
 
 
-# Its cube is finite in float32, and so is what of it an activation multiplies.
+# Its cube is finite in float32, and so is what an activation multiplies z with.
 _FAR_FROM_INFINITE = 1e12
 
 
@@ -606,7 +608,7 @@ def train(
         current = shifted(ring, now * (P + lanes))
         looks_back = step == n_epochs * n_batches or count[DIVERGED_AT] >= 0 or count[STOPPED_EARLY] or stopped
         keeps_best = sizes[PATIENCE] >= 0 and n_held > 0 and stopped == 0
-        if sizes[WITH_WHOLE_LOSSES] == 0 and n_batches > 1 and not keeps_best and count[DIVERGED_AT] < 0:
+        if sizes[WITH_WHOLE_LOSSES] == 0 and n_batches > 1 and not keeps_best:
             looks_back = looks_back and not _is_bounded(sizes, u, current, row_norm, l1[s], l2[s])
         if looks_back:
             for attempt in range(-1 if keeps_best else 0, 3):
