@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from glassnet.equations import Equations, Map, Reduce
-from glassnet.expressions import parse, symbols
+from glassnet.expressions import symbols
 from glassnet.kernels.layout import Layout
 from glassnet.kernels.places import BLOCK_ROWS_AT_ONCE as BLOCK_ROWS
 from glassnet.kernels.places import N_TOOLS
-from glassnet.kernels.writing import indented, plus, product, text, times, watched_outputs
+from glassnet.kernels.writing import indented, is_relu, plus, product, text, times, watched_outputs
 from glassnet.network import Network
 
 HEADER = """\
@@ -103,14 +103,10 @@ class Tiled:
         """What a layer's activation function gives: a, or h where dropout comes between."""
         return f"h{layer}" if self.with_dropout else f"a{layer}"
 
-    def _is_relu(self, layer: int) -> bool:
-        """Whether a layer's value is max(z, 0), which is above 0 where z is."""
-        return self.network.activation_row(layer).value == parse("max(z, 0)")
-
     def _keeps_z(self, layer: int) -> bool:
         """Whether the way back wants a layer's z."""
         reads = symbols(self.network.activation_row(layer).derivative)
-        return "z" in map(str, reads) and not self._is_relu(layer)
+        return "z" in map(str, reads) and not is_relu(self.network, layer)
 
     def lines(self) -> Iterator[str]:
         """The body of the kernel, line by line."""

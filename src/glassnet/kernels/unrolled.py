@@ -15,7 +15,7 @@ from typing import Any
 
 from glassnet.equations import Equation, Equations, Map, Reduce
 from glassnet.expressions import Expression, call, const, parse, symbol, symbols
-from glassnet.kernels.writing import indented, plus, product, text, watched_outputs
+from glassnet.kernels.writing import indented, is_relu, plus, product, text, watched_outputs
 from glassnet.network import Network
 
 # Vectors of rows in a block, and at most so many of all that is left of them: 16 KB, which stay in the nearest cache.
@@ -191,7 +191,10 @@ class Unrolled:
                     forward.append(stage)
                 waited_for |= {line.name for line in lines if _takes_long(line.expression)}
             elif stage is backward and target.kind == "delta":
-                lines = [_with_slope(_by_what_is_left(line, forward), forward) for line in lines]
+                assert target.layer is not None
+                if is_relu(self.network, target.layer) and not self.with_dropout:
+                    lines = [_by_value(line) for line in lines]
+                lines = [_with_slope(line, forward) for line in lines]
             stage += lines
             if target.kind == "o":
                 stage = from_logits
@@ -234,22 +237,16 @@ def _stage_with(name: str, stages: list[_Stage]) -> _Stage:
     return next(stage for stage in stages if any(line.name == name for line in stage))
 
 
-def _by_what_is_left(line: _Line, forward: list[_Stage]) -> _Line:
-    """A delta as it was; behind max(z, 0), which is above 0 where z is, by that, which is left for gradients anyway."""
+def _by_value(line: _Line) -> _Line:
+    """The delta of a relu, told by a in place of z: a is left for the gradients anyway."""
     z = line.name.replace("delta", "z")
-    a = z.replace("z", "a")
-    if f"{a} = max({z}, 0)" not in map(str, _stage_with(a, forward)):
-        return line
-    return replace(line, expression=_substituted(line.expression, z, symbol(a)))
 
+    def told(part: Expression) -> Expression:
+        if part.op == "symbol":
+            return symbol(z.replace("z", "a")) if _variable(part.args[0]) == z else part
+        return part if part.op == "const" else Expression(part.op, tuple(map(told, part.args)))
 
-def _substituted(expression: Expression, name: str, new: Expression) -> Expression:
-    """The expression with something else for a variable."""
-    if expression.op == "symbol" and _variable(expression.args[0]) == name:
-        return new
-    if expression.op in ("symbol", "const"):
-        return expression
-    return Expression(expression.op, tuple(_substituted(part, name, new) for part in expression.args))
+    return replace(line, expression=told(line.expression))
 
 
 def _with_slope(line: _Line, forward: list[_Stage]) -> _Line:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from glassnet.expressions import Expression, call, const, to_text
+from glassnet.expressions import Expression, call, const, parse, to_text
 from glassnet.network import Network
 
 HEADER = """\
@@ -92,6 +92,15 @@ def watched_outputs(network: Network, outputs: list[str]) -> list[str]:
     if link == "sigmoid" and network.n_outputs == 1:
         return [outputs[0], f"-{outputs[0]}"]
     return []
+
+
+def is_relu(network: Network, layer: int) -> bool:
+    """Whether a layer's activation is max(z, 0), which is above 0 where z is: then the way back can do without z.
+
+    >>> is_relu(Network((2, 3, 1), "relu"), 1), is_relu(Network((2, 3, 1), "leaky_relu"), 1)
+    (True, False)
+    """
+    return network.activation_row(layer).value == parse("max(z, 0)")
 
 
 def product(factors: Sequence[Expression]) -> Expression:
